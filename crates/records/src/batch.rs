@@ -1,0 +1,273 @@
+//! A batch of commands: the payload of one normal Raft entry (`schema/batch.fbs`).
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use flatbuffers::FlatBufferBuilder;
+use windlass_types::{MemberId, RequestId};
+
+use crate::generated::batch::windlass::batch as wire;
+use crate::{Error, range_in};
+
+/// What a command's payload is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommandKind {
+    /// `etcdserverpb.PutRequest`
+    Put,
+    /// `etcdserverpb.DeleteRangeRequest`
+    DeleteRange,
+    /// `etcdserverpb.TxnRequest`
+    Txn,
+    /// `etcdserverpb.CompactionRequest`
+    Compaction,
+}
+
+impl CommandKind {
+    fn to_wire(self) -> u32 {
+        u32::from(
+            match self {
+                Self::Put => wire::CommandKind::Put,
+                Self::DeleteRange => wire::CommandKind::DeleteRange,
+                Self::Txn => wire::CommandKind::Txn,
+                Self::Compaction => wire::CommandKind::Compaction,
+            }
+            .0,
+        )
+    }
+
+    fn from_wire(kind: u32) -> Option<Self> {
+        match wire::CommandKind(u8::try_from(kind).ok()?) {
+            wire::CommandKind::Put => Some(Self::Put),
+            wire::CommandKind::DeleteRange => Some(Self::DeleteRange),
+            wire::CommandKind::Txn => Some(Self::Txn),
+            wire::CommandKind::Compaction => Some(Self::Compaction),
+            _ => None,
+        }
+    }
+}
+
+/// One command of a [`Batch`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// The request at the batch's origin member.
+    pub id: RequestId,
+    /// What the payload is.
+    pub kind: CommandKind,
+    /// Where the payload lies in [`Batch::data`].
+    pub payload: Range<usize>,
+}
+
+/// Gathers commands until a flush slot is free. Reused: [`finish`](Self::finish) leaves it empty with its memory.
+#[derive(Default)]
+pub struct BatchBuilder {
+    commands: Vec<wire::Command>,
+    payload: Vec<u8>,
+}
+
+impl BatchBuilder {
+    /// Appends a command; `payload` is its protobuf request. The caller bounds the batch: in all less than 4 GiB.
+    pub fn push(&mut self, id: RequestId, kind: CommandKind, payload: &[u8]) {
+        let (offset, length) = (u32_len(self.payload.len()), u32_len(payload.len()));
+        self.commands.push(wire::Command::new(id.0, offset, length, kind.to_wire(), 0));
+        self.payload.extend_from_slice(payload);
+    }
+
+    /// Moves the first `count` commands of `other`, at most all of them, to the end of this builder.
+    pub fn take_front(&mut self, other: &mut Self, count: usize) {
+        if self.commands.is_empty() && count >= other.commands.len() {
+            std::mem::swap(self, other);
+            return;
+        }
+        let count = count.min(other.commands.len());
+        let base = u32_len(self.payload.len());
+        let cut = match other.commands.get(count) {
+            Some(next) => next.payload_offset(),
+            None => u32_len(other.payload.len()),
+        };
+        for mut command in other.commands.drain(..count) {
+            command.set_payload_offset(base + command.payload_offset());
+            self.commands.push(command);
+        }
+        self.payload.extend(other.payload.drain(..cut as usize));
+        for command in &mut other.commands {
+            command.set_payload_offset(command.payload_offset() - cut);
+        }
+    }
+
+    /// Number of leading commands whose payloads together stay within `bytes`; at least 1 if there is any.
+    #[must_use]
+    pub fn fitting(&self, bytes: usize) -> usize {
+        if self.payload.len() <= bytes {
+            return self.commands.len();
+        }
+        let ends = |c: &wire::Command| c.payload_offset() as usize + c.payload_length() as usize <= bytes;
+        self.commands.partition_point(ends).max(1)
+    }
+
+    /// The requests in this builder, in order.
+    pub fn request_ids(&self) -> impl Iterator<Item = RequestId> + '_ {
+        self.commands.iter().map(|c| RequestId(c.request_id()))
+    }
+
+    /// Number of commands.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.commands.len()
+    }
+
+    /// Whether there is no command.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.commands.is_empty()
+    }
+
+    /// Bytes of payload.
+    #[must_use]
+    pub fn payload_bytes(&self) -> usize {
+        self.payload.len()
+    }
+
+    /// The finished record; the builder is empty afterwards.
+    #[must_use]
+    pub fn finish(&mut self, origin: MemberId) -> Bytes {
+        let size = self.payload.len() + self.commands.len() * size_of::<wire::Command>() + 128;
+        let mut fbb = FlatBufferBuilder::with_capacity(size);
+        let payload = fbb.create_vector(&self.payload);
+        let commands = fbb.create_vector(&self.commands);
+        let args = wire::BatchArgs { origin: origin.0, commands: Some(commands), payload: Some(payload) };
+        let root = wire::Batch::create(&mut fbb, &args);
+        fbb.finish(root, None);
+        self.commands.clear();
+        self.payload.clear();
+        let (buffer, head) = fbb.collapse();
+        Bytes::from(buffer).slice(head..)
+    }
+}
+
+/// A verified batch. Cloning it is cheap: it shares `data`.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    data: Bytes,
+    origin: MemberId,
+    commands: Range<usize>,
+    payload: Range<usize>,
+}
+
+const COMMAND_BYTES: usize = size_of::<wire::Command>();
+
+impl Batch {
+    /// Verifies `data`, every command included.
+    pub fn parse(data: Bytes) -> Result<Self, Error> {
+        let root = wire::root_as_batch(&data)?;
+        let commands = root.commands().ok_or(Error::Invalid("batch without commands"))?;
+        let payload = root.payload().ok_or(Error::Invalid("batch without payload"))?;
+        for command in commands {
+            let end = u64::from(command.payload_offset()) + u64::from(command.payload_length());
+            if end > payload.len() as u64 {
+                return Err(Error::Invalid("command payload out of bounds"));
+            }
+            CommandKind::from_wire(command.kind()).ok_or(Error::Invalid("unknown command kind"))?;
+        }
+        let origin = MemberId(root.origin());
+        let (commands, payload) = (range_in(&data, commands.bytes()), range_in(&data, payload.bytes()));
+        Ok(Self { origin, commands, payload, data })
+    }
+
+    /// The member whose clients wait for the answers.
+    #[must_use]
+    pub fn origin(&self) -> MemberId {
+        self.origin
+    }
+
+    /// The whole record; [`Command::payload`] points into it.
+    #[must_use]
+    pub fn data(&self) -> &Bytes {
+        &self.data
+    }
+
+    /// Number of commands.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.commands.len() / COMMAND_BYTES
+    }
+
+    /// Whether there is no command.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.commands.is_empty()
+    }
+
+    /// The commands, in the order in which they take effect.
+    pub fn commands(&self) -> impl ExactSizeIterator<Item = Command> + '_ {
+        self.data[self.commands.clone()].chunks_exact(COMMAND_BYTES).map(|bytes| {
+            let wire = wire::Command(bytes.try_into().expect("chunk of the struct's size"));
+            let start = self.payload.start + wire.payload_offset() as usize;
+            Command {
+                id: RequestId(wire.request_id()),
+                kind: CommandKind::from_wire(wire.kind()).expect("checked by parse"),
+                payload: start..start + wire.payload_length() as usize,
+            }
+        })
+    }
+}
+
+fn u32_len(len: usize) -> u32 {
+    u32::try_from(len).expect("batches are bounded far below 4 GiB")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn builder(payloads: &[Vec<u8>], first_id: u64) -> BatchBuilder {
+        let mut b = BatchBuilder::default();
+        for (i, p) in payloads.iter().enumerate() {
+            b.push(RequestId(first_id + i as u64), CommandKind::Put, p);
+        }
+        b
+    }
+
+    fn contents(batch: &Batch) -> Vec<(u64, Vec<u8>)> {
+        batch.commands().map(|c| (c.id.0, batch.data()[c.payload].to_vec())).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip_and_split(payloads: Vec<Vec<u8>>, cut in 0_usize..20) {
+            let want: Vec<_> = payloads.iter().cloned().enumerate().map(|(i, p)| (i as u64, p)).collect();
+            let (mut front, mut rest) = (BatchBuilder::default(), builder(&payloads, 0));
+            front.take_front(&mut rest, cut);
+            let mut got = contents(&Batch::parse(front.finish(MemberId(7))).unwrap());
+            got.extend(contents(&Batch::parse(rest.finish(MemberId(7))).unwrap()));
+            prop_assert_eq!(got, want);
+        }
+
+        #[test]
+        fn fitting_stays_within(payloads: Vec<Vec<u8>>, bytes in 0_usize..400) {
+            let b = builder(&payloads, 0);
+            let n = b.fitting(bytes);
+            let total: usize = payloads[..n].iter().map(Vec::len).sum();
+            prop_assert!(total <= bytes || n == 1);
+            prop_assert!(n >= usize::from(!payloads.is_empty()));
+        }
+
+        #[test]
+        fn no_bytes_can_panic(data: Vec<u8>) {
+            if let Ok(batch) = Batch::parse(Bytes::from(data)) {
+                contents(&batch);
+            }
+        }
+
+        #[test]
+        fn flipped_bits_cannot_panic(payloads: Vec<Vec<u8>>, at: prop::sample::Index, bit in 0_u8..8) {
+            let mut data = builder(&payloads, 1).finish(MemberId(1)).to_vec();
+            let at = at.index(data.len());
+            data[at] ^= 1 << bit;
+            if let Ok(batch) = Batch::parse(Bytes::from(data)) {
+                contents(&batch);
+            }
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Every record that Windlass writes to a disk or sends to a peer: flatbuffers schemas, their generated code and
+//! verified readers.
+//!
+//! Bytes from outside are verified exactly once, when they enter (`parse`); what a parsed record hands out later is
+//! a bounds-checked slice. Nothing here may panic on any input bytes.
+
+pub mod batch;
+pub mod log;
+pub mod state;
+pub mod wal;
+
+/// Made by `cargo xtask gen` from `schema/*.fbs`.
+#[allow(
+    unsafe_code,
+    missing_docs,
+    elided_lifetimes_in_paths,
+    clippy::all,
+    clippy::undocumented_unsafe_blocks,
+    unused
+)]
+mod generated {
+    pub mod batch;
+    pub mod log;
+    pub mod state;
+    pub mod wal;
+}
+
+/// Why bytes are not the record they should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// The flatbuffers verifier refused the bytes; the text is the verifier's.
+    Malformed(String),
+    /// The bytes are a flatbuffer, but a field breaks the schema's rules; says which.
+    Invalid(&'static str),
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Malformed(why) => write!(f, "malformed record: {why}"),
+            Self::Invalid(what) => write!(f, "invalid record: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<flatbuffers::InvalidFlatbuffer> for Error {
+    fn from(error: flatbuffers::InvalidFlatbuffer) -> Self {
+        // The verifier's message spans lines; only the first names the fault.
+        Self::Malformed(error.to_string().lines().next().unwrap_or_default().to_owned())
+    }
+}
+
+/// Position of `part` within `whole`, both views of the same memory.
+fn range_in(whole: &[u8], part: &[u8]) -> std::ops::Range<usize> {
+    let start = part.as_ptr() as usize - whole.as_ptr() as usize;
+    assert!(start + part.len() <= whole.len(), "part lies outside of whole");
+    start..start + part.len()
+}
