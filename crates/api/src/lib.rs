@@ -1,1 +1,26 @@
-//! windlass-api
+//! The etcd v3 API as Rust types: messages of `etcdserverpb`, `mvccpb` and `authpb`, the gRPC health messages, and
+//! the names of the methods.
+//!
+//! Messages only. Nothing here may decide, check or default anything: what a request means, and which requests are
+//! wrong, is the business of the crates that serve them.
+
+/// Made by `cargo xtask gen` from `proto/*.proto`.
+#[allow(missing_docs, clippy::all)]
+mod generated {
+    #[rustfmt::skip]
+    #[path = "authpb.rs"]
+    pub mod authpb;
+    #[rustfmt::skip]
+    #[path = "etcdserverpb.rs"]
+    pub mod etcdserverpb;
+    #[rustfmt::skip]
+    #[path = "grpc.health.v1.rs"]
+    pub mod health;
+    #[rustfmt::skip]
+    #[path = "mvccpb.rs"]
+    pub mod mvccpb;
+}
+
+pub use generated::{authpb, etcdserverpb, health, mvccpb};
+
+pub mod method;
