@@ -2,622 +2,649 @@
 // @generated
 extern crate alloc;
 
-
 #[allow(unused_imports, dead_code)]
 pub mod windlass {
 
-#[allow(unused_imports, dead_code)]
-pub mod log {
+    #[allow(unused_imports, dead_code)]
+    pub mod log {
 
+        #[deprecated(
+            since = "2.0.0",
+            note = "Use associated constants instead. This will no longer be generated in 2021."
+        )]
+        pub const ENUM_MIN_ENTRY_KIND: u8 = 0;
+        #[deprecated(
+            since = "2.0.0",
+            note = "Use associated constants instead. This will no longer be generated in 2021."
+        )]
+        pub const ENUM_MAX_ENTRY_KIND: u8 = 1;
+        #[deprecated(
+            since = "2.0.0",
+            note = "Use associated constants instead. This will no longer be generated in 2021."
+        )]
+        #[allow(non_camel_case_types)]
+        pub const ENUM_VALUES_ENTRY_KIND: [EntryKind; 2] = [EntryKind::Normal, EntryKind::ConfChange];
 
-#[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
-pub const ENUM_MIN_ENTRY_KIND: u8 = 0;
-#[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
-pub const ENUM_MAX_ENTRY_KIND: u8 = 1;
-#[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
-#[allow(non_camel_case_types)]
-pub const ENUM_VALUES_ENTRY_KIND: [EntryKind; 2] = [
-  EntryKind::Normal,
-  EntryKind::ConfChange,
-];
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+        #[repr(transparent)]
+        pub struct EntryKind(pub u8);
+        #[allow(non_upper_case_globals)]
+        impl EntryKind {
+            pub const Normal: Self = Self(0);
+            pub const ConfChange: Self = Self(1);
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-#[repr(transparent)]
-pub struct EntryKind(pub u8);
-#[allow(non_upper_case_globals)]
-impl EntryKind {
-  pub const Normal: Self = Self(0);
-  pub const ConfChange: Self = Self(1);
+            pub const ENUM_MIN: u8 = 0;
+            pub const ENUM_MAX: u8 = 1;
+            pub const ENUM_VALUES: &'static [Self] = &[Self::Normal, Self::ConfChange];
+            /// Returns the variant's name or "" if unknown.
+            pub fn variant_name(self) -> Option<&'static str> {
+                match self {
+                    Self::Normal => Some("Normal"),
+                    Self::ConfChange => Some("ConfChange"),
+                    _ => None,
+                }
+            }
+        }
+        impl ::core::fmt::Debug for EntryKind {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter) -> ::core::fmt::Result {
+                if let Some(name) = self.variant_name() {
+                    f.write_str(name)
+                } else {
+                    f.write_fmt(format_args!("<UNKNOWN {:?}>", self.0))
+                }
+            }
+        }
+        impl<'a> ::flatbuffers::Follow<'a> for EntryKind {
+            type Inner = Self;
+            #[inline]
+            unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+                let b = unsafe { ::flatbuffers::read_scalar_at::<u8>(buf, loc) };
+                Self(b)
+            }
+        }
 
-  pub const ENUM_MIN: u8 = 0;
-  pub const ENUM_MAX: u8 = 1;
-  pub const ENUM_VALUES: &'static [Self] = &[
-    Self::Normal,
-    Self::ConfChange,
-  ];
-  /// Returns the variant's name or "" if unknown.
-  pub fn variant_name(self) -> Option<&'static str> {
-    match self {
-      Self::Normal => Some("Normal"),
-      Self::ConfChange => Some("ConfChange"),
-      _ => None,
-    }
-  }
-}
-impl ::core::fmt::Debug for EntryKind {
-  fn fmt(&self, f: &mut ::core::fmt::Formatter) -> ::core::fmt::Result {
-    if let Some(name) = self.variant_name() {
-      f.write_str(name)
-    } else {
-      f.write_fmt(format_args!("<UNKNOWN {:?}>", self.0))
-    }
-  }
-}
-impl<'a> ::flatbuffers::Follow<'a> for EntryKind {
-  type Inner = Self;
-  #[inline]
-  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
-    let b = unsafe { ::flatbuffers::read_scalar_at::<u8>(buf, loc) };
-    Self(b)
-  }
-}
+        impl ::flatbuffers::Push for EntryKind {
+            type Output = EntryKind;
+            #[inline]
+            unsafe fn push(&self, dst: &mut [u8], _written_len: usize) {
+                unsafe { ::flatbuffers::emplace_scalar::<u8>(dst, self.0) };
+            }
+        }
 
-impl ::flatbuffers::Push for EntryKind {
-    type Output = EntryKind;
-    #[inline]
-    unsafe fn push(&self, dst: &mut [u8], _written_len: usize) {
-        unsafe { ::flatbuffers::emplace_scalar::<u8>(dst, self.0) };
-    }
-}
+        impl ::flatbuffers::EndianScalar for EntryKind {
+            type Scalar = u8;
+            #[inline]
+            fn to_little_endian(self) -> u8 {
+                self.0.to_le()
+            }
+            #[inline]
+            #[allow(clippy::wrong_self_convention)]
+            fn from_little_endian(v: u8) -> Self {
+                let b = u8::from_le(v);
+                Self(b)
+            }
+        }
 
-impl ::flatbuffers::EndianScalar for EntryKind {
-  type Scalar = u8;
-  #[inline]
-  fn to_little_endian(self) -> u8 {
-    self.0.to_le()
-  }
-  #[inline]
-  #[allow(clippy::wrong_self_convention)]
-  fn from_little_endian(v: u8) -> Self {
-    let b = u8::from_le(v);
-    Self(b)
-  }
-}
+        impl<'a> ::flatbuffers::Verifiable for EntryKind {
+            #[inline]
+            fn run_verifier(
+                v: &mut ::flatbuffers::Verifier,
+                pos: usize,
+            ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+                u8::run_verifier(v, pos)
+            }
+        }
 
-impl<'a> ::flatbuffers::Verifiable for EntryKind {
-  #[inline]
-  fn run_verifier(
-    v: &mut ::flatbuffers::Verifier, pos: usize
-  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
-    u8::run_verifier(v, pos)
-  }
-}
+        impl ::flatbuffers::SimpleToVerifyInSlice for EntryKind {}
+        // struct HardState, aligned to 8
+        #[repr(transparent)]
+        #[derive(Clone, Copy, PartialEq)]
+        pub struct HardState(pub [u8; 24]);
+        impl Default for HardState {
+            fn default() -> Self {
+                Self([0; 24])
+            }
+        }
+        impl ::core::fmt::Debug for HardState {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter) -> ::core::fmt::Result {
+                f.debug_struct("HardState")
+                    .field("term", &self.term())
+                    .field("vote", &self.vote())
+                    .field("commit", &self.commit())
+                    .finish()
+            }
+        }
 
-impl ::flatbuffers::SimpleToVerifyInSlice for EntryKind {}
-// struct HardState, aligned to 8
-#[repr(transparent)]
-#[derive(Clone, Copy, PartialEq)]
-pub struct HardState(pub [u8; 24]);
-impl Default for HardState { 
-  fn default() -> Self { 
-    Self([0; 24])
-  }
-}
-impl ::core::fmt::Debug for HardState {
-  fn fmt(&self, f: &mut ::core::fmt::Formatter) -> ::core::fmt::Result {
-    f.debug_struct("HardState")
-      .field("term", &self.term())
-      .field("vote", &self.vote())
-      .field("commit", &self.commit())
-      .finish()
-  }
-}
+        impl ::flatbuffers::SimpleToVerifyInSlice for HardState {}
+        impl<'a> ::flatbuffers::Follow<'a> for HardState {
+            type Inner = &'a HardState;
+            #[inline]
+            unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+                unsafe { <&'a HardState>::follow(buf, loc) }
+            }
+        }
+        impl<'a> ::flatbuffers::Follow<'a> for &'a HardState {
+            type Inner = &'a HardState;
+            #[inline]
+            unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+                unsafe { ::flatbuffers::follow_cast_ref::<HardState>(buf, loc) }
+            }
+        }
+        impl<'b> ::flatbuffers::Push for HardState {
+            type Output = HardState;
+            #[inline]
+            unsafe fn push(&self, dst: &mut [u8], _written_len: usize) {
+                let src = unsafe {
+                    ::core::slice::from_raw_parts(
+                        self as *const HardState as *const u8,
+                        <Self as ::flatbuffers::Push>::size(),
+                    )
+                };
+                dst.copy_from_slice(src);
+            }
+            #[inline]
+            fn alignment() -> ::flatbuffers::PushAlignment {
+                ::flatbuffers::PushAlignment::new(8)
+            }
+        }
 
-impl ::flatbuffers::SimpleToVerifyInSlice for HardState {}
-impl<'a> ::flatbuffers::Follow<'a> for HardState {
-  type Inner = &'a HardState;
-  #[inline]
-  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
-    unsafe { <&'a HardState>::follow(buf, loc) }
-  }
-}
-impl<'a> ::flatbuffers::Follow<'a> for &'a HardState {
-  type Inner = &'a HardState;
-  #[inline]
-  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
-    unsafe { ::flatbuffers::follow_cast_ref::<HardState>(buf, loc) }
-  }
-}
-impl<'b> ::flatbuffers::Push for HardState {
-    type Output = HardState;
-    #[inline]
-    unsafe fn push(&self, dst: &mut [u8], _written_len: usize) {
-        let src = unsafe { ::core::slice::from_raw_parts(self as *const HardState as *const u8, <Self as ::flatbuffers::Push>::size()) };
-        dst.copy_from_slice(src);
-    }
-    #[inline]
-    fn alignment() -> ::flatbuffers::PushAlignment {
-        ::flatbuffers::PushAlignment::new(8)
-    }
-}
+        impl<'a> ::flatbuffers::Verifiable for HardState {
+            #[inline]
+            fn run_verifier(
+                v: &mut ::flatbuffers::Verifier,
+                pos: usize,
+            ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+                v.in_buffer::<Self>(pos)
+            }
+        }
 
-impl<'a> ::flatbuffers::Verifiable for HardState {
-  #[inline]
-  fn run_verifier(
-    v: &mut ::flatbuffers::Verifier, pos: usize
-  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
-    v.in_buffer::<Self>(pos)
-  }
-}
+        impl<'a> HardState {
+            #[allow(clippy::too_many_arguments)]
+            pub fn new(term: u64, vote: u64, commit: u64) -> Self {
+                let mut s = Self([0; 24]);
+                s.set_term(term);
+                s.set_vote(vote);
+                s.set_commit(commit);
+                s
+            }
 
-impl<'a> HardState {
-  #[allow(clippy::too_many_arguments)]
-  pub fn new(
-    term: u64,
-    vote: u64,
-    commit: u64,
-  ) -> Self {
-    let mut s = Self([0; 24]);
-    s.set_term(term);
-    s.set_vote(vote);
-    s.set_commit(commit);
-    s
-  }
+            pub fn term(&self) -> u64 {
+                let mut mem =
+                    ::core::mem::MaybeUninit::<<u64 as ::flatbuffers::EndianScalar>::Scalar>::uninit();
+                // Safety:
+                // Created from a valid Table for this object
+                // Which contains a valid value in this slot
+                ::flatbuffers::EndianScalar::from_little_endian(unsafe {
+                    ::core::ptr::copy_nonoverlapping(
+                        self.0[0..].as_ptr(),
+                        mem.as_mut_ptr() as *mut u8,
+                        ::core::mem::size_of::<<u64 as ::flatbuffers::EndianScalar>::Scalar>(),
+                    );
+                    mem.assume_init()
+                })
+            }
 
-  pub fn term(&self) -> u64 {
-    let mut mem = ::core::mem::MaybeUninit::<<u64 as ::flatbuffers::EndianScalar>::Scalar>::uninit();
-    // Safety:
-    // Created from a valid Table for this object
-    // Which contains a valid value in this slot
-    ::flatbuffers::EndianScalar::from_little_endian(unsafe {
-      ::core::ptr::copy_nonoverlapping(
-        self.0[0..].as_ptr(),
-        mem.as_mut_ptr() as *mut u8,
-        ::core::mem::size_of::<<u64 as ::flatbuffers::EndianScalar>::Scalar>(),
-      );
-      mem.assume_init()
-    })
-  }
+            pub fn set_term(&mut self, x: u64) {
+                let x_le = ::flatbuffers::EndianScalar::to_little_endian(x);
+                // Safety:
+                // Created from a valid Table for this object
+                // Which contains a valid value in this slot
+                unsafe {
+                    ::core::ptr::copy_nonoverlapping(
+                        &x_le as *const _ as *const u8,
+                        self.0[0..].as_mut_ptr(),
+                        ::core::mem::size_of::<<u64 as ::flatbuffers::EndianScalar>::Scalar>(),
+                    );
+                }
+            }
 
-  pub fn set_term(&mut self, x: u64) {
-    let x_le = ::flatbuffers::EndianScalar::to_little_endian(x);
-    // Safety:
-    // Created from a valid Table for this object
-    // Which contains a valid value in this slot
-    unsafe {
-      ::core::ptr::copy_nonoverlapping(
-        &x_le as *const _ as *const u8,
-        self.0[0..].as_mut_ptr(),
-        ::core::mem::size_of::<<u64 as ::flatbuffers::EndianScalar>::Scalar>(),
-      );
-    }
-  }
+            pub fn vote(&self) -> u64 {
+                let mut mem =
+                    ::core::mem::MaybeUninit::<<u64 as ::flatbuffers::EndianScalar>::Scalar>::uninit();
+                // Safety:
+                // Created from a valid Table for this object
+                // Which contains a valid value in this slot
+                ::flatbuffers::EndianScalar::from_little_endian(unsafe {
+                    ::core::ptr::copy_nonoverlapping(
+                        self.0[8..].as_ptr(),
+                        mem.as_mut_ptr() as *mut u8,
+                        ::core::mem::size_of::<<u64 as ::flatbuffers::EndianScalar>::Scalar>(),
+                    );
+                    mem.assume_init()
+                })
+            }
 
-  pub fn vote(&self) -> u64 {
-    let mut mem = ::core::mem::MaybeUninit::<<u64 as ::flatbuffers::EndianScalar>::Scalar>::uninit();
-    // Safety:
-    // Created from a valid Table for this object
-    // Which contains a valid value in this slot
-    ::flatbuffers::EndianScalar::from_little_endian(unsafe {
-      ::core::ptr::copy_nonoverlapping(
-        self.0[8..].as_ptr(),
-        mem.as_mut_ptr() as *mut u8,
-        ::core::mem::size_of::<<u64 as ::flatbuffers::EndianScalar>::Scalar>(),
-      );
-      mem.assume_init()
-    })
-  }
+            pub fn set_vote(&mut self, x: u64) {
+                let x_le = ::flatbuffers::EndianScalar::to_little_endian(x);
+                // Safety:
+                // Created from a valid Table for this object
+                // Which contains a valid value in this slot
+                unsafe {
+                    ::core::ptr::copy_nonoverlapping(
+                        &x_le as *const _ as *const u8,
+                        self.0[8..].as_mut_ptr(),
+                        ::core::mem::size_of::<<u64 as ::flatbuffers::EndianScalar>::Scalar>(),
+                    );
+                }
+            }
 
-  pub fn set_vote(&mut self, x: u64) {
-    let x_le = ::flatbuffers::EndianScalar::to_little_endian(x);
-    // Safety:
-    // Created from a valid Table for this object
-    // Which contains a valid value in this slot
-    unsafe {
-      ::core::ptr::copy_nonoverlapping(
-        &x_le as *const _ as *const u8,
-        self.0[8..].as_mut_ptr(),
-        ::core::mem::size_of::<<u64 as ::flatbuffers::EndianScalar>::Scalar>(),
-      );
-    }
-  }
+            pub fn commit(&self) -> u64 {
+                let mut mem =
+                    ::core::mem::MaybeUninit::<<u64 as ::flatbuffers::EndianScalar>::Scalar>::uninit();
+                // Safety:
+                // Created from a valid Table for this object
+                // Which contains a valid value in this slot
+                ::flatbuffers::EndianScalar::from_little_endian(unsafe {
+                    ::core::ptr::copy_nonoverlapping(
+                        self.0[16..].as_ptr(),
+                        mem.as_mut_ptr() as *mut u8,
+                        ::core::mem::size_of::<<u64 as ::flatbuffers::EndianScalar>::Scalar>(),
+                    );
+                    mem.assume_init()
+                })
+            }
 
-  pub fn commit(&self) -> u64 {
-    let mut mem = ::core::mem::MaybeUninit::<<u64 as ::flatbuffers::EndianScalar>::Scalar>::uninit();
-    // Safety:
-    // Created from a valid Table for this object
-    // Which contains a valid value in this slot
-    ::flatbuffers::EndianScalar::from_little_endian(unsafe {
-      ::core::ptr::copy_nonoverlapping(
-        self.0[16..].as_ptr(),
-        mem.as_mut_ptr() as *mut u8,
-        ::core::mem::size_of::<<u64 as ::flatbuffers::EndianScalar>::Scalar>(),
-      );
-      mem.assume_init()
-    })
-  }
+            pub fn set_commit(&mut self, x: u64) {
+                let x_le = ::flatbuffers::EndianScalar::to_little_endian(x);
+                // Safety:
+                // Created from a valid Table for this object
+                // Which contains a valid value in this slot
+                unsafe {
+                    ::core::ptr::copy_nonoverlapping(
+                        &x_le as *const _ as *const u8,
+                        self.0[16..].as_mut_ptr(),
+                        ::core::mem::size_of::<<u64 as ::flatbuffers::EndianScalar>::Scalar>(),
+                    );
+                }
+            }
+        }
 
-  pub fn set_commit(&mut self, x: u64) {
-    let x_le = ::flatbuffers::EndianScalar::to_little_endian(x);
-    // Safety:
-    // Created from a valid Table for this object
-    // Which contains a valid value in this slot
-    unsafe {
-      ::core::ptr::copy_nonoverlapping(
-        &x_le as *const _ as *const u8,
-        self.0[16..].as_mut_ptr(),
-        ::core::mem::size_of::<<u64 as ::flatbuffers::EndianScalar>::Scalar>(),
-      );
-    }
-  }
+        pub enum EntryOffset {}
+        #[derive(Copy, Clone, PartialEq)]
 
-}
+        pub struct Entry<'a> {
+            pub _tab: ::flatbuffers::Table<'a>,
+        }
 
-pub enum EntryOffset {}
-#[derive(Copy, Clone, PartialEq)]
+        impl<'a> ::flatbuffers::Follow<'a> for Entry<'a> {
+            type Inner = Entry<'a>;
+            #[inline]
+            unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+                Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+            }
+        }
 
-pub struct Entry<'a> {
-  pub _tab: ::flatbuffers::Table<'a>,
-}
+        impl<'a> Entry<'a> {
+            pub const VT_TERM: ::flatbuffers::VOffsetT = 4;
+            pub const VT_INDEX: ::flatbuffers::VOffsetT = 6;
+            pub const VT_KIND: ::flatbuffers::VOffsetT = 8;
+            pub const VT_DATA: ::flatbuffers::VOffsetT = 10;
 
-impl<'a> ::flatbuffers::Follow<'a> for Entry<'a> {
-  type Inner = Entry<'a>;
-  #[inline]
-  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
-    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
-  }
-}
+            #[inline]
+            pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+                Entry { _tab: table }
+            }
+            #[allow(unused_mut)]
+            pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+                _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+                args: &'args EntryArgs<'args>,
+            ) -> ::flatbuffers::WIPOffset<Entry<'bldr>> {
+                let mut builder = EntryBuilder::new(_fbb);
+                builder.add_index(args.index);
+                builder.add_term(args.term);
+                if let Some(x) = args.data {
+                    builder.add_data(x);
+                }
+                builder.add_kind(args.kind);
+                builder.finish()
+            }
 
-impl<'a> Entry<'a> {
-  pub const VT_TERM: ::flatbuffers::VOffsetT = 4;
-  pub const VT_INDEX: ::flatbuffers::VOffsetT = 6;
-  pub const VT_KIND: ::flatbuffers::VOffsetT = 8;
-  pub const VT_DATA: ::flatbuffers::VOffsetT = 10;
+            #[inline]
+            pub fn term(&self) -> u64 {
+                // Safety:
+                // Created from valid Table for this object
+                // which contains a valid value in this slot
+                unsafe { self._tab.get::<u64>(Entry::VT_TERM, Some(0)).unwrap() }
+            }
+            #[inline]
+            pub fn index(&self) -> u64 {
+                // Safety:
+                // Created from valid Table for this object
+                // which contains a valid value in this slot
+                unsafe { self._tab.get::<u64>(Entry::VT_INDEX, Some(0)).unwrap() }
+            }
+            #[inline]
+            pub fn kind(&self) -> EntryKind {
+                // Safety:
+                // Created from valid Table for this object
+                // which contains a valid value in this slot
+                unsafe { self._tab.get::<EntryKind>(Entry::VT_KIND, Some(EntryKind::Normal)).unwrap() }
+            }
+            #[inline]
+            pub fn data(&self) -> Option<::flatbuffers::Vector<'a, u8>> {
+                // Safety:
+                // Created from valid Table for this object
+                // which contains a valid value in this slot
+                unsafe {
+                    self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, u8>>>(
+                        Entry::VT_DATA,
+                        None,
+                    )
+                }
+            }
+        }
 
-  #[inline]
-  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
-    Entry { _tab: table }
-  }
-  #[allow(unused_mut)]
-  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
-    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
-    args: &'args EntryArgs<'args>
-  ) -> ::flatbuffers::WIPOffset<Entry<'bldr>> {
-    let mut builder = EntryBuilder::new(_fbb);
-    builder.add_index(args.index);
-    builder.add_term(args.term);
-    if let Some(x) = args.data { builder.add_data(x); }
-    builder.add_kind(args.kind);
-    builder.finish()
-  }
+        impl ::flatbuffers::Verifiable for Entry<'_> {
+            #[inline]
+            fn run_verifier(
+                v: &mut ::flatbuffers::Verifier,
+                pos: usize,
+            ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+                v.visit_table(pos)?
+                    .visit_field::<u64>("term", Self::VT_TERM, false)?
+                    .visit_field::<u64>("index", Self::VT_INDEX, false)?
+                    .visit_field::<EntryKind>("kind", Self::VT_KIND, false)?
+                    .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, u8>>>(
+                        "data",
+                        Self::VT_DATA,
+                        false,
+                    )?
+                    .finish();
+                Ok(())
+            }
+        }
+        pub struct EntryArgs<'a> {
+            pub term: u64,
+            pub index: u64,
+            pub kind: EntryKind,
+            pub data: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u8>>>,
+        }
+        impl<'a> Default for EntryArgs<'a> {
+            #[inline]
+            fn default() -> Self {
+                EntryArgs { term: 0, index: 0, kind: EntryKind::Normal, data: None }
+            }
+        }
 
+        pub struct EntryBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+            fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+            start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+        }
+        impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> EntryBuilder<'a, 'b, A> {
+            #[inline]
+            pub fn add_term(&mut self, term: u64) {
+                self.fbb_.push_slot::<u64>(Entry::VT_TERM, term, 0);
+            }
+            #[inline]
+            pub fn add_index(&mut self, index: u64) {
+                self.fbb_.push_slot::<u64>(Entry::VT_INDEX, index, 0);
+            }
+            #[inline]
+            pub fn add_kind(&mut self, kind: EntryKind) {
+                self.fbb_.push_slot::<EntryKind>(Entry::VT_KIND, kind, EntryKind::Normal);
+            }
+            #[inline]
+            pub fn add_data(&mut self, data: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b, u8>>) {
+                self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Entry::VT_DATA, data);
+            }
+            #[inline]
+            pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> EntryBuilder<'a, 'b, A> {
+                let start = _fbb.start_table();
+                EntryBuilder { fbb_: _fbb, start_: start }
+            }
+            #[inline]
+            pub fn finish(self) -> ::flatbuffers::WIPOffset<Entry<'a>> {
+                let o = self.fbb_.end_table(self.start_);
+                ::flatbuffers::WIPOffset::new(o.value())
+            }
+        }
 
-  #[inline]
-  pub fn term(&self) -> u64 {
-    // Safety:
-    // Created from valid Table for this object
-    // which contains a valid value in this slot
-    unsafe { self._tab.get::<u64>(Entry::VT_TERM, Some(0)).unwrap()}
-  }
-  #[inline]
-  pub fn index(&self) -> u64 {
-    // Safety:
-    // Created from valid Table for this object
-    // which contains a valid value in this slot
-    unsafe { self._tab.get::<u64>(Entry::VT_INDEX, Some(0)).unwrap()}
-  }
-  #[inline]
-  pub fn kind(&self) -> EntryKind {
-    // Safety:
-    // Created from valid Table for this object
-    // which contains a valid value in this slot
-    unsafe { self._tab.get::<EntryKind>(Entry::VT_KIND, Some(EntryKind::Normal)).unwrap()}
-  }
-  #[inline]
-  pub fn data(&self) -> Option<::flatbuffers::Vector<'a, u8>> {
-    // Safety:
-    // Created from valid Table for this object
-    // which contains a valid value in this slot
-    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, u8>>>(Entry::VT_DATA, None)}
-  }
-}
+        impl ::core::fmt::Debug for Entry<'_> {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                let mut ds = f.debug_struct("Entry");
+                ds.field("term", &self.term());
+                ds.field("index", &self.index());
+                ds.field("kind", &self.kind());
+                ds.field("data", &self.data());
+                ds.finish()
+            }
+        }
+        pub enum FrameOffset {}
+        #[derive(Copy, Clone, PartialEq)]
 
-impl ::flatbuffers::Verifiable for Entry<'_> {
-  #[inline]
-  fn run_verifier(
-    v: &mut ::flatbuffers::Verifier, pos: usize
-  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
-    v.visit_table(pos)?
-     .visit_field::<u64>("term", Self::VT_TERM, false)?
-     .visit_field::<u64>("index", Self::VT_INDEX, false)?
-     .visit_field::<EntryKind>("kind", Self::VT_KIND, false)?
-     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, u8>>>("data", Self::VT_DATA, false)?
-     .finish();
-    Ok(())
-  }
-}
-pub struct EntryArgs<'a> {
-    pub term: u64,
-    pub index: u64,
-    pub kind: EntryKind,
-    pub data: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u8>>>,
-}
-impl<'a> Default for EntryArgs<'a> {
-  #[inline]
-  fn default() -> Self {
-    EntryArgs {
-      term: 0,
-      index: 0,
-      kind: EntryKind::Normal,
-      data: None,
-    }
-  }
-}
+        pub struct Frame<'a> {
+            pub _tab: ::flatbuffers::Table<'a>,
+        }
 
-pub struct EntryBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
-  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
-  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
-}
-impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> EntryBuilder<'a, 'b, A> {
-  #[inline]
-  pub fn add_term(&mut self, term: u64) {
-    self.fbb_.push_slot::<u64>(Entry::VT_TERM, term, 0);
-  }
-  #[inline]
-  pub fn add_index(&mut self, index: u64) {
-    self.fbb_.push_slot::<u64>(Entry::VT_INDEX, index, 0);
-  }
-  #[inline]
-  pub fn add_kind(&mut self, kind: EntryKind) {
-    self.fbb_.push_slot::<EntryKind>(Entry::VT_KIND, kind, EntryKind::Normal);
-  }
-  #[inline]
-  pub fn add_data(&mut self, data: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , u8>>) {
-    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Entry::VT_DATA, data);
-  }
-  #[inline]
-  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> EntryBuilder<'a, 'b, A> {
-    let start = _fbb.start_table();
-    EntryBuilder {
-      fbb_: _fbb,
-      start_: start,
-    }
-  }
-  #[inline]
-  pub fn finish(self) -> ::flatbuffers::WIPOffset<Entry<'a>> {
-    let o = self.fbb_.end_table(self.start_);
-    ::flatbuffers::WIPOffset::new(o.value())
-  }
-}
+        impl<'a> ::flatbuffers::Follow<'a> for Frame<'a> {
+            type Inner = Frame<'a>;
+            #[inline]
+            unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+                Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+            }
+        }
 
-impl ::core::fmt::Debug for Entry<'_> {
-  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
-    let mut ds = f.debug_struct("Entry");
-      ds.field("term", &self.term());
-      ds.field("index", &self.index());
-      ds.field("kind", &self.kind());
-      ds.field("data", &self.data());
-      ds.finish()
-  }
-}
-pub enum FrameOffset {}
-#[derive(Copy, Clone, PartialEq)]
+        impl<'a> Frame<'a> {
+            pub const VT_HARD_STATE: ::flatbuffers::VOffsetT = 4;
+            pub const VT_START_INDEX: ::flatbuffers::VOffsetT = 6;
+            pub const VT_START_TERM: ::flatbuffers::VOffsetT = 8;
+            pub const VT_ENTRIES: ::flatbuffers::VOffsetT = 10;
 
-pub struct Frame<'a> {
-  pub _tab: ::flatbuffers::Table<'a>,
-}
+            #[inline]
+            pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+                Frame { _tab: table }
+            }
+            #[allow(unused_mut)]
+            pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+                _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+                args: &'args FrameArgs<'args>,
+            ) -> ::flatbuffers::WIPOffset<Frame<'bldr>> {
+                let mut builder = FrameBuilder::new(_fbb);
+                builder.add_start_term(args.start_term);
+                builder.add_start_index(args.start_index);
+                if let Some(x) = args.entries {
+                    builder.add_entries(x);
+                }
+                if let Some(x) = args.hard_state {
+                    builder.add_hard_state(x);
+                }
+                builder.finish()
+            }
 
-impl<'a> ::flatbuffers::Follow<'a> for Frame<'a> {
-  type Inner = Frame<'a>;
-  #[inline]
-  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
-    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
-  }
-}
+            #[inline]
+            pub fn hard_state(&self) -> Option<&'a HardState> {
+                // Safety:
+                // Created from valid Table for this object
+                // which contains a valid value in this slot
+                unsafe { self._tab.get::<HardState>(Frame::VT_HARD_STATE, None) }
+            }
+            #[inline]
+            pub fn start_index(&self) -> u64 {
+                // Safety:
+                // Created from valid Table for this object
+                // which contains a valid value in this slot
+                unsafe { self._tab.get::<u64>(Frame::VT_START_INDEX, Some(0)).unwrap() }
+            }
+            #[inline]
+            pub fn start_term(&self) -> u64 {
+                // Safety:
+                // Created from valid Table for this object
+                // which contains a valid value in this slot
+                unsafe { self._tab.get::<u64>(Frame::VT_START_TERM, Some(0)).unwrap() }
+            }
+            #[inline]
+            pub fn entries(
+                &self,
+            ) -> Option<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<Entry<'a>>>> {
+                // Safety:
+                // Created from valid Table for this object
+                // which contains a valid value in this slot
+                unsafe {
+                    self._tab.get::<::flatbuffers::ForwardsUOffset<
+                        ::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<Entry>>,
+                    >>(Frame::VT_ENTRIES, None)
+                }
+            }
+        }
 
-impl<'a> Frame<'a> {
-  pub const VT_HARD_STATE: ::flatbuffers::VOffsetT = 4;
-  pub const VT_START_INDEX: ::flatbuffers::VOffsetT = 6;
-  pub const VT_START_TERM: ::flatbuffers::VOffsetT = 8;
-  pub const VT_ENTRIES: ::flatbuffers::VOffsetT = 10;
+        impl ::flatbuffers::Verifiable for Frame<'_> {
+            #[inline]
+            fn run_verifier(
+                v: &mut ::flatbuffers::Verifier,
+                pos: usize,
+            ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+                v.visit_table(pos)?
+                    .visit_field::<HardState>("hard_state", Self::VT_HARD_STATE, false)?
+                    .visit_field::<u64>("start_index", Self::VT_START_INDEX, false)?
+                    .visit_field::<u64>("start_term", Self::VT_START_TERM, false)?
+                    .visit_field::<::flatbuffers::ForwardsUOffset<
+                        ::flatbuffers::Vector<'_, ::flatbuffers::ForwardsUOffset<Entry>>,
+                    >>("entries", Self::VT_ENTRIES, false)?
+                    .finish();
+                Ok(())
+            }
+        }
+        pub struct FrameArgs<'a> {
+            pub hard_state: Option<&'a HardState>,
+            pub start_index: u64,
+            pub start_term: u64,
+            pub entries: Option<
+                ::flatbuffers::WIPOffset<
+                    ::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<Entry<'a>>>,
+                >,
+            >,
+        }
+        impl<'a> Default for FrameArgs<'a> {
+            #[inline]
+            fn default() -> Self {
+                FrameArgs { hard_state: None, start_index: 0, start_term: 0, entries: None }
+            }
+        }
 
-  #[inline]
-  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
-    Frame { _tab: table }
-  }
-  #[allow(unused_mut)]
-  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
-    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
-    args: &'args FrameArgs<'args>
-  ) -> ::flatbuffers::WIPOffset<Frame<'bldr>> {
-    let mut builder = FrameBuilder::new(_fbb);
-    builder.add_start_term(args.start_term);
-    builder.add_start_index(args.start_index);
-    if let Some(x) = args.entries { builder.add_entries(x); }
-    if let Some(x) = args.hard_state { builder.add_hard_state(x); }
-    builder.finish()
-  }
+        pub struct FrameBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+            fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+            start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+        }
+        impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> FrameBuilder<'a, 'b, A> {
+            #[inline]
+            pub fn add_hard_state(&mut self, hard_state: &HardState) {
+                self.fbb_.push_slot_always::<&HardState>(Frame::VT_HARD_STATE, hard_state);
+            }
+            #[inline]
+            pub fn add_start_index(&mut self, start_index: u64) {
+                self.fbb_.push_slot::<u64>(Frame::VT_START_INDEX, start_index, 0);
+            }
+            #[inline]
+            pub fn add_start_term(&mut self, start_term: u64) {
+                self.fbb_.push_slot::<u64>(Frame::VT_START_TERM, start_term, 0);
+            }
+            #[inline]
+            pub fn add_entries(
+                &mut self,
+                entries: ::flatbuffers::WIPOffset<
+                    ::flatbuffers::Vector<'b, ::flatbuffers::ForwardsUOffset<Entry<'b>>>,
+                >,
+            ) {
+                self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Frame::VT_ENTRIES, entries);
+            }
+            #[inline]
+            pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> FrameBuilder<'a, 'b, A> {
+                let start = _fbb.start_table();
+                FrameBuilder { fbb_: _fbb, start_: start }
+            }
+            #[inline]
+            pub fn finish(self) -> ::flatbuffers::WIPOffset<Frame<'a>> {
+                let o = self.fbb_.end_table(self.start_);
+                ::flatbuffers::WIPOffset::new(o.value())
+            }
+        }
 
+        impl ::core::fmt::Debug for Frame<'_> {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                let mut ds = f.debug_struct("Frame");
+                ds.field("hard_state", &self.hard_state());
+                ds.field("start_index", &self.start_index());
+                ds.field("start_term", &self.start_term());
+                ds.field("entries", &self.entries());
+                ds.finish()
+            }
+        }
+        #[inline]
+        /// Verifies that a buffer of bytes contains a `Frame`
+        /// and returns it.
+        /// Note that verification is still experimental and may not
+        /// catch every error, or be maximally performant. For the
+        /// previous, unchecked, behavior use
+        /// `root_as_frame_unchecked`.
+        pub fn root_as_frame(buf: &[u8]) -> Result<Frame<'_>, ::flatbuffers::InvalidFlatbuffer> {
+            ::flatbuffers::root::<Frame>(buf)
+        }
+        #[inline]
+        /// Verifies that a buffer of bytes contains a size prefixed
+        /// `Frame` and returns it.
+        /// Note that verification is still experimental and may not
+        /// catch every error, or be maximally performant. For the
+        /// previous, unchecked, behavior use
+        /// `size_prefixed_root_as_frame_unchecked`.
+        pub fn size_prefixed_root_as_frame(
+            buf: &[u8],
+        ) -> Result<Frame<'_>, ::flatbuffers::InvalidFlatbuffer> {
+            ::flatbuffers::size_prefixed_root::<Frame>(buf)
+        }
+        #[inline]
+        /// Verifies, with the given options, that a buffer of bytes
+        /// contains a `Frame` and returns it.
+        /// Note that verification is still experimental and may not
+        /// catch every error, or be maximally performant. For the
+        /// previous, unchecked, behavior use
+        /// `root_as_frame_unchecked`.
+        pub fn root_as_frame_with_opts<'b, 'o>(
+            opts: &'o ::flatbuffers::VerifierOptions,
+            buf: &'b [u8],
+        ) -> Result<Frame<'b>, ::flatbuffers::InvalidFlatbuffer> {
+            ::flatbuffers::root_with_opts::<Frame<'b>>(opts, buf)
+        }
+        #[inline]
+        /// Verifies, with the given verifier options, that a buffer of
+        /// bytes contains a size prefixed `Frame` and returns
+        /// it. Note that verification is still experimental and may not
+        /// catch every error, or be maximally performant. For the
+        /// previous, unchecked, behavior use
+        /// `root_as_frame_unchecked`.
+        pub fn size_prefixed_root_as_frame_with_opts<'b, 'o>(
+            opts: &'o ::flatbuffers::VerifierOptions,
+            buf: &'b [u8],
+        ) -> Result<Frame<'b>, ::flatbuffers::InvalidFlatbuffer> {
+            ::flatbuffers::size_prefixed_root_with_opts::<Frame<'b>>(opts, buf)
+        }
+        #[inline]
+        /// Assumes, without verification, that a buffer of bytes contains a Frame and returns it.
+        /// # Safety
+        /// Callers must trust the given bytes do indeed contain a valid `Frame`.
+        pub unsafe fn root_as_frame_unchecked(buf: &[u8]) -> Frame<'_> {
+            unsafe { ::flatbuffers::root_unchecked::<Frame>(buf) }
+        }
+        #[inline]
+        /// Assumes, without verification, that a buffer of bytes contains a size prefixed Frame and returns it.
+        /// # Safety
+        /// Callers must trust the given bytes do indeed contain a valid size prefixed `Frame`.
+        pub unsafe fn size_prefixed_root_as_frame_unchecked(buf: &[u8]) -> Frame<'_> {
+            unsafe { ::flatbuffers::size_prefixed_root_unchecked::<Frame>(buf) }
+        }
+        #[inline]
+        pub fn finish_frame_buffer<'a, 'b, A: ::flatbuffers::Allocator + 'a>(
+            fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+            root: ::flatbuffers::WIPOffset<Frame<'a>>,
+        ) {
+            fbb.finish(root, None);
+        }
 
-  #[inline]
-  pub fn hard_state(&self) -> Option<&'a HardState> {
-    // Safety:
-    // Created from valid Table for this object
-    // which contains a valid value in this slot
-    unsafe { self._tab.get::<HardState>(Frame::VT_HARD_STATE, None)}
-  }
-  #[inline]
-  pub fn start_index(&self) -> u64 {
-    // Safety:
-    // Created from valid Table for this object
-    // which contains a valid value in this slot
-    unsafe { self._tab.get::<u64>(Frame::VT_START_INDEX, Some(0)).unwrap()}
-  }
-  #[inline]
-  pub fn start_term(&self) -> u64 {
-    // Safety:
-    // Created from valid Table for this object
-    // which contains a valid value in this slot
-    unsafe { self._tab.get::<u64>(Frame::VT_START_TERM, Some(0)).unwrap()}
-  }
-  #[inline]
-  pub fn entries(&self) -> Option<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<Entry<'a>>>> {
-    // Safety:
-    // Created from valid Table for this object
-    // which contains a valid value in this slot
-    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<Entry>>>>(Frame::VT_ENTRIES, None)}
-  }
-}
-
-impl ::flatbuffers::Verifiable for Frame<'_> {
-  #[inline]
-  fn run_verifier(
-    v: &mut ::flatbuffers::Verifier, pos: usize
-  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
-    v.visit_table(pos)?
-     .visit_field::<HardState>("hard_state", Self::VT_HARD_STATE, false)?
-     .visit_field::<u64>("start_index", Self::VT_START_INDEX, false)?
-     .visit_field::<u64>("start_term", Self::VT_START_TERM, false)?
-     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, ::flatbuffers::ForwardsUOffset<Entry>>>>("entries", Self::VT_ENTRIES, false)?
-     .finish();
-    Ok(())
-  }
-}
-pub struct FrameArgs<'a> {
-    pub hard_state: Option<&'a HardState>,
-    pub start_index: u64,
-    pub start_term: u64,
-    pub entries: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<Entry<'a>>>>>,
-}
-impl<'a> Default for FrameArgs<'a> {
-  #[inline]
-  fn default() -> Self {
-    FrameArgs {
-      hard_state: None,
-      start_index: 0,
-      start_term: 0,
-      entries: None,
-    }
-  }
-}
-
-pub struct FrameBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
-  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
-  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
-}
-impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> FrameBuilder<'a, 'b, A> {
-  #[inline]
-  pub fn add_hard_state(&mut self, hard_state: &HardState) {
-    self.fbb_.push_slot_always::<&HardState>(Frame::VT_HARD_STATE, hard_state);
-  }
-  #[inline]
-  pub fn add_start_index(&mut self, start_index: u64) {
-    self.fbb_.push_slot::<u64>(Frame::VT_START_INDEX, start_index, 0);
-  }
-  #[inline]
-  pub fn add_start_term(&mut self, start_term: u64) {
-    self.fbb_.push_slot::<u64>(Frame::VT_START_TERM, start_term, 0);
-  }
-  #[inline]
-  pub fn add_entries(&mut self, entries: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , ::flatbuffers::ForwardsUOffset<Entry<'b >>>>) {
-    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Frame::VT_ENTRIES, entries);
-  }
-  #[inline]
-  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> FrameBuilder<'a, 'b, A> {
-    let start = _fbb.start_table();
-    FrameBuilder {
-      fbb_: _fbb,
-      start_: start,
-    }
-  }
-  #[inline]
-  pub fn finish(self) -> ::flatbuffers::WIPOffset<Frame<'a>> {
-    let o = self.fbb_.end_table(self.start_);
-    ::flatbuffers::WIPOffset::new(o.value())
-  }
-}
-
-impl ::core::fmt::Debug for Frame<'_> {
-  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
-    let mut ds = f.debug_struct("Frame");
-      ds.field("hard_state", &self.hard_state());
-      ds.field("start_index", &self.start_index());
-      ds.field("start_term", &self.start_term());
-      ds.field("entries", &self.entries());
-      ds.finish()
-  }
-}
-#[inline]
-/// Verifies that a buffer of bytes contains a `Frame`
-/// and returns it.
-/// Note that verification is still experimental and may not
-/// catch every error, or be maximally performant. For the
-/// previous, unchecked, behavior use
-/// `root_as_frame_unchecked`.
-pub fn root_as_frame(buf: &[u8]) -> Result<Frame<'_>, ::flatbuffers::InvalidFlatbuffer> {
-  ::flatbuffers::root::<Frame>(buf)
-}
-#[inline]
-/// Verifies that a buffer of bytes contains a size prefixed
-/// `Frame` and returns it.
-/// Note that verification is still experimental and may not
-/// catch every error, or be maximally performant. For the
-/// previous, unchecked, behavior use
-/// `size_prefixed_root_as_frame_unchecked`.
-pub fn size_prefixed_root_as_frame(buf: &[u8]) -> Result<Frame<'_>, ::flatbuffers::InvalidFlatbuffer> {
-  ::flatbuffers::size_prefixed_root::<Frame>(buf)
-}
-#[inline]
-/// Verifies, with the given options, that a buffer of bytes
-/// contains a `Frame` and returns it.
-/// Note that verification is still experimental and may not
-/// catch every error, or be maximally performant. For the
-/// previous, unchecked, behavior use
-/// `root_as_frame_unchecked`.
-pub fn root_as_frame_with_opts<'b, 'o>(
-  opts: &'o ::flatbuffers::VerifierOptions,
-  buf: &'b [u8],
-) -> Result<Frame<'b>, ::flatbuffers::InvalidFlatbuffer> {
-  ::flatbuffers::root_with_opts::<Frame<'b>>(opts, buf)
-}
-#[inline]
-/// Verifies, with the given verifier options, that a buffer of
-/// bytes contains a size prefixed `Frame` and returns
-/// it. Note that verification is still experimental and may not
-/// catch every error, or be maximally performant. For the
-/// previous, unchecked, behavior use
-/// `root_as_frame_unchecked`.
-pub fn size_prefixed_root_as_frame_with_opts<'b, 'o>(
-  opts: &'o ::flatbuffers::VerifierOptions,
-  buf: &'b [u8],
-) -> Result<Frame<'b>, ::flatbuffers::InvalidFlatbuffer> {
-  ::flatbuffers::size_prefixed_root_with_opts::<Frame<'b>>(opts, buf)
-}
-#[inline]
-/// Assumes, without verification, that a buffer of bytes contains a Frame and returns it.
-/// # Safety
-/// Callers must trust the given bytes do indeed contain a valid `Frame`.
-pub unsafe fn root_as_frame_unchecked(buf: &[u8]) -> Frame<'_> {
-  unsafe { ::flatbuffers::root_unchecked::<Frame>(buf) }
-}
-#[inline]
-/// Assumes, without verification, that a buffer of bytes contains a size prefixed Frame and returns it.
-/// # Safety
-/// Callers must trust the given bytes do indeed contain a valid size prefixed `Frame`.
-pub unsafe fn size_prefixed_root_as_frame_unchecked(buf: &[u8]) -> Frame<'_> {
-  unsafe { ::flatbuffers::size_prefixed_root_unchecked::<Frame>(buf) }
-}
-#[inline]
-pub fn finish_frame_buffer<'a, 'b, A: ::flatbuffers::Allocator + 'a>(
-    fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
-    root: ::flatbuffers::WIPOffset<Frame<'a>>) {
-  fbb.finish(root, None);
-}
-
-#[inline]
-pub fn finish_size_prefixed_frame_buffer<'a, 'b, A: ::flatbuffers::Allocator + 'a>(fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>, root: ::flatbuffers::WIPOffset<Frame<'a>>) {
-  fbb.finish_size_prefixed(root, None);
-}
-}  // pub mod log
-}  // pub mod windlass
-
+        #[inline]
+        pub fn finish_size_prefixed_frame_buffer<'a, 'b, A: ::flatbuffers::Allocator + 'a>(
+            fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+            root: ::flatbuffers::WIPOffset<Frame<'a>>,
+        ) {
+            fbb.finish_size_prefixed(root, None);
+        }
+    } // pub mod log
+} // pub mod windlass

@@ -2,232 +2,227 @@
 // @generated
 extern crate alloc;
 
-
 #[allow(unused_imports, dead_code)]
 pub mod windlass {
 
-#[allow(unused_imports, dead_code)]
-pub mod state {
+    #[allow(unused_imports, dead_code)]
+    pub mod state {
 
+        pub enum StateOffset {}
+        #[derive(Copy, Clone, PartialEq)]
 
-pub enum StateOffset {}
-#[derive(Copy, Clone, PartialEq)]
+        pub struct State<'a> {
+            pub _tab: ::flatbuffers::Table<'a>,
+        }
 
-pub struct State<'a> {
-  pub _tab: ::flatbuffers::Table<'a>,
-}
+        impl<'a> ::flatbuffers::Follow<'a> for State<'a> {
+            type Inner = State<'a>;
+            #[inline]
+            unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+                Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+            }
+        }
 
-impl<'a> ::flatbuffers::Follow<'a> for State<'a> {
-  type Inner = State<'a>;
-  #[inline]
-  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
-    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
-  }
-}
+        impl<'a> State<'a> {
+            pub const VT_INDEX: ::flatbuffers::VOffsetT = 4;
+            pub const VT_TERM: ::flatbuffers::VOffsetT = 6;
+            pub const VT_REVISION: ::flatbuffers::VOffsetT = 8;
+            pub const VT_COMPACT_REVISION: ::flatbuffers::VOffsetT = 10;
 
-impl<'a> State<'a> {
-  pub const VT_INDEX: ::flatbuffers::VOffsetT = 4;
-  pub const VT_TERM: ::flatbuffers::VOffsetT = 6;
-  pub const VT_REVISION: ::flatbuffers::VOffsetT = 8;
-  pub const VT_COMPACT_REVISION: ::flatbuffers::VOffsetT = 10;
+            #[inline]
+            pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+                State { _tab: table }
+            }
+            #[allow(unused_mut)]
+            pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+                _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+                args: &'args StateArgs,
+            ) -> ::flatbuffers::WIPOffset<State<'bldr>> {
+                let mut builder = StateBuilder::new(_fbb);
+                builder.add_compact_revision(args.compact_revision);
+                builder.add_revision(args.revision);
+                builder.add_term(args.term);
+                builder.add_index(args.index);
+                builder.finish()
+            }
 
-  #[inline]
-  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
-    State { _tab: table }
-  }
-  #[allow(unused_mut)]
-  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
-    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
-    args: &'args StateArgs
-  ) -> ::flatbuffers::WIPOffset<State<'bldr>> {
-    let mut builder = StateBuilder::new(_fbb);
-    builder.add_compact_revision(args.compact_revision);
-    builder.add_revision(args.revision);
-    builder.add_term(args.term);
-    builder.add_index(args.index);
-    builder.finish()
-  }
+            #[inline]
+            pub fn index(&self) -> u64 {
+                // Safety:
+                // Created from valid Table for this object
+                // which contains a valid value in this slot
+                unsafe { self._tab.get::<u64>(State::VT_INDEX, Some(0)).unwrap() }
+            }
+            #[inline]
+            pub fn term(&self) -> u64 {
+                // Safety:
+                // Created from valid Table for this object
+                // which contains a valid value in this slot
+                unsafe { self._tab.get::<u64>(State::VT_TERM, Some(0)).unwrap() }
+            }
+            #[inline]
+            pub fn revision(&self) -> i64 {
+                // Safety:
+                // Created from valid Table for this object
+                // which contains a valid value in this slot
+                unsafe { self._tab.get::<i64>(State::VT_REVISION, Some(0)).unwrap() }
+            }
+            #[inline]
+            pub fn compact_revision(&self) -> i64 {
+                // Safety:
+                // Created from valid Table for this object
+                // which contains a valid value in this slot
+                unsafe { self._tab.get::<i64>(State::VT_COMPACT_REVISION, Some(0)).unwrap() }
+            }
+        }
 
+        impl ::flatbuffers::Verifiable for State<'_> {
+            #[inline]
+            fn run_verifier(
+                v: &mut ::flatbuffers::Verifier,
+                pos: usize,
+            ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+                v.visit_table(pos)?
+                    .visit_field::<u64>("index", Self::VT_INDEX, false)?
+                    .visit_field::<u64>("term", Self::VT_TERM, false)?
+                    .visit_field::<i64>("revision", Self::VT_REVISION, false)?
+                    .visit_field::<i64>("compact_revision", Self::VT_COMPACT_REVISION, false)?
+                    .finish();
+                Ok(())
+            }
+        }
+        pub struct StateArgs {
+            pub index: u64,
+            pub term: u64,
+            pub revision: i64,
+            pub compact_revision: i64,
+        }
+        impl<'a> Default for StateArgs {
+            #[inline]
+            fn default() -> Self {
+                StateArgs { index: 0, term: 0, revision: 0, compact_revision: 0 }
+            }
+        }
 
-  #[inline]
-  pub fn index(&self) -> u64 {
-    // Safety:
-    // Created from valid Table for this object
-    // which contains a valid value in this slot
-    unsafe { self._tab.get::<u64>(State::VT_INDEX, Some(0)).unwrap()}
-  }
-  #[inline]
-  pub fn term(&self) -> u64 {
-    // Safety:
-    // Created from valid Table for this object
-    // which contains a valid value in this slot
-    unsafe { self._tab.get::<u64>(State::VT_TERM, Some(0)).unwrap()}
-  }
-  #[inline]
-  pub fn revision(&self) -> i64 {
-    // Safety:
-    // Created from valid Table for this object
-    // which contains a valid value in this slot
-    unsafe { self._tab.get::<i64>(State::VT_REVISION, Some(0)).unwrap()}
-  }
-  #[inline]
-  pub fn compact_revision(&self) -> i64 {
-    // Safety:
-    // Created from valid Table for this object
-    // which contains a valid value in this slot
-    unsafe { self._tab.get::<i64>(State::VT_COMPACT_REVISION, Some(0)).unwrap()}
-  }
-}
+        pub struct StateBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+            fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+            start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+        }
+        impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> StateBuilder<'a, 'b, A> {
+            #[inline]
+            pub fn add_index(&mut self, index: u64) {
+                self.fbb_.push_slot::<u64>(State::VT_INDEX, index, 0);
+            }
+            #[inline]
+            pub fn add_term(&mut self, term: u64) {
+                self.fbb_.push_slot::<u64>(State::VT_TERM, term, 0);
+            }
+            #[inline]
+            pub fn add_revision(&mut self, revision: i64) {
+                self.fbb_.push_slot::<i64>(State::VT_REVISION, revision, 0);
+            }
+            #[inline]
+            pub fn add_compact_revision(&mut self, compact_revision: i64) {
+                self.fbb_.push_slot::<i64>(State::VT_COMPACT_REVISION, compact_revision, 0);
+            }
+            #[inline]
+            pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> StateBuilder<'a, 'b, A> {
+                let start = _fbb.start_table();
+                StateBuilder { fbb_: _fbb, start_: start }
+            }
+            #[inline]
+            pub fn finish(self) -> ::flatbuffers::WIPOffset<State<'a>> {
+                let o = self.fbb_.end_table(self.start_);
+                ::flatbuffers::WIPOffset::new(o.value())
+            }
+        }
 
-impl ::flatbuffers::Verifiable for State<'_> {
-  #[inline]
-  fn run_verifier(
-    v: &mut ::flatbuffers::Verifier, pos: usize
-  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
-    v.visit_table(pos)?
-     .visit_field::<u64>("index", Self::VT_INDEX, false)?
-     .visit_field::<u64>("term", Self::VT_TERM, false)?
-     .visit_field::<i64>("revision", Self::VT_REVISION, false)?
-     .visit_field::<i64>("compact_revision", Self::VT_COMPACT_REVISION, false)?
-     .finish();
-    Ok(())
-  }
-}
-pub struct StateArgs {
-    pub index: u64,
-    pub term: u64,
-    pub revision: i64,
-    pub compact_revision: i64,
-}
-impl<'a> Default for StateArgs {
-  #[inline]
-  fn default() -> Self {
-    StateArgs {
-      index: 0,
-      term: 0,
-      revision: 0,
-      compact_revision: 0,
-    }
-  }
-}
+        impl ::core::fmt::Debug for State<'_> {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                let mut ds = f.debug_struct("State");
+                ds.field("index", &self.index());
+                ds.field("term", &self.term());
+                ds.field("revision", &self.revision());
+                ds.field("compact_revision", &self.compact_revision());
+                ds.finish()
+            }
+        }
+        #[inline]
+        /// Verifies that a buffer of bytes contains a `State`
+        /// and returns it.
+        /// Note that verification is still experimental and may not
+        /// catch every error, or be maximally performant. For the
+        /// previous, unchecked, behavior use
+        /// `root_as_state_unchecked`.
+        pub fn root_as_state(buf: &[u8]) -> Result<State<'_>, ::flatbuffers::InvalidFlatbuffer> {
+            ::flatbuffers::root::<State>(buf)
+        }
+        #[inline]
+        /// Verifies that a buffer of bytes contains a size prefixed
+        /// `State` and returns it.
+        /// Note that verification is still experimental and may not
+        /// catch every error, or be maximally performant. For the
+        /// previous, unchecked, behavior use
+        /// `size_prefixed_root_as_state_unchecked`.
+        pub fn size_prefixed_root_as_state(
+            buf: &[u8],
+        ) -> Result<State<'_>, ::flatbuffers::InvalidFlatbuffer> {
+            ::flatbuffers::size_prefixed_root::<State>(buf)
+        }
+        #[inline]
+        /// Verifies, with the given options, that a buffer of bytes
+        /// contains a `State` and returns it.
+        /// Note that verification is still experimental and may not
+        /// catch every error, or be maximally performant. For the
+        /// previous, unchecked, behavior use
+        /// `root_as_state_unchecked`.
+        pub fn root_as_state_with_opts<'b, 'o>(
+            opts: &'o ::flatbuffers::VerifierOptions,
+            buf: &'b [u8],
+        ) -> Result<State<'b>, ::flatbuffers::InvalidFlatbuffer> {
+            ::flatbuffers::root_with_opts::<State<'b>>(opts, buf)
+        }
+        #[inline]
+        /// Verifies, with the given verifier options, that a buffer of
+        /// bytes contains a size prefixed `State` and returns
+        /// it. Note that verification is still experimental and may not
+        /// catch every error, or be maximally performant. For the
+        /// previous, unchecked, behavior use
+        /// `root_as_state_unchecked`.
+        pub fn size_prefixed_root_as_state_with_opts<'b, 'o>(
+            opts: &'o ::flatbuffers::VerifierOptions,
+            buf: &'b [u8],
+        ) -> Result<State<'b>, ::flatbuffers::InvalidFlatbuffer> {
+            ::flatbuffers::size_prefixed_root_with_opts::<State<'b>>(opts, buf)
+        }
+        #[inline]
+        /// Assumes, without verification, that a buffer of bytes contains a State and returns it.
+        /// # Safety
+        /// Callers must trust the given bytes do indeed contain a valid `State`.
+        pub unsafe fn root_as_state_unchecked(buf: &[u8]) -> State<'_> {
+            unsafe { ::flatbuffers::root_unchecked::<State>(buf) }
+        }
+        #[inline]
+        /// Assumes, without verification, that a buffer of bytes contains a size prefixed State and returns it.
+        /// # Safety
+        /// Callers must trust the given bytes do indeed contain a valid size prefixed `State`.
+        pub unsafe fn size_prefixed_root_as_state_unchecked(buf: &[u8]) -> State<'_> {
+            unsafe { ::flatbuffers::size_prefixed_root_unchecked::<State>(buf) }
+        }
+        #[inline]
+        pub fn finish_state_buffer<'a, 'b, A: ::flatbuffers::Allocator + 'a>(
+            fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+            root: ::flatbuffers::WIPOffset<State<'a>>,
+        ) {
+            fbb.finish(root, None);
+        }
 
-pub struct StateBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
-  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
-  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
-}
-impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> StateBuilder<'a, 'b, A> {
-  #[inline]
-  pub fn add_index(&mut self, index: u64) {
-    self.fbb_.push_slot::<u64>(State::VT_INDEX, index, 0);
-  }
-  #[inline]
-  pub fn add_term(&mut self, term: u64) {
-    self.fbb_.push_slot::<u64>(State::VT_TERM, term, 0);
-  }
-  #[inline]
-  pub fn add_revision(&mut self, revision: i64) {
-    self.fbb_.push_slot::<i64>(State::VT_REVISION, revision, 0);
-  }
-  #[inline]
-  pub fn add_compact_revision(&mut self, compact_revision: i64) {
-    self.fbb_.push_slot::<i64>(State::VT_COMPACT_REVISION, compact_revision, 0);
-  }
-  #[inline]
-  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> StateBuilder<'a, 'b, A> {
-    let start = _fbb.start_table();
-    StateBuilder {
-      fbb_: _fbb,
-      start_: start,
-    }
-  }
-  #[inline]
-  pub fn finish(self) -> ::flatbuffers::WIPOffset<State<'a>> {
-    let o = self.fbb_.end_table(self.start_);
-    ::flatbuffers::WIPOffset::new(o.value())
-  }
-}
-
-impl ::core::fmt::Debug for State<'_> {
-  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
-    let mut ds = f.debug_struct("State");
-      ds.field("index", &self.index());
-      ds.field("term", &self.term());
-      ds.field("revision", &self.revision());
-      ds.field("compact_revision", &self.compact_revision());
-      ds.finish()
-  }
-}
-#[inline]
-/// Verifies that a buffer of bytes contains a `State`
-/// and returns it.
-/// Note that verification is still experimental and may not
-/// catch every error, or be maximally performant. For the
-/// previous, unchecked, behavior use
-/// `root_as_state_unchecked`.
-pub fn root_as_state(buf: &[u8]) -> Result<State<'_>, ::flatbuffers::InvalidFlatbuffer> {
-  ::flatbuffers::root::<State>(buf)
-}
-#[inline]
-/// Verifies that a buffer of bytes contains a size prefixed
-/// `State` and returns it.
-/// Note that verification is still experimental and may not
-/// catch every error, or be maximally performant. For the
-/// previous, unchecked, behavior use
-/// `size_prefixed_root_as_state_unchecked`.
-pub fn size_prefixed_root_as_state(buf: &[u8]) -> Result<State<'_>, ::flatbuffers::InvalidFlatbuffer> {
-  ::flatbuffers::size_prefixed_root::<State>(buf)
-}
-#[inline]
-/// Verifies, with the given options, that a buffer of bytes
-/// contains a `State` and returns it.
-/// Note that verification is still experimental and may not
-/// catch every error, or be maximally performant. For the
-/// previous, unchecked, behavior use
-/// `root_as_state_unchecked`.
-pub fn root_as_state_with_opts<'b, 'o>(
-  opts: &'o ::flatbuffers::VerifierOptions,
-  buf: &'b [u8],
-) -> Result<State<'b>, ::flatbuffers::InvalidFlatbuffer> {
-  ::flatbuffers::root_with_opts::<State<'b>>(opts, buf)
-}
-#[inline]
-/// Verifies, with the given verifier options, that a buffer of
-/// bytes contains a size prefixed `State` and returns
-/// it. Note that verification is still experimental and may not
-/// catch every error, or be maximally performant. For the
-/// previous, unchecked, behavior use
-/// `root_as_state_unchecked`.
-pub fn size_prefixed_root_as_state_with_opts<'b, 'o>(
-  opts: &'o ::flatbuffers::VerifierOptions,
-  buf: &'b [u8],
-) -> Result<State<'b>, ::flatbuffers::InvalidFlatbuffer> {
-  ::flatbuffers::size_prefixed_root_with_opts::<State<'b>>(opts, buf)
-}
-#[inline]
-/// Assumes, without verification, that a buffer of bytes contains a State and returns it.
-/// # Safety
-/// Callers must trust the given bytes do indeed contain a valid `State`.
-pub unsafe fn root_as_state_unchecked(buf: &[u8]) -> State<'_> {
-  unsafe { ::flatbuffers::root_unchecked::<State>(buf) }
-}
-#[inline]
-/// Assumes, without verification, that a buffer of bytes contains a size prefixed State and returns it.
-/// # Safety
-/// Callers must trust the given bytes do indeed contain a valid size prefixed `State`.
-pub unsafe fn size_prefixed_root_as_state_unchecked(buf: &[u8]) -> State<'_> {
-  unsafe { ::flatbuffers::size_prefixed_root_unchecked::<State>(buf) }
-}
-#[inline]
-pub fn finish_state_buffer<'a, 'b, A: ::flatbuffers::Allocator + 'a>(
-    fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
-    root: ::flatbuffers::WIPOffset<State<'a>>) {
-  fbb.finish(root, None);
-}
-
-#[inline]
-pub fn finish_size_prefixed_state_buffer<'a, 'b, A: ::flatbuffers::Allocator + 'a>(fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>, root: ::flatbuffers::WIPOffset<State<'a>>) {
-  fbb.finish_size_prefixed(root, None);
-}
-}  // pub mod state
-}  // pub mod windlass
-
+        #[inline]
+        pub fn finish_size_prefixed_state_buffer<'a, 'b, A: ::flatbuffers::Allocator + 'a>(
+            fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+            root: ::flatbuffers::WIPOffset<State<'a>>,
+        ) {
+            fbb.finish_size_prefixed(root, None);
+        }
+    } // pub mod state
+} // pub mod windlass
