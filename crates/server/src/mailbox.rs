@@ -22,13 +22,8 @@ use parking_lot::Mutex;
 #[must_use]
 pub fn channel<T: Send>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     assert!(capacity > 0, "a mailbox without room accepts nothing");
-    let state = State {
-        queue: Vec::new(),
-        receiver: None,
-        waiting: Vec::new(),
-        senders: 1,
-        receiver_lives: true,
-    };
+    let state =
+        State { queue: Vec::new(), receiver: None, waiting: Vec::new(), senders: 1, receiver_lives: true };
     let shared = Arc::new(Shared { state: Mutex::new(state), capacity });
     (Sender { shared: Arc::clone(&shared) }, Receiver { shared })
 }
