@@ -1,1 +1,8 @@
-//! windlass-replica
+//! The replicated state machine of one member, pure: what a committed log means.
+//!
+//! The [`sequencer`] gives each command its revision, the shards evaluate and install, readers ask the shards. The
+//! result of a log must not depend on the number of shards. Nothing here may do I/O, read a clock or start a thread.
+
+pub mod sequencer;
+pub mod task;
+pub mod txn;
