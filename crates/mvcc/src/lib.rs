@@ -1,1 +1,20 @@
-//! windlass-mvcc
+//! One shard's keys: every version since the last compaction, in memory.
+//!
+//! Pure: no I/O, no clock, no threads. A [`Shard`] does what it is told, in the order in which it is told; it must
+//! never decide what a request means, and it knows nothing of other shards.
+
+mod compact;
+mod hash;
+mod key;
+mod leases;
+mod revision_log;
+mod scan;
+mod shard;
+mod slots;
+mod tree;
+mod versions;
+
+pub use hash::{HashScan, HashSum};
+pub use scan::Cursor;
+pub use shard::{Pair, Shard, Usage, VERSION_BYTES};
+pub use versions::Stamp;

@@ -1,0 +1,96 @@
+//! A hash of what a shard holds, whose sum over a member's shards does not depend on how many there are.
+//!
+//! Each version is hashed alone and the hashes are added, so neither order nor placement matters. It covers what a
+//! finished compaction would have kept, so it does not depend either on how far compaction has come.
+
+use windlass_records::wal;
+use windlass_types::Revision;
+use windlass_types::key::KeyRange;
+
+use crate::shard::Shard;
+
+/// Sum of the hashes of versions. Add the sums of all shards.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HashSum(u64);
+
+impl HashSum {
+    /// The sum of both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0.wrapping_add(other.0))
+    }
+
+    /// The 32 bits that etcd's HashKV response has room for.
+    #[must_use]
+    pub fn finish(self) -> u32 {
+        (self.0 ^ (self.0 >> 32)) as u32
+    }
+
+    /// Adds one version.
+    pub fn add(&mut self, version: &wal::Version<'_>) {
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(&(version.key.len() as u64).to_le_bytes());
+        crc.update(version.key);
+        crc.update(&version.revision.0.to_le_bytes());
+        crc.update(&version.sub.to_le_bytes());
+        if let Some(live) = version.live {
+            crc.update(&live.create_revision.0.to_le_bytes());
+            crc.update(&live.version.to_le_bytes());
+            crc.update(&live.lease.0.to_le_bytes());
+            crc.update(live.value);
+        }
+        self.0 = self.0.wrapping_add(mix(u64::from(crc.finalize())));
+    }
+}
+
+/// Spreads 32 bits over 64, so that sums of checksums do not cancel out as checksums do. (The finaliser of
+/// splitmix64.)
+fn mix(mut x: u64) -> u64 {
+    x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+/// A hash in the making, so that it can be made in slices.
+#[derive(Clone, Debug)]
+pub struct HashScan {
+    revision: Revision,
+    compact_revision: Revision,
+    sum: HashSum,
+    next_key: Vec<u8>,
+}
+
+impl HashScan {
+    /// Hashes what a reader between `compact_revision` and `revision` can see. The shard must not be compacted
+    /// beyond `compact_revision` before the scan is done.
+    #[must_use]
+    pub fn new(revision: Revision, compact_revision: Revision) -> Self {
+        Self { revision, compact_revision, sum: HashSum::default(), next_key: Vec::new() }
+    }
+
+    /// Goes through at most `keys` keys of `shard`; the sum, once there are no more.
+    pub fn step(&mut self, shard: &Shard, keys: usize) -> Option<HashSum> {
+        let from = std::mem::take(&mut self.next_key);
+        let mut ids = shard.ids(KeyRange::From(&from));
+        for id in ids.by_ref().take(keys) {
+            let slot = shard.slots.get(id);
+            let kept = slot.chain.at(self.compact_revision).filter(|r| {
+                // The same rule as in compaction: a tombstone at exactly the revision stays.
+                r.is_live() || r.stamp.revision == self.compact_revision
+            });
+            let oldest = (self.compact_revision, u32::MAX);
+            let later = slot.chain.after(Some(oldest)).take_while(|r| r.stamp.revision <= self.revision);
+            for record in kept.into_iter().chain(later) {
+                self.sum.add(&record.to_wal(slot.key.as_slice()));
+            }
+        }
+        match ids.next() {
+            Some(id) => {
+                self.next_key = shard.slots.key(id).to_vec();
+                None
+            }
+            None => Some(self.sum),
+        }
+    }
+}
