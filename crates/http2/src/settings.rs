@@ -1,0 +1,54 @@
+//! The bounds of a session: what a peer may make it hold or do.
+
+use crate::PingPolicy;
+
+/// Bounds and windows of one session. The defaults fit a server of small requests with some large uploads.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Streams the peer may have open at once; a further one is refused with REFUSED_STREAM.
+    pub streams_max: u32,
+    /// How much a peer may send on one stream ahead of what was taken in, in bytes, at most 2^31-1.
+    pub stream_window_bytes: u32,
+    /// The same for all streams of the connection together. Large, so that one upload does not stall another.
+    pub connection_window_bytes: u32,
+    /// The largest header list taken, in bytes of names, values and 8 a field; a stream beyond it is reset.
+    pub header_list_bytes_max: u32,
+    /// What one stream may hold of received and not yet taken body, in bytes; see [`crate::Ready::overflow`].
+    pub body_bytes_max: usize,
+    /// The same for all streams of the connection together; the stream that passes it overflows.
+    pub buffered_bytes_max: usize,
+    /// While a stream has more than this many bytes queued to send, its peer gets no credit to send more on it.
+    pub hold_queued_bytes: usize,
+    /// Streams the peer may reset at once before its rate counts; a faster peer gets GOAWAY.
+    pub resets_burst: u64,
+    /// Streams the peer may reset per second in the long run.
+    pub resets_per_s: u64,
+    /// Acknowledgements (of PING and SETTINGS) that may wait to be written; beyond it the session ends.
+    pub acks_waiting_max: usize,
+    /// Entries a SETTINGS frame may have; beyond it the session ends.
+    pub settings_entries_max: usize,
+    /// CONTINUATION frames a header block may have; beyond it the session ends.
+    pub continuations_max: usize,
+    /// How often a client may ping. `None` for no limit but [`Settings::acks_waiting_max`].
+    pub ping_policy: Option<PingPolicy>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            streams_max: 1 << 16,
+            stream_window_bytes: 1 << 20,
+            connection_window_bytes: 16 << 20,
+            header_list_bytes_max: 16 << 10,
+            body_bytes_max: 4 << 20,
+            buffered_bytes_max: 64 << 20,
+            hold_queued_bytes: 256 << 10,
+            resets_burst: 10_000,
+            resets_per_s: 1_000,
+            acks_waiting_max: 1_000,
+            settings_entries_max: 32,
+            continuations_max: 8,
+            ping_policy: None,
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! What a session knows of its streams, and how that changes with each thing nghttp2 tells it. Safe code throughout.
+
+use std::time::Instant;
+
+use crate::ping::PingWatch;
+use crate::raw::{BlockKind, Hooks, Role, Supply};
+use crate::slab::Slab;
+use crate::{ErrorCode, Field, Settings, StreamRef, Trailers};
+
+/// Credit for a stream is given back once this part of its window was taken in: often enough that a sender never
+/// waits, seldom enough that small requests cause no frame.
+const CREDIT_PART: usize = 4;
+
+/// The state behind one session's callbacks.
+pub(crate) struct State {
+    role: Role,
+    settings: Settings,
+    pub slab: Slab,
+    /// The row whose block of fields is arriving, and whether it is the one after the body.
+    block: Option<(u32, bool)>,
+    /// When the bytes at hand arrived.
+    pub now: Instant,
+    pings: Option<PingWatch>,
+    /// The client pings too often: it is to be sent away.
+    pub ping_flood: bool,
+    /// Acknowledgements of pings that arrived.
+    pub ping_acks: u64,
+    /// Body bytes received for which the connection's credit was not given back.
+    pub uncredited: usize,
+    /// Body bytes held in all rows.
+    buffered: usize,
+    /// Streams whose credit is withheld until their output queue is short.
+    held: Vec<StreamRef>,
+    /// Streams that were answered in full while their peer still sends: to be reset once the answer is out.
+    pub unfinished: Vec<StreamRef>,
+    /// The peer's GOAWAY.
+    pub goaway: Option<(ErrorCode, String)>,
+    /// Output that `Raw::send` gathers, and the length at which it has enough.
+    pub output: Vec<u8>,
+    pub output_limit: usize,
+}
+
+impl State {
+    pub fn new(role: Role, settings: Settings, now: Instant) -> Self {
+        let pings = settings.ping_policy.map(PingWatch::new);
+        Self {
+            role,
+            settings,
+            slab: Slab::default(),
+            block: None,
+            now,
+            pings,
+            ping_flood: false,
+            ping_acks: 0,
+            uncredited: 0,
+            buffered: 0,
+            held: Vec::new(),
+            unfinished: Vec::new(),
+            goaway: None,
+            output: Vec::new(),
+            output_limit: 0,
+        }
+    }
+
+    /// Body bytes held in all rows.
+    pub fn buffered(&self) -> usize {
+        self.buffered
+    }
+
+    /// Lets `take` remove bytes from the body of `stream`.
+    pub fn take_body<R>(&mut self, stream: StreamRef, take: impl FnOnce(&mut Vec<u8>) -> R) -> Option<R> {
+        let row = self.slab.get_mut(stream)?;
+        let before = row.body.len();
+        let result = take(&mut row.body);
+        assert!(row.body.len() <= before, "a body is only taken from");
+        self.buffered -= before - row.body.len();
+        Some(result)
+    }
+
+    /// Streams whose queue became short enough for credit to flow again, with the credit each is owed.
+    pub fn release_held(&mut self, owed: &mut Vec<(StreamRef, usize)>) {
+        let Self { held, slab, settings, .. } = self;
+        held.retain(|&stream| {
+            let Some(row) = slab.get_mut(stream) else { return false };
+            if row.queued() > settings.hold_queued_bytes / 2 {
+                return true;
+            }
+            row.held = false;
+            owed.push((stream, std::mem::take(&mut row.uncredited)));
+            slab.tell(stream.slot, |news| news.writable = true);
+            false
+        });
+    }
+
+    /// Notes that bytes were queued on `stream`, which may hold back its peer's credit.
+    pub fn on_queued(&mut self, stream: StreamRef) {
+        let Some(row) = self.slab.get_mut(stream) else { return };
+        if !row.held && row.queued() > self.settings.hold_queued_bytes {
+            row.held = true;
+            self.held.push(stream);
+        }
+    }
+
+    /// Headers or data go to the peer.
+    pub fn on_data_sent(&mut self) {
+        if let Some(pings) = &mut self.pings {
+            pings.on_data_sent();
+        }
+    }
+
+    fn release(&mut self, slot: u32) {
+        self.buffered -= self.slab.row(slot).body.len();
+        self.slab.remove(slot);
+    }
+
+    /// The row that was reported as closed is given up.
+    pub fn free_leaving(&mut self) {
+        if let Some(slot) = self.slab.leaving() {
+            self.buffered -= self.slab.row(slot).body.len();
+            self.slab.free_leaving();
+        }
+    }
+}
+
+impl Hooks for State {
+    fn block_begins(&mut self, stream_id: i32, slot: Option<u32>, kind: BlockKind) -> Option<u32> {
+        let slot = match (slot, self.role) {
+            (Some(slot), _) => slot,
+            (None, Role::Server) if kind == BlockKind::Request => self.slab.insert(stream_id),
+            (None, _) => return None,
+        };
+        let row = self.slab.row(slot);
+        let again = std::mem::take(&mut row.informational);
+        if again {
+            row.head.clear(0);
+        }
+        self.block = Some((slot, kind == BlockKind::Later && !again));
+        Some(slot)
+    }
+
+    fn field(&mut self, name: &[u8], value: &[u8]) -> bool {
+        let Some((slot, later)) = self.block else { return false };
+        let row = self.slab.row(slot);
+        let block = if later { &mut row.trailers } else { &mut row.head };
+        if block.len() + name.len() + value.len() > self.settings.header_list_bytes_max as usize {
+            self.block = None;
+            return false;
+        }
+        block.push(name, value);
+        row.informational |= name == b":status" && value.first() == Some(&b'1');
+        true
+    }
+
+    fn block_ends(&mut self) {
+        let Some((slot, later)) = self.block.take() else { return };
+        let row = self.slab.row(slot);
+        if !later && !row.informational {
+            row.known = true;
+            self.slab.tell(slot, |news| news.head = true);
+        }
+    }
+
+    fn data(&mut self, slot: u32, bytes: &[u8]) -> usize {
+        self.uncredited += bytes.len();
+        let row = self.slab.row(slot);
+        row.uncredited += bytes.len();
+        if !row.overflowed {
+            let full = row.body.len() + bytes.len() > self.settings.body_bytes_max
+                || self.buffered + bytes.len() > self.settings.buffered_bytes_max;
+            if full {
+                row.overflowed = true;
+                self.slab.tell(slot, |news| news.overflow = true);
+            } else {
+                row.body.extend_from_slice(bytes);
+                self.buffered += bytes.len();
+                self.slab.tell(slot, |news| news.data = true);
+            }
+        }
+        let row = self.slab.row(slot);
+        let due = row.uncredited >= self.settings.stream_window_bytes as usize / CREDIT_PART;
+        if due && !row.held { std::mem::take(&mut row.uncredited) } else { 0 }
+    }
+
+    fn remote_ends(&mut self, slot: u32) {
+        self.slab.row(slot).remote_ended = true;
+        self.slab.tell(slot, |news| news.end = true);
+    }
+
+    fn closed(&mut self, slot: u32, code: ErrorCode) {
+        if self.block.is_some_and(|(block, _)| block == slot) {
+            self.block = None;
+        }
+        let row = self.slab.row(slot);
+        row.closed = true;
+        // The owner need not hear of the end of a stream that it never saw, or that it has ended itself.
+        let silent = self.role == Role::Server && !row.listed && (!row.known || row.is_ended());
+        if silent {
+            self.release(slot);
+        } else {
+            self.slab.tell(slot, |news| {
+                news.closed.get_or_insert(code);
+            });
+        }
+    }
+
+    fn not_sent(&mut self, stream_id: i32) {
+        if let Some(slot) = self.slab.find(stream_id) {
+            self.closed(slot, ErrorCode::REFUSED_STREAM);
+        }
+    }
+
+    fn ping(&mut self, ack: bool) {
+        if ack {
+            self.ping_acks += 1;
+            return;
+        }
+        let has_streams = self.slab.len() > 0;
+        if let Some(pings) = &mut self.pings {
+            self.ping_flood |= !pings.on_ping(self.now, has_streams);
+        }
+    }
+
+    fn goaway(&mut self, code: ErrorCode, debug: &[u8]) {
+        self.goaway = Some((code, String::from_utf8_lossy(debug).into_owned()));
+    }
+
+    fn supply(&mut self, slot: u32, max: usize) -> Supply {
+        self.on_data_sent();
+        let row = self.slab.row(slot);
+        let len = row.queued();
+        if len > max {
+            return Supply::More(max);
+        }
+        let supply = match &row.ending {
+            None if len == 0 => {
+                row.deferred = true;
+                return Supply::Defer;
+            }
+            None => return Supply::More(len),
+            Some(Trailers::None) => Supply::Last(len),
+            Some(_) => Supply::LastWithTrailers(len),
+        };
+        if !row.remote_ended && self.role == Role::Server {
+            let stream = StreamRef { slot, id: row.id };
+            self.unfinished.push(stream);
+        }
+        supply
+    }
+
+    fn write_data(&mut self, slot: u32, frame_header: &[u8; 9], len: usize) -> bool {
+        let row = self.slab.row(slot);
+        self.output.extend_from_slice(frame_header);
+        self.output.extend_from_slice(&row.queue[row.sent..row.sent + len]);
+        row.sent += len;
+        if row.sent == row.queue.len() {
+            row.queue.clear();
+            row.sent = 0;
+        }
+        self.output.len() < self.output_limit
+    }
+
+    fn with_trailers<R>(&self, slot: u32, submit: impl FnOnce(&[Field<'_>]) -> R) -> R {
+        self.slab.peek(slot).ending.as_ref().unwrap_or(&Trailers::None).with(submit)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> bool {
+        self.output.extend_from_slice(bytes);
+        self.output.len() < self.output_limit
+    }
+}
