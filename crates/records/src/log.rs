@@ -64,18 +64,8 @@ impl Frame {
 
     /// Encodes into `fbb`, which is reset first; the record is `fbb.finished_data()`.
     pub fn encode(&self, fbb: &mut FlatBufferBuilder<'_>) {
-        fbb.reset();
-        let entries: Vec<WIPOffset<wire::Entry<'_>>> = self.entries.iter().map(|e| encode_entry(fbb, e)).collect();
-        let entries = fbb.create_vector(&entries);
-        let hard_state = self.hard_state.map(|h| wire::HardState::new(h.term.0, h.vote.0, h.commit.0));
-        let args = wire::FrameArgs {
-            hard_state: hard_state.as_ref(),
-            start_index: self.start_index.0,
-            start_term: self.start_term.0,
-            entries: Some(entries),
-        };
-        let root = wire::Frame::create(fbb, &args);
-        fbb.finish(root, None);
+        let Self { hard_state, start_index, start_term, ref entries } = *self;
+        FrameRef { hard_state, start_index, start_term, entries }.encode(fbb);
     }
 
     /// Verifies and reads a frame. The entries' data share the memory of `data`.
@@ -101,6 +91,37 @@ impl Frame {
         });
         let (start_index, start_term) = (LogIndex(root.start_index()), Term(root.start_term()));
         Ok(Self { hard_state, start_index, start_term, entries })
+    }
+}
+
+/// A [`Frame`] whose entries are borrowed, to be encoded.
+#[derive(Clone, Copy, Debug)]
+pub struct FrameRef<'a> {
+    /// As in [`Frame`].
+    pub hard_state: Option<HardState>,
+    /// As in [`Frame`].
+    pub start_index: LogIndex,
+    /// As in [`Frame`].
+    pub start_term: Term,
+    /// As in [`Frame`].
+    pub entries: &'a [Entry],
+}
+
+impl FrameRef<'_> {
+    /// Encodes into `fbb`, which is reset first; the record is `fbb.finished_data()`.
+    pub fn encode(&self, fbb: &mut FlatBufferBuilder<'_>) {
+        fbb.reset();
+        let entries: Vec<WIPOffset<wire::Entry<'_>>> = self.entries.iter().map(|e| encode_entry(fbb, e)).collect();
+        let entries = fbb.create_vector(&entries);
+        let hard_state = self.hard_state.map(|h| wire::HardState::new(h.term.0, h.vote.0, h.commit.0));
+        let args = wire::FrameArgs {
+            hard_state: hard_state.as_ref(),
+            start_index: self.start_index.0,
+            start_term: self.start_term.0,
+            entries: Some(entries),
+        };
+        let root = wire::Frame::create(fbb, &args);
+        fbb.finish(root, None);
     }
 }
 

@@ -1,1 +1,3 @@
-//! windlass-io-disk
+//! What executes the disk operations that the pure logs ask for: raw io_uring, glommio, and a simulator.
+
+pub mod sim;

@@ -62,6 +62,9 @@ impl Buffer {
 
 impl std::fmt::Debug for Buffer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Buffer").field("used_blocks", &self.used).field("registered", &self.registered).finish()
+        f.debug_struct("Buffer")
+            .field("used_blocks", &self.used)
+            .field("registered", &self.registered)
+            .finish()
     }
 }

@@ -1,0 +1,291 @@
+//! The Raft log: entries and hard state over a [`Journal`].
+//!
+//! One append is one frame and one flush, unless it is larger than a frame: then it becomes several, and is reported
+//! durable with the last. Every frame repeats the hard state and the log's start, so any segment can go without
+//! taking them along. Nothing here touches a file.
+
+use std::collections::VecDeque;
+
+use flatbuffers::FlatBufferBuilder;
+use windlass_records::log::{Entry, Frame, FrameRef, HardState};
+use windlass_types::{LogIndex, Term};
+
+use crate::buffer::Buffer;
+use crate::error::Error;
+use crate::folder::Folder;
+use crate::frame::{HEADER_BYTES, frame_bytes};
+use crate::ids::Identity;
+pub use crate::journal::{Fatal, Options};
+use crate::journal::{Journal, Room};
+use crate::op::{Completion, Op};
+pub use crate::replay::Recovered;
+use crate::replay::Replay;
+
+/// The log has no room, and neither has the disk: see [`RaftLog::space`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no space left for the log")]
+pub struct Full;
+
+/// Whether the log takes entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Space {
+    /// It does.
+    Ok,
+    /// The disk had no room for the next segment and the current one is full but for the reserve: refuse writes
+    /// with etcd's `NoSpace`, and call [`RaftLog::retry`] now and then.
+    Full,
+}
+
+/// A part of an append that has to wait for its predecessors.
+#[derive(Debug)]
+struct Part {
+    /// With the last part only.
+    id: Option<u64>,
+    /// With the last part only, so that its commit index is never ahead of the durable entries.
+    hard_state: Option<HardState>,
+    entries: Vec<Entry>,
+}
+
+/// The Raft log of one member.
+pub struct RaftLog {
+    journal: Journal,
+    start_index: LogIndex,
+    start_term: Term,
+    last_index: LogIndex,
+    /// As last submitted.
+    hard_state: HardState,
+    /// The rest of one append that did not fit one frame; no further append is taken meanwhile.
+    pending: VecDeque<Part>,
+    /// A cut retired segments and no frame has been submitted since.
+    announce: bool,
+    fbb: FlatBufferBuilder<'static>,
+}
+
+impl RaftLog {
+    /// Reads the log of `identity`, or makes a new one in an empty folder, and writes the frame that begins this
+    /// start's epoch. `identity` should depend on something that clients cannot know, see `docs/formats/log.md`.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    ///
+    /// # Panics
+    /// If `options` contradict themselves.
+    pub fn recover(
+        folder: &mut dyn Folder,
+        options: Options,
+        identity: Identity,
+    ) -> Result<(Self, Recovered), Error> {
+        let mut replay = Replay::default();
+        let journal = Journal::open(folder, options, identity, &mut |body| replay.apply(&body))?;
+        let recovered = replay.finish()?;
+        let mut log = Self {
+            journal,
+            start_index: recovered.start_index,
+            start_term: recovered.start_term,
+            last_index: recovered.entries.last().map_or(recovered.start_index, |e| e.index),
+            hard_state: recovered.hard_state,
+            pending: VecDeque::new(),
+            announce: false,
+            fbb: FlatBufferBuilder::new(),
+        };
+        log.encode(None, &[]);
+        log.journal.boot(folder, log.fbb.finished_data())?;
+        Ok((log, recovered))
+    }
+
+    /// The buffers to register with the backend; call it before the first append.
+    #[must_use]
+    pub fn buffers(&self) -> &[Buffer] {
+        self.journal.buffers()
+    }
+
+    /// Index of the last entry, durable or not.
+    #[must_use]
+    pub fn last_index(&self) -> LogIndex {
+        self.last_index
+    }
+
+    /// Number of segments that hold what is still needed.
+    #[must_use]
+    pub fn live_segments(&self) -> usize {
+        self.journal.live_segments()
+    }
+
+    /// Whether [`append`](Self::append) may be called now: a flush slot is free, and there is room for one frame in
+    /// a prepared segment (or none to be had, which `append` then says).
+    #[must_use]
+    pub fn can_flush(&self) -> bool {
+        let room = self.journal.room_bytes() >= self.journal.options().frame_bytes_max;
+        self.pending.is_empty()
+            && self.journal.slot_free()
+            && (room || self.journal.has_spare() || self.journal.is_starved())
+    }
+
+    /// Writes entries and hard state (`None`: unchanged); `id` is reported by [`complete`](Self::complete) when all
+    /// of it is durable. An entry at or below [`last_index`](Self::last_index) replaces the log from there on.
+    ///
+    /// # Errors
+    /// [`Full`]: nothing was taken. Without entries only when the reserve is used up too.
+    ///
+    /// # Panics
+    /// If [`can_flush`](Self::can_flush) says no, if the entries are not consecutive or leave a gap behind the log,
+    /// or if one entry is larger than [`Options::body_bytes_max`].
+    pub fn append(
+        &mut self,
+        id: u64,
+        hard_state: Option<HardState>,
+        entries: &[Entry],
+        ops: &mut Vec<Op>,
+    ) -> Result<(), Full> {
+        assert!(self.can_flush(), "append without asking can_flush");
+        self.check_entries(entries);
+        let parts = split(entries, self.journal.options());
+        if !self.has_room(&parts) {
+            return Err(Full);
+        }
+        if let Some(last) = entries.last() {
+            self.last_index = last.index;
+        }
+        if let [part] = parts[..]
+            && self.can_submit(part)
+        {
+            self.submit(Some(id), hard_state, part, ops);
+        } else {
+            self.pending.extend(parts.iter().map(|p| Part {
+                id: None,
+                hard_state: None,
+                entries: p.to_vec(),
+            }));
+            let last = self.pending.back_mut().expect("at least one part");
+            (last.id, last.hard_state) = (Some(id), hard_state);
+        }
+        self.pump(ops);
+        Ok(())
+    }
+
+    /// Takes the end of one operation. Ids of appends that became durable are added to `durable`, strictly in the
+    /// order of the appends.
+    ///
+    /// # Errors
+    /// The disk failed; the process must end, and nothing that was not reported may be acknowledged.
+    ///
+    /// # Panics
+    /// If the operation is not this log's.
+    pub fn complete(
+        &mut self,
+        completion: Completion,
+        ops: &mut Vec<Op>,
+        durable: &mut Vec<u64>,
+    ) -> Result<(), Fatal> {
+        self.journal.complete(completion, durable)?;
+        self.pump(ops);
+        Ok(())
+    }
+
+    /// Entries at or below `index` (of `term`) are not needed any more, their effects being durable elsewhere.
+    /// An index beyond the last entry empties the log. Lower or equal to an earlier cut: nothing happens.
+    pub fn cut(&mut self, index: LogIndex, term: Term, ops: &mut Vec<Op>) {
+        if index <= self.start_index {
+            return;
+        }
+        (self.start_index, self.start_term) = (index, term);
+        self.last_index = self.last_index.max(index);
+        self.announce |= self.journal.retire(index.0);
+        self.pump(ops);
+    }
+
+    /// Whether the log takes entries.
+    #[must_use]
+    pub fn space(&self) -> Space {
+        let room = self.journal.room_bytes() >= self.journal.options().frame_bytes_max;
+        if self.journal.is_starved() && !room { Space::Full } else { Space::Ok }
+    }
+
+    /// Tries again to get room after the disk had none. Cheap; meant for a timer.
+    pub fn retry(&mut self, ops: &mut Vec<Op>) {
+        self.journal.retry();
+        self.pump(ops);
+    }
+
+    fn check_entries(&self, entries: &[Entry]) {
+        let Some(first) = entries.first() else { return };
+        assert!(first.index > self.start_index && first.index <= self.last_index.next(), "a gap in the log");
+        assert!(entries.windows(2).all(|w| w[0].index.next() == w[1].index), "entries are not consecutive");
+    }
+
+    fn has_room(&self, parts: &[&[Entry]]) -> bool {
+        if !self.journal.is_starved() {
+            return true;
+        }
+        let bytes: usize = parts.iter().map(|p| frame_bytes(Frame::encoded_bytes_max(p))).sum();
+        let empty = parts.iter().all(|p| p.is_empty());
+        if empty { self.can_submit(&[]) } else { self.journal.room_bytes() >= bytes }
+    }
+
+    fn can_submit(&self, entries: &[Entry]) -> bool {
+        self.journal.can_submit(Frame::encoded_bytes_max(entries), room(entries))
+    }
+
+    /// Submits what waits, as far as flush slots and prepared segments go.
+    fn pump(&mut self, ops: &mut Vec<Op>) {
+        while let Some(part) = self.pending.pop_front() {
+            if !self.can_submit(&part.entries) {
+                self.pending.push_front(part);
+                break;
+            }
+            self.submit(part.id, part.hard_state, &part.entries, ops);
+        }
+        if self.announce && self.pending.is_empty() && self.can_submit(&[]) {
+            self.submit(None, None, &[], ops);
+        }
+        self.journal.upkeep(!self.pending.is_empty(), ops);
+    }
+
+    fn submit(
+        &mut self,
+        id: Option<u64>,
+        hard_state: Option<HardState>,
+        entries: &[Entry],
+        ops: &mut Vec<Op>,
+    ) {
+        self.encode(hard_state, entries);
+        let mark = entries.last().map_or(0, |e| e.index.0);
+        self.journal.submit(id, mark, self.fbb.finished_data(), room(entries), ops);
+        self.announce = false;
+    }
+
+    fn encode(&mut self, hard_state: Option<HardState>, entries: &[Entry]) {
+        self.hard_state = hard_state.unwrap_or(self.hard_state);
+        let (start_index, start_term) = (self.start_index, self.start_term);
+        FrameRef { hard_state: Some(self.hard_state), start_index, start_term, entries }
+            .encode(&mut self.fbb);
+        debug_assert!(self.fbb.finished_data().len() <= Frame::encoded_bytes_max(entries));
+    }
+}
+
+fn room(entries: &[Entry]) -> Room {
+    if entries.is_empty() { Room::Reserve } else { Room::Ordinary }
+}
+
+/// Cuts `entries` into parts that each fit a frame; an entry that is too large for a registered buffer is a part of
+/// its own. At least one part, which may be empty.
+fn split<'a>(entries: &'a [Entry], options: &Options) -> Vec<&'a [Entry]> {
+    let body_max = options.frame_bytes_max - HEADER_BYTES;
+    let mut parts = Vec::with_capacity(1);
+    let mut rest = entries;
+    while Frame::encoded_bytes_max(rest) > body_max && rest.len() > 1 {
+        let fits = |&n: &usize| Frame::encoded_bytes_max(&rest[..n]) <= body_max;
+        let count = (2..rest.len()).take_while(fits).last().unwrap_or(1);
+        let (part, after) = rest.split_at(count);
+        parts.push(part);
+        rest = after;
+    }
+    parts.push(rest);
+    for part in &parts {
+        assert!(
+            Frame::encoded_bytes_max(part) <= options.body_bytes_max(),
+            "an entry is larger than a segment"
+        );
+    }
+    parts
+}

@@ -1,0 +1,187 @@
+//! Block 0 of a segment: which logical segment this slot holds now.
+//!
+//! A slot is recycled by writing a new block 0, so files are never renamed in steady state. Reading never panics
+//! on any input.
+
+use crate::buffer::BLOCK_BYTES;
+use crate::frame::{Fault, u16_at, u32_at, u64_at};
+use crate::ids::{Epoch, Identity, Nonce, SegmentNumber, Sequence};
+
+/// The layout that this code writes and reads.
+pub const VERSION: u16 = 1;
+/// Where the first frame of every segment lies, in bytes.
+pub const FIRST_FRAME_AT: usize = BLOCK_BYTES;
+
+const MAGIC: [u8; 4] = *b"WLsg";
+const HEADER_BYTES: usize = 64;
+const CHECKSUM_AT: usize = HEADER_BYTES - 4;
+
+// One sector holds the header, so a power failure leaves the old one or the new one.
+const _: () = assert!(HEADER_BYTES <= 512);
+
+/// What block 0 says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentHeader {
+    /// Whose log it belongs to.
+    pub identity: Identity,
+    /// Its place among the segments.
+    pub number: SegmentNumber,
+    /// Sequence of its first frame: the segment before ends just below it.
+    pub first: Sequence,
+    /// Segments below this number held nothing that was needed when this one was started.
+    pub oldest_segment: SegmentNumber,
+    /// The start of the log that wrote it.
+    pub epoch: Epoch,
+    /// Size of the file in blocks.
+    pub blocks: u32,
+}
+
+/// What block 0 of a slot turns out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockZero {
+    /// All zeroes: prepared and never used.
+    Unused,
+    /// A sound header.
+    Header(SegmentHeader),
+    /// Anything else.
+    Bad(Fault),
+}
+
+impl SegmentHeader {
+    /// The nonce that the frames of this segment carry.
+    #[must_use]
+    pub fn nonce(&self) -> Nonce {
+        Nonce::of(self.identity, self.number)
+    }
+
+    /// Writes block 0 into the start of `memory`.
+    ///
+    /// # Panics
+    /// If `memory` is shorter than a block.
+    pub fn seal(&self, memory: &mut [u8]) {
+        memory[..BLOCK_BYTES].fill(0);
+        memory[..HEADER_BYTES].copy_from_slice(&self.encode());
+    }
+
+    fn encode(&self) -> [u8; HEADER_BYTES] {
+        let mut out = [0; HEADER_BYTES];
+        out[..4].copy_from_slice(&MAGIC);
+        out[4..6].copy_from_slice(&VERSION.to_le_bytes());
+        out[8..16].copy_from_slice(&self.identity.0.to_le_bytes());
+        out[16..24].copy_from_slice(&self.number.0.to_le_bytes());
+        out[24..32].copy_from_slice(&self.nonce().0.to_le_bytes());
+        out[32..40].copy_from_slice(&self.first.0.to_le_bytes());
+        out[40..48].copy_from_slice(&self.oldest_segment.0.to_le_bytes());
+        out[48..52].copy_from_slice(&self.epoch.0.to_le_bytes());
+        out[52..56].copy_from_slice(&self.blocks.to_le_bytes());
+        let checksum = crc32fast::hash(&out[..CHECKSUM_AT]);
+        out[CHECKSUM_AT..].copy_from_slice(&checksum.to_le_bytes());
+        out
+    }
+
+    fn is_possible(&self) -> bool {
+        self.number > SegmentNumber(0)
+            && self.oldest_segment <= self.number
+            && self.first > Sequence(0)
+            && self.epoch > Epoch(0)
+            && self.blocks > 1
+    }
+}
+
+impl BlockZero {
+    /// Reads block 0.
+    #[must_use]
+    pub fn read(block: &[u8]) -> Self {
+        if block.iter().all(|&b| b == 0) {
+            return Self::Unused;
+        }
+        match block.first_chunk::<HEADER_BYTES>() {
+            Some(bytes) => read_header(bytes).map_or_else(Self::Bad, Self::Header),
+            None => Self::Bad(Fault::NotAHeader),
+        }
+    }
+}
+
+fn read_header(bytes: &[u8; HEADER_BYTES]) -> Result<SegmentHeader, Fault> {
+    if bytes[..4] != MAGIC {
+        return Err(Fault::NotAHeader);
+    }
+    if u32_at(bytes, CHECKSUM_AT) != crc32fast::hash(&bytes[..CHECKSUM_AT]) {
+        return Err(Fault::Checksum);
+    }
+    match u16_at(bytes, 4) {
+        VERSION => {}
+        other => return Err(Fault::Version(other)),
+    }
+    let header = SegmentHeader {
+        identity: Identity(u64_at(bytes, 8)),
+        number: SegmentNumber(u64_at(bytes, 16)),
+        first: Sequence(u64_at(bytes, 32)),
+        oldest_segment: SegmentNumber(u64_at(bytes, 40)),
+        epoch: Epoch(u32_at(bytes, 48)),
+        blocks: u32_at(bytes, 52),
+    };
+    // Encoding again checks the nonce and the reserved bytes.
+    if header.is_possible() && header.encode() == *bytes { Ok(header) } else { Err(Fault::Impossible) }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    prop_compose! {
+        fn headers()(
+            identity: u64, number in 1_u64.., oldest: u64, first in 1_u64.., epoch in 1_u32.., blocks in 2_u32..,
+        ) -> SegmentHeader {
+            SegmentHeader {
+                identity: Identity(identity), number: SegmentNumber(number), first: Sequence(first),
+                oldest_segment: SegmentNumber(oldest % number), epoch: Epoch(epoch), blocks,
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(header in headers()) {
+            let mut block = vec![0x55; BLOCK_BYTES];
+            header.seal(&mut block);
+            prop_assert_eq!(BlockZero::read(&block), BlockZero::Header(header));
+        }
+
+        #[test]
+        fn a_flipped_bit_is_seen(header in headers(), bit in 0..HEADER_BYTES * 8) {
+            let mut block = vec![0; BLOCK_BYTES];
+            header.seal(&mut block);
+            block[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(matches!(BlockZero::read(&block), BlockZero::Bad(_)));
+        }
+
+        #[test]
+        fn no_bytes_can_panic(mut noise: Vec<u8>) {
+            let _ = BlockZero::read(&noise);
+            noise.splice(..0, MAGIC);
+            prop_assert!(matches!(BlockZero::read(&noise), BlockZero::Bad(_)));
+        }
+    }
+
+    #[test]
+    fn zeroes_are_unused_and_other_versions_are_named() {
+        assert_eq!(BlockZero::read(&[0; BLOCK_BYTES]), BlockZero::Unused);
+        let mut block = vec![0; BLOCK_BYTES];
+        let header = SegmentHeader {
+            identity: Identity(1),
+            number: SegmentNumber(1),
+            first: Sequence(1),
+            oldest_segment: SegmentNumber(1),
+            epoch: Epoch(1),
+            blocks: 8,
+        };
+        header.seal(&mut block);
+        block[4] = 7;
+        let checksum = crc32fast::hash(&block[..CHECKSUM_AT]);
+        block[CHECKSUM_AT..HEADER_BYTES].copy_from_slice(&checksum.to_le_bytes());
+        assert_eq!(BlockZero::read(&block), BlockZero::Bad(Fault::Version(7)));
+    }
+}
