@@ -1,0 +1,113 @@
+//! What the flags say about the cluster: its members, its token and, from these, the ids of a new member.
+
+use super::{Error, refuse, require_plain_http};
+use crate::startup::{
+    flags::{Url, Values, parse_urls},
+    identity::{cluster_id, member_id},
+};
+use std::collections::BTreeMap;
+use windlass_types::{ClusterId, MemberId};
+
+/// Whether a member without data begins a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClusterState {
+    /// It begins a new cluster.
+    New,
+    /// It belongs to one that exists; what is in its data folder is right.
+    Existing,
+}
+
+/// The cluster that the flags describe. Only a member without data follows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bootstrap {
+    /// Whether to begin a new cluster.
+    pub state: ClusterState,
+    /// Keeps clusters with equal URLs apart.
+    pub token: String,
+    /// Id of this member, if the cluster is new.
+    pub member_id: MemberId,
+    /// Id of the cluster, if it is new.
+    pub cluster_id: ClusterId,
+    /// Whether the operator named any of this. Only then does a data folder that says otherwise mean a mix-up.
+    pub explicit: bool,
+}
+
+impl Bootstrap {
+    pub(super) fn from_values(values: &Values, name: &str, advertise_peer: &[Url]) -> Result<Self, Error> {
+        let token = values.text("initial-cluster-token").to_owned();
+        for (flag, text) in [("name", name), ("initial-cluster-token", &token)] {
+            if text.chars().any(char::is_control) {
+                return refuse(format!("--{flag} must not hold control characters"));
+            }
+        }
+        let members = match values.text("initial-cluster") {
+            "" => BTreeMap::from([(name.to_owned(), advertise_peer.to_vec())]),
+            given => parse_members(given)?,
+        };
+        check_members(&members, name, advertise_peer)?;
+        let ids: Vec<MemberId> = members.values().map(|urls| id_of(urls, &token)).collect();
+        let named = ["name", "initial-cluster", "initial-cluster-token", "initial-advertise-peer-urls"];
+        Ok(Self {
+            state: match values.text("initial-cluster-state") {
+                "existing" => ClusterState::Existing,
+                _ => ClusterState::New,
+            },
+            member_id: id_of(advertise_peer, &token),
+            cluster_id: cluster_id(&ids),
+            explicit: named.iter().any(|flag| values.is_set(flag)),
+            token,
+        })
+    }
+}
+
+fn id_of(urls: &[Url], token: &str) -> MemberId {
+    let texts: Vec<&str> = urls.iter().map(Url::as_str).collect();
+    member_id(&texts, token)
+}
+
+/// `name=url` pairs separated by commas; a name may come several times, once for each of its URLs.
+fn parse_members(text: &str) -> Result<BTreeMap<String, Vec<Url>>, Error> {
+    let mut members: BTreeMap<String, Vec<Url>> = BTreeMap::new();
+    for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+        let (name, url) = pair.split_once('=').unwrap_or((pair, ""));
+        if url.is_empty() {
+            return refuse(format!("--initial-cluster: empty URL given for \"{name}\""));
+        }
+        let mut urls =
+            parse_urls(url).map_err(|why| Error::Configuration(format!("--initial-cluster: {why}")))?;
+        members.entry(name.to_owned()).or_default().append(&mut urls);
+    }
+    for urls in members.values_mut() {
+        urls.sort();
+    }
+    Ok(members)
+}
+
+/// This member must be among the members, with the URLs that it advertises; more than one is not built yet.
+fn check_members(
+    members: &BTreeMap<String, Vec<Url>>,
+    name: &str,
+    advertise_peer: &[Url],
+) -> Result<(), Error> {
+    for url in members.values().flatten() {
+        require_plain_http(url)?;
+    }
+    let Some(own) = members.get(name) else {
+        return refuse(format!("couldn't find local name \"{name}\" in the initial cluster configuration"));
+    };
+    if own != advertise_peer {
+        let texts = |urls: &[Url]| urls.iter().map(Url::as_str).collect::<Vec<_>>().join(",");
+        return refuse(format!(
+            "--initial-cluster has {name}={} but --initial-advertise-peer-urls={}",
+            texts(own),
+            texts(advertise_peer)
+        ));
+    }
+    if members.len() > 1 {
+        return refuse(format!(
+            "clusters of more than one member are not supported in this version: --initial-cluster names {}",
+            members.len()
+        ));
+    }
+    Ok(())
+}

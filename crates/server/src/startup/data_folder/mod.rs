@@ -1,0 +1,391 @@
+//! The data folder: who owns it, who may use it, and whether it may be used at all.
+//!
+//! Opening has two steps. [`examine`] looks and locks, and refuses whatever is wrong; it writes nothing. Then, when
+//! every other check of the start has passed too, [`Examined::prepare`] makes what is missing.
+
+mod identity_file;
+#[cfg(test)]
+mod tests;
+
+pub use identity_file::Identity;
+
+use super::{
+    config::{Bootstrap, ClusterState},
+    fatal::Reason,
+};
+use rustix::fs::{Access, FlockOperation, access, flock};
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+use tracing::warn;
+
+/// Who the flags say that the member is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// The identity of a new folder.
+    pub identity: Identity,
+    /// Whether a folder that says otherwise is a mix-up. Else the folder is right, as with etcd.
+    pub must_match: bool,
+    /// Whether a new folder may be begun.
+    pub may_begin: bool,
+}
+
+/// Why a data folder cannot be used. Each sentence names the remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The lock is taken.
+    #[error(
+        "data folder {} is in use by {}: stop that process, or give this one its own --data-dir",
+        path.display(),
+        owner.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+    )]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+        /// The process that holds it, where it said so.
+        owner: Option<u32>,
+    },
+    /// etcd's data.
+    #[error(
+        "{} is a data folder of etcd, which Windlass cannot read: give another --data-dir, and bring the data over \
+         with a client such as `etcdctl make-mirror`",
+        path.display()
+    )]
+    Etcd {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Files that are not ours.
+    #[error(
+        "{} holds `{found}` and is no data folder of Windlass: give an empty or new folder as --data-dir",
+        path.display()
+    )]
+    Foreign {
+        /// The folder.
+        path: PathBuf,
+        /// One of the files.
+        found: String,
+    },
+    /// Not a folder.
+    #[error("{} is not a folder: give another --data-dir", path.display())]
+    NotAFolder {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A newer version wrote it.
+    #[error(
+        "{} has format {format}, this version reads up to {}: start the version that wrote it, or a later one",
+        path.display(),
+        identity_file::FORMAT
+    )]
+    Newer {
+        /// The identity file.
+        path: PathBuf,
+        /// Its format.
+        format: u32,
+    },
+    /// The identity file is damaged.
+    #[error(
+        "{} is damaged, {what}: bring it back from a copy of this data folder, or remove the member and add it again",
+        path.display()
+    )]
+    Damaged {
+        /// The identity file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// Another member's or cluster's.
+    #[error(
+        "{} belongs to {found}, but the flags describe {wanted}: correct --data-dir or the flags, or give \
+         --initial-cluster-state=existing to start the member that the folder holds",
+        path.display()
+    )]
+    Mismatch {
+        /// The folder.
+        path: PathBuf,
+        /// Whose it is.
+        found: String,
+        /// Whom the flags describe.
+        wanted: String,
+    },
+    /// No data, and not allowed to begin.
+    #[error(
+        "{} holds no data, and joining an existing cluster is not supported in this version: correct --data-dir, \
+         or give --initial-cluster-state=new to begin a new cluster",
+        path.display()
+    )]
+    NothingToJoin {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The filesystem refused.
+    #[error("cannot {doing} {}: check its owner, its permissions and its filesystem", path.display())]
+    Access {
+        /// What was tried.
+        doing: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+const IDENTITY_FILE: &str = "identity";
+/// Becomes the identity file when it is durable; a crash may leave it.
+const IDENTITY_FILE_NEW: &str = "identity.new";
+/// Holds the owner's process id, for the message to a second process. The lock itself is on the folder.
+const OWNER_FILE: &str = "owner";
+/// A mount point of ext4 has this one in it.
+const LOST_AND_FOUND: &str = "lost+found";
+/// etcd's folder within its data folder.
+const ETCD_FOLDER: &str = "member";
+/// Nobody but the owner may look at the data.
+const MODE: u32 = 0o700;
+
+impl Expected {
+    /// Who a new member with these flags would be.
+    pub fn from_flags(name: &str, bootstrap: &Bootstrap) -> Self {
+        let begins = bootstrap.state == ClusterState::New;
+        Self {
+            identity: Identity {
+                cluster: bootstrap.cluster_id,
+                member: bootstrap.member_id,
+                name: name.to_owned(),
+                token: bootstrap.token.clone(),
+            },
+            must_match: begins && bootstrap.explicit,
+            may_begin: begins,
+        }
+    }
+}
+
+impl Error {
+    /// The reason to end the process with.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Locked { .. } => Reason::FolderLocked,
+            Self::Etcd { .. } | Self::Foreign { .. } | Self::NotAFolder { .. } => Reason::FolderForeign,
+            Self::Newer { .. } => Reason::FolderVersion,
+            Self::Damaged { .. } => Reason::Damaged,
+            Self::Mismatch { .. } | Self::NothingToJoin { .. } => Reason::FolderIdentity,
+            Self::Access { source, .. } if source.kind() == io::ErrorKind::StorageFull => Reason::DiskFull,
+            Self::Access { .. } => Reason::FolderAccess,
+        }
+    }
+
+    fn access(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| match source.kind() {
+            io::ErrorKind::NotADirectory => Self::NotAFolder { path },
+            _ => Self::Access { doing, path, source },
+        }
+    }
+}
+
+/// A data folder that may be used, and to which nothing was done yet.
+#[derive(Debug)]
+pub struct Examined {
+    path: PathBuf,
+    /// The locked folder; none where it does not exist yet.
+    lock: Option<File>,
+    identity: Identity,
+    is_new: bool,
+}
+
+/// A data folder of this process alone, until it is dropped.
+#[derive(Debug)]
+pub struct DataFolder {
+    path: PathBuf,
+    identity: Identity,
+    is_new: bool,
+    /// Locked while it is open.
+    _lock: File,
+}
+
+/// Looks at the folder, locks it where it exists, and refuses whatever is wrong. Writes nothing.
+pub fn examine(path: &Path, expected: &Expected) -> Result<Examined, Error> {
+    let lock = match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            check_can_create(path)?;
+            None
+        }
+        Err(error) => return Err(Error::access("look at", path)(error)),
+        Ok(metadata) if !metadata.is_dir() => return Err(Error::NotAFolder { path: path.to_owned() }),
+        Ok(_) => Some(lock(path)?),
+    };
+    let found = if lock.is_some() { read_identity(path)? } else { None };
+    let is_new = found.is_none();
+    if is_new && !expected.may_begin {
+        return Err(Error::NothingToJoin { path: path.to_owned() });
+    }
+    let identity = found.unwrap_or_else(|| expected.identity.clone());
+    if expected.must_match && identity != expected.identity {
+        return Err(mismatch(path, &identity, &expected.identity));
+    }
+    Ok(Examined { path: path.to_owned(), lock, identity, is_new })
+}
+
+impl Examined {
+    /// A folder that exists on the filesystem that the data will be on, for probes that leave nothing behind.
+    pub fn probe_path(&self) -> &Path {
+        nearest_existing(&self.path)
+    }
+
+    /// Whose data the folder holds or will hold.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Makes the folder (mode 0700) and its identity file where they are missing, all of it durable, and notes this
+    /// process as the owner.
+    pub fn prepare(self) -> Result<DataFolder, Error> {
+        let lock = match self.lock {
+            Some(lock) => lock,
+            None => create(&self.path)?,
+        };
+        warn_of_open_permissions(&self.path, &lock);
+        let owner = self.path.join(OWNER_FILE);
+        fs::write(&owner, format!("{}\n", std::process::id())).map_err(Error::access("write", &owner))?;
+        if self.is_new {
+            write_identity(&self.path, &self.identity, &lock)?;
+        }
+        Ok(DataFolder { path: self.path, identity: self.identity, is_new: self.is_new, _lock: lock })
+    }
+}
+
+impl DataFolder {
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whose data it holds.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Whether this start made it. A crash before the logs were made leaves a folder that is not new, but empty.
+    pub fn is_new(&self) -> bool {
+        self.is_new
+    }
+}
+
+/// The nearest ancestor that exists, or the path itself.
+fn nearest_existing(path: &Path) -> &Path {
+    let mut named = path.ancestors().filter(|ancestor| !ancestor.as_os_str().is_empty());
+    named.find(|ancestor| ancestor.exists()).unwrap_or(Path::new("."))
+}
+
+fn check_can_create(path: &Path) -> Result<(), Error> {
+    let parent = nearest_existing(path);
+    if !parent.is_dir() {
+        return Err(Error::NotAFolder { path: parent.to_owned() });
+    }
+    access(parent, Access::WRITE_OK | Access::EXEC_OK)
+        .map_err(|errno| Error::access("create the data folder within", parent)(errno.into()))
+}
+
+/// Opens and locks an existing folder. The lock is on the folder itself, so that it leaves no trace.
+fn lock(path: &Path) -> Result<File, Error> {
+    let folder = File::open(path).map_err(Error::access("open", path))?;
+    access(path, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK)
+        .map_err(|errno| Error::access("write to", path)(errno.into()))?;
+    match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(folder),
+        Err(errno) if errno == rustix::io::Errno::WOULDBLOCK => {
+            let owner = fs::read_to_string(path.join(OWNER_FILE)).ok();
+            let owner = owner.and_then(|text| text.trim().parse().ok());
+            Err(Error::Locked { path: path.to_owned(), owner })
+        }
+        Err(errno) => Err(Error::access("lock", path)(errno.into())),
+    }
+}
+
+/// The identity of an existing folder; none of one that is as good as empty.
+fn read_identity(path: &Path) -> Result<Option<Identity>, Error> {
+    let file_path = path.join(IDENTITY_FILE);
+    match File::open(&file_path) {
+        Ok(file) => {
+            let mut bytes = Vec::new();
+            file.take(identity_file::BYTES_MAX)
+                .read_to_end(&mut bytes)
+                .map_err(Error::access("read", &file_path))?;
+            // What is not text fails the checksum.
+            Identity::decode(&String::from_utf8_lossy(&bytes), &file_path).map(Some)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => check_empty(path).map(|()| None),
+        Err(error) => Err(Error::access("read", &file_path)(error)),
+    }
+}
+
+fn check_empty(path: &Path) -> Result<(), Error> {
+    if path.join(ETCD_FOLDER).is_dir() {
+        return Err(Error::Etcd { path: path.to_owned() });
+    }
+    for entry in fs::read_dir(path).map_err(Error::access("list", path))? {
+        let name = entry.map_err(Error::access("list", path))?.file_name();
+        let ours = [IDENTITY_FILE_NEW, OWNER_FILE, LOST_AND_FOUND];
+        if !ours.iter().any(|known| name == *known) {
+            let found = name.to_string_lossy().into_owned();
+            return Err(Error::Foreign { path: path.to_owned(), found });
+        }
+    }
+    Ok(())
+}
+
+fn mismatch(path: &Path, found: &Identity, wanted: &Identity) -> Error {
+    let describe = |identity: &Identity| {
+        format!(
+            "member {:x} (`{}`) of cluster {:x} (token `{}`)",
+            identity.member.0, identity.name, identity.cluster.0, identity.token
+        )
+    };
+    Error::Mismatch { path: path.to_owned(), found: describe(found), wanted: describe(wanted) }
+}
+
+/// Creates and locks a folder that was not there when it was examined.
+fn create(path: &Path) -> Result<File, Error> {
+    let above = nearest_existing(path).to_owned();
+    DirBuilder::new().recursive(true).mode(MODE).create(path).map_err(Error::access("create", path))?;
+    let folder = lock(path)?;
+    // Another process may have been as quick.
+    if read_identity(path)?.is_some() {
+        return Err(Error::Locked { path: path.to_owned(), owner: None });
+    }
+    for parent in path.ancestors().skip(1) {
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        File::open(parent).and_then(|parent| parent.sync_all()).map_err(Error::access("sync", parent))?;
+        if parent == above {
+            break;
+        }
+    }
+    Ok(folder)
+}
+
+/// Writes the identity file whole or not at all.
+fn write_identity(path: &Path, identity: &Identity, folder: &File) -> Result<(), Error> {
+    let (new, file) = (path.join(IDENTITY_FILE_NEW), path.join(IDENTITY_FILE));
+    let write = || {
+        let mut target = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        target.write_all(identity.encode().as_bytes())?;
+        target.sync_all()?;
+        fs::rename(&new, &file)?;
+        folder.sync_all()
+    };
+    write().map_err(Error::access("write", &file))
+}
+
+/// etcd warns too, and goes on: some volume drivers know no permissions.
+fn warn_of_open_permissions(path: &Path, folder: &File) {
+    let mode = folder.metadata().map_or(MODE, |metadata| metadata.mode() & 0o777);
+    if mode & 0o077 != 0 {
+        warn!(
+            path = %path.display(), permission = format!("{mode:o}"), recommended = format!("{MODE:o}"),
+            "data folder is open to other users"
+        );
+    }
+}

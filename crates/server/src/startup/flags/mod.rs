@@ -1,0 +1,14 @@
+//! Command line flags and environment variables, in etcd's manner: one table, from which everything else is made.
+//!
+//! Nothing here opens, binds or prints anything.
+
+mod help;
+mod parse;
+pub mod table;
+#[cfg(test)]
+mod tests;
+mod value;
+
+pub use help::{ETCD_VERSION, USAGE, help, version};
+pub use parse::{Command, Error, Notice, Values, parse};
+pub use value::{Kind, Scheme, Url, parse_urls};

@@ -1,0 +1,92 @@
+//! Flags of this member: its name, folder, addresses and limits.
+
+use super::Flag;
+use crate::startup::flags::value::Kind;
+
+const NO_BBOLT: &str = "Windlass keeps its data in memory and in logs, there is no bbolt backend to tune";
+const NO_FILES: &str = "log segments are recycled, there are no old files to keep or purge";
+const NO_PEERS: &str = "this version runs one-member clusters, which have no peers";
+
+pub(super) const FLAGS: &[Flag] = &[
+    Flag::used("name", Kind::Text, "default", "Human-readable name for this member."),
+    Flag::used("data-dir", Kind::Text, "", "Path to the data folder. Default: ${name}.etcd"),
+    Flag::used("wal-dir", Kind::Text, "", "Folder for the Raft log. Default: within the data folder."),
+    Flag::no_meaning(
+        "snapshot-count",
+        Kind::NUMBER,
+        "10000",
+        "the shards' own logs say up to where the Raft log can be cut",
+    ),
+    Flag::used("heartbeat-interval", Kind::NUMBER, "100", "Milliseconds between heartbeats."),
+    Flag::used("election-timeout", Kind::NUMBER, "1000", "Milliseconds without a leader until an election."),
+    Flag::no_meaning("initial-election-tick-advance", Kind::Bool, "true", NO_PEERS),
+    Flag::used(
+        "listen-peer-urls",
+        Kind::Urls,
+        "http://localhost:2380",
+        "URLs to listen on for peer traffic, separated by commas.",
+    ),
+    Flag::used(
+        "listen-client-urls",
+        Kind::Urls,
+        "http://localhost:2379",
+        "URLs to listen on for client traffic, separated by commas.",
+    ),
+    Flag::refused(
+        "listen-client-http-urls",
+        Kind::Text,
+        "",
+        "HTTP and gRPC share the addresses of --listen-client-urls",
+    ),
+    Flag::no_meaning("max-snapshots", Kind::NUMBER, "5", NO_FILES),
+    Flag::no_meaning("max-wals", Kind::NUMBER, "5", NO_FILES),
+    Flag::no_meaning("memory-mlock", Kind::Bool, "false", "only its I/O buffers are locked in memory")
+        .or_experimental(),
+    Flag::used(
+        "quota-backend-bytes",
+        Kind::Integer,
+        "0",
+        "Size in bytes above which the store takes no more writes. 0: 2 GiB. Negative: no quota.",
+    ),
+    Flag::no_meaning("backend-bbolt-freelist-type", Kind::Text, "map", NO_BBOLT),
+    Flag::no_meaning("backend-batch-interval", Kind::Duration, "100ms", NO_BBOLT),
+    Flag::no_meaning("backend-batch-limit", Kind::NUMBER, "10000", NO_BBOLT),
+    Flag::used("max-txn-ops", Kind::NUMBER, "128", "Most operations in one transaction."),
+    Flag::used("max-request-bytes", Kind::NUMBER, "1572864", "Most bytes in one client request."),
+    Flag::used(
+        "max-concurrent-streams",
+        Kind::Number { max: u32::MAX as u64 },
+        "4294967295",
+        "Most streams that one client connection may have open.",
+    ),
+    Flag::used(
+        "grpc-keepalive-min-time",
+        Kind::Duration,
+        "5s",
+        "Shortest time between a client's pings that is tolerated.",
+    ),
+    Flag::used(
+        "grpc-keepalive-interval",
+        Kind::Duration,
+        "2h",
+        "Time without traffic after which the server pings a client. 0: never.",
+    ),
+    Flag::used(
+        "grpc-keepalive-timeout",
+        Kind::Duration,
+        "20s",
+        "Time that a client has to answer such a ping before its connection is closed. 0: for ever.",
+    ),
+    Flag::used("socket-reuse-port", Kind::Bool, "false", "Let other processes listen on the same port."),
+    Flag::used("socket-reuse-address", Kind::Bool, "false", "Listen on addresses that are in TIME_WAIT."),
+    Flag::no_meaning("enable-grpc-gateway", Kind::Bool, "true", "the JSON gateway is not built yet"),
+    Flag::no_meaning("raft-read-timeout", Kind::Duration, "5s", NO_PEERS),
+    Flag::no_meaning("raft-write-timeout", Kind::Duration, "5s", NO_PEERS),
+    Flag::no_meaning("feature-gates", Kind::Text, "", "none of etcd's feature gates applies to this version"),
+    Flag::refused(
+        "config-file",
+        Kind::Text,
+        "",
+        "give the same options as flags or as ETCD_ environment variables",
+    ),
+];

@@ -1,0 +1,142 @@
+//! Flags for those who run a member: monitoring, logging, tracing, and etcd's feature and unsafe groups.
+
+use super::Flag;
+use crate::startup::flags::value::Kind;
+
+const NO_TRACING: &str = "distributed tracing is not built yet";
+const NO_CORRUPTION_CHECK: &str = "a one-member cluster has no other member to compare hashes with";
+const SLICES: &str = "compaction runs in bounded slices that need no tuning";
+const NO_LEASES: &str = "leases are not built yet in this version";
+
+pub(super) const MONITORING: &[Flag] = &[
+    Flag::no_meaning("enable-pprof", Kind::Bool, "false", "there is no Go runtime to profile; use perf"),
+    Flag::used(
+        "metrics",
+        Kind::Choice(&["basic", "extensive"]),
+        "basic",
+        "Level of detail of the metrics; extensive adds histograms per gRPC method.",
+    ),
+    Flag::used(
+        "listen-metrics-urls",
+        Kind::Urls,
+        "",
+        "Further URLs to listen on for metrics and health checks, separated by commas.",
+    ),
+];
+
+pub(super) const LOGGING: &[Flag] = &[
+    Flag::used("logger", Kind::Choice(&["zap"]), "zap", "Only 'zap', etcd's structured log lines."),
+    Flag::used(
+        "log-outputs",
+        Kind::Text,
+        "default",
+        "Where log lines go: 'default' and 'stderr', 'stdout', or files to append to, separated by commas.",
+    ),
+    Flag::used(
+        "log-level",
+        Kind::Choice(&["debug", "info", "warn", "error", "panic", "fatal"]),
+        "info",
+        "Least severe level that is logged: debug, info, warn, error, panic or fatal.",
+    ),
+    Flag::used(
+        "log-format",
+        Kind::Choice(&["json", "console"]),
+        "json",
+        "Shape of log lines: json or console.",
+    ),
+    Flag::refused(
+        "enable-log-rotation",
+        Kind::Bool,
+        "false",
+        "log files would grow without bound; log to stderr and let journald or logrotate keep them",
+    ),
+    Flag::no_meaning("log-rotation-config-json", Kind::Text, "", "log rotation is not built yet"),
+    Flag::used(
+        "warning-unary-request-duration",
+        Kind::Duration,
+        "300ms",
+        "A request that takes longer is logged with a warning. 0: none is.",
+    )
+    .or_experimental(),
+];
+
+pub(super) const TRACING: &[Flag] = &[
+    Flag::no_meaning("enable-distributed-tracing", Kind::Bool, "false", NO_TRACING).or_experimental(),
+    Flag::no_meaning("distributed-tracing-address", Kind::Text, "localhost:4317", NO_TRACING)
+        .or_experimental(),
+    Flag::no_meaning("distributed-tracing-service-name", Kind::Text, "etcd", NO_TRACING).or_experimental(),
+    Flag::no_meaning("distributed-tracing-instance-id", Kind::Text, "", NO_TRACING).or_experimental(),
+    Flag::no_meaning("distributed-tracing-sampling-rate", Kind::NUMBER, "0", NO_TRACING).or_experimental(),
+];
+
+pub(super) const FEATURES: &[Flag] = &[
+    Flag::used(
+        "warning-apply-duration",
+        Kind::Duration,
+        "100ms",
+        "An entry that takes longer to apply is logged with a warning. 0: none is.",
+    )
+    .or_experimental(),
+    Flag::no_meaning("corrupt-check-time", Kind::Duration, "0s", NO_CORRUPTION_CHECK).or_experimental(),
+    Flag::no_meaning("compact-hash-check-time", Kind::Duration, "1m0s", NO_CORRUPTION_CHECK)
+        .or_experimental(),
+    Flag::no_meaning("experimental-compact-hash-check-enabled", Kind::Bool, "false", NO_CORRUPTION_CHECK),
+    Flag::no_meaning("experimental-initial-corrupt-check", Kind::Bool, "false", NO_CORRUPTION_CHECK),
+    Flag::no_meaning("compaction-batch-limit", Kind::NUMBER, "1000", SLICES).or_experimental(),
+    Flag::no_meaning("compaction-sleep-interval", Kind::Duration, "10ms", SLICES).or_experimental(),
+    Flag::no_meaning(
+        "watch-progress-notify-interval",
+        Kind::Duration,
+        "10m0s",
+        "watches are not built yet in this version",
+    )
+    .or_experimental(),
+    Flag::no_meaning(
+        "bootstrap-defrag-threshold-megabytes",
+        Kind::NUMBER,
+        "0",
+        "space is reclaimed while the member runs, there is nothing to defragment",
+    )
+    .or_experimental(),
+    Flag::no_meaning("max-learners", Kind::NUMBER, "1", "membership changes are not built yet")
+        .or_experimental(),
+    Flag::no_meaning("downgrade-check-time", Kind::Duration, "5s", "downgrades are not built yet")
+        .or_experimental(),
+    Flag::no_meaning("snapshot-catchup-entries", Kind::NUMBER, "5000", "there are no followers to catch up")
+        .or_experimental(),
+    Flag::no_meaning("experimental-enable-lease-checkpoint", Kind::Bool, "false", NO_LEASES),
+    Flag::no_meaning("experimental-enable-lease-checkpoint-persist", Kind::Bool, "false", NO_LEASES),
+    Flag::no_meaning(
+        "experimental-txn-mode-write-with-shared-buffer",
+        Kind::Bool,
+        "true",
+        "transactions read what they write without a buffer of their own",
+    ),
+    Flag::no_meaning(
+        "experimental-stop-grpc-service-on-defrag",
+        Kind::Bool,
+        "false",
+        "defragmentation never stops the service",
+    ),
+    Flag::no_meaning(
+        "experimental-wait-cluster-ready-timeout",
+        Kind::Duration,
+        "5s",
+        "a one-member cluster is ready when its member is",
+    ),
+];
+
+pub(super) const UNSAFE: &[Flag] = &[
+    Flag::refused(
+        "force-new-cluster",
+        Kind::Bool,
+        "false",
+        "it would drop the other members; this version runs one-member clusters, start without it",
+    ),
+    Flag::refused(
+        "unsafe-no-fsync",
+        Kind::Bool,
+        "false",
+        "Windlass never acknowledges what is not durable; start without it",
+    ),
+];

@@ -1,0 +1,51 @@
+//! Flags that etcd does not have: threads, group commit and the logs.
+
+use super::Flag;
+use crate::startup::flags::value::Kind;
+
+pub(super) const FLAGS: &[Flag] = &[
+    Flag::used(
+        "net-threads",
+        Kind::Number { max: 256 },
+        "0",
+        "Threads that serve connections. 0: half the cores, at least one.",
+    ),
+    Flag::used(
+        "shards",
+        Kind::Number { max: 256 },
+        "0",
+        "Storage shards, one thread each; may change at a restart. 0: half the cores, at least one.",
+    ),
+    Flag::used("flush-depth", Kind::Number { max: 64 }, "1", "Most flushes of the Raft log in flight."),
+    Flag::used(
+        "batch-bytes",
+        Kind::Number { max: 16 << 20 },
+        "1048576",
+        "Most bytes of commands in one Raft entry.",
+    ),
+    Flag::used(
+        "batch-linger",
+        Kind::Duration,
+        "0s",
+        "Time to wait for more commands before a flush, for slow disks. 0: never wait.",
+    ),
+    Flag::used("wal-segment-bytes", Kind::Number { max: 1 << 30 }, "67108864", "Size of a Raft log segment."),
+    Flag::used(
+        "shard-flush-bytes",
+        Kind::Number { max: 64 << 20 },
+        "1048576",
+        "A shard flushes its own log when this many bytes are buffered.",
+    ),
+    Flag::used(
+        "shard-flush-interval",
+        Kind::Duration,
+        "100ms",
+        "A shard flushes its own log when the oldest buffered record is this old.",
+    ),
+    Flag::used(
+        "sync-mode",
+        Kind::Choice(&["auto", "dsync", "fdatasync"]),
+        "auto",
+        "How Raft log writes are made durable: O_DSYNC writes, or writes and fdatasync. auto: what is faster here.",
+    ),
+];

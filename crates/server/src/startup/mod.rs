@@ -1,0 +1,53 @@
+//! What happens before a member serves: flags, configuration, identity, logging, the data folder, and every check
+//! that can refuse the start.
+//!
+//! The order is fixed: everything that can be refused is refused before anything is written.
+
+pub mod config;
+pub mod data_folder;
+pub mod fatal;
+pub mod flags;
+pub mod identity;
+pub mod logging;
+pub mod preflight;
+
+pub use config::Config;
+pub use fatal::{Reason, fatal};
+
+use std::{
+    env,
+    io::{self, Write},
+    process,
+    thread::available_parallelism,
+};
+
+/// The configuration of this process from its arguments and its environment. Prints and ends the process where these
+/// ask for a text or cannot be honoured.
+pub fn configure() -> Config {
+    let arguments: Vec<String> =
+        env::args_os().skip(1).map(|text| text.to_string_lossy().into_owned()).collect();
+    // What is not UTF-8 belongs to no flag.
+    let environment: Vec<(String, String)> = env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let cores = available_parallelism().map_or(1, usize::from);
+    let config = match flags::parse(&arguments, &environment) {
+        Ok(flags::Command::Start(values)) => Config::from_values(&values, cores),
+        Ok(flags::Command::Help) => print_and_exit(&flags::help()),
+        Ok(flags::Command::Version) => print_and_exit(&flags::version()),
+        Err(error) => Err(error),
+    };
+    config.unwrap_or_else(|error| match error {
+        flags::Error::Usage(text) => {
+            let _ = write!(io::stderr(), "{text}\n{}", flags::USAGE);
+            process::exit(Reason::Usage.code().into());
+        }
+        flags::Error::Configuration(text) => fatal(Reason::Failure, text),
+    })
+}
+
+/// A closed pipe behind `--help | head` is no failure.
+fn print_and_exit(text: &str) -> ! {
+    let _ = io::stdout().write_all(text.as_bytes());
+    process::exit(0)
+}
