@@ -1,0 +1,193 @@
+//! Terms, votes and timers: who leads. Source: Raft thesis 3.4, 3.6.1, 9.6 (pre-vote), 6.2 (check-quorum).
+//!
+//! A member never counts a vote before it is durable, its own included, and never grants two in one term.
+
+use windlass_records::log::EntryKind;
+use windlass_types::{LogIndex, MemberId, Term};
+
+use crate::progress::Progress;
+use crate::quorum::Outcome;
+use crate::raft::Raft;
+use crate::{Body, Role};
+
+/// A term beyond it is the work of a fault; standing for election stops there rather than overflow.
+const TERM_MAX: Term = Term(u64::MAX - 1);
+
+impl Raft {
+    pub(crate) fn tick(&mut self) {
+        self.election_elapsed = self.election_elapsed.saturating_add(1);
+        if self.role == Role::Leader {
+            self.tick_leader();
+        } else {
+            self.age_forwarded_reads();
+            if self.election_elapsed >= self.election_timeout {
+                self.restart_election_timer();
+                self.campaign(false);
+            }
+        }
+    }
+
+    fn tick_leader(&mut self) {
+        if self.election_elapsed >= self.config.election_ticks {
+            self.election_elapsed = 0;
+            self.transferee = MemberId::ZERO;
+            if self.config.check_quorum && !self.take_quorum_activity() {
+                self.become_follower(self.term, MemberId::ZERO);
+                return;
+            }
+        }
+        self.heartbeat_elapsed += 1;
+        if self.heartbeat_elapsed >= self.config.heartbeat_ticks {
+            self.heartbeat_elapsed = 0;
+            self.open_read_round();
+            self.broadcast_heartbeats();
+        }
+    }
+
+    /// Whether a quorum was heard of since this was last asked.
+    fn take_quorum_activity(&mut self) -> bool {
+        let me = self.config.id;
+        let active = |id| Some(id == me || self.peers.get(&id).is_some_and(|p| p.is_active));
+        let is_active = self.membership.outcome(active) == Outcome::Won;
+        self.peers.values_mut().for_each(|p| p.is_active = false);
+        is_active
+    }
+
+    pub(crate) fn restart_election_timer(&mut self) {
+        self.election_elapsed = 0;
+        self.election_timeout = self.config.election_ticks + self.random.below(self.config.election_ticks);
+    }
+
+    /// Stands for election, if this member may. `transfer`: the leader asked for it.
+    pub(crate) fn campaign(&mut self, transfer: bool) {
+        // Changes that are committed must be in effect first, or the votes would be counted by a membership that is
+        // more than one change old.
+        let may = self.membership.is_voter(self.config.id)
+            && !self.log.has_unhanded_conf_change()
+            && self.log.durable() >= self.log.start_index()
+            && self.term < TERM_MAX;
+        if self.role == Role::Leader || !may {
+            return;
+        }
+        if self.config.pre_vote && !transfer && !self.membership.is_sole_voter(self.config.id) {
+            self.become_pre_candidate();
+        } else {
+            self.become_candidate(transfer);
+        }
+    }
+
+    fn become_pre_candidate(&mut self) {
+        self.role = Role::PreCandidate;
+        self.leader = MemberId::ZERO;
+        self.drop_reads();
+        self.votes.clear();
+        self.restart_election_timer();
+        let (last_index, last_term) = (self.log.last_index(), self.log.last_term());
+        self.ask_voters(self.term.next(), &Body::PreVote { last_index, last_term });
+        // It promises nothing, so it need not be durable.
+        self.count_vote(self.config.id, true);
+    }
+
+    fn become_candidate(&mut self, transfer: bool) {
+        self.enter_term(self.term.next());
+        self.role = Role::Candidate;
+        self.vote = self.config.id;
+        let (last_index, last_term) = (self.log.last_index(), self.log.last_term());
+        self.ask_voters(self.term, &Body::Vote { last_index, last_term, transfer });
+    }
+
+    fn ask_voters(&mut self, term: Term, body: &Body) {
+        for id in self.membership.members() {
+            if id != self.config.id && self.membership.is_voter(id) {
+                self.send_in_term(id, term, body.clone());
+            }
+        }
+    }
+
+    /// Leaves everything of the present term behind.
+    fn enter_term(&mut self, term: Term) {
+        assert!(term >= self.term, "terms never go back");
+        if term > self.term {
+            self.term = term;
+            self.vote = MemberId::ZERO;
+        }
+        self.leader = MemberId::ZERO;
+        self.transferee = MemberId::ZERO;
+        self.conf_change_index = LogIndex::ZERO;
+        self.heartbeat_elapsed = 0;
+        self.restart_election_timer();
+        self.drop_reads();
+        self.votes.clear();
+        self.peers.clear();
+    }
+
+    pub(crate) fn become_follower(&mut self, term: Term, leader: MemberId) {
+        self.enter_term(term);
+        self.role = Role::Follower;
+        self.leader = leader;
+    }
+
+    fn become_leader(&mut self) {
+        assert_eq!(self.role, Role::Candidate, "only a candidate wins an election");
+        self.enter_term(self.term);
+        self.role = Role::Leader;
+        self.leader = self.config.id;
+        let next = self.log.last_index().next();
+        for id in self.membership.members() {
+            if id != self.config.id {
+                self.peers.insert(id, Progress::new(next, self.config.inflight_appends_max, false));
+            }
+        }
+        // The tail may hold a change that is not known to be committed.
+        self.conf_change_index = self.log.last_index();
+        // Entries of earlier terms commit only under one of this term. Source: Raft thesis 3.6.2.
+        self.append_own(EntryKind::Normal, bytes::Bytes::new());
+        self.broadcast_appends(false);
+    }
+
+    /// Counts an answer as a candidate of either kind; only the first one of a member counts.
+    pub(crate) fn count_vote(&mut self, from: MemberId, granted: bool) {
+        self.votes.entry(from).or_insert(granted);
+        match self.membership.outcome(|id| self.votes.get(&id).copied()) {
+            Outcome::Open => {}
+            Outcome::Lost => self.become_follower(self.term, MemberId::ZERO),
+            Outcome::Won if self.role == Role::PreCandidate => self.become_candidate(false),
+            Outcome::Won => self.become_leader(),
+        }
+    }
+
+    /// Whether a leader was heard of so lately that nobody may be elected. Source: Raft thesis 4.2.3.
+    pub(crate) fn has_live_leader(&self) -> bool {
+        self.config.check_quorum
+            && self.leader != MemberId::ZERO
+            && self.election_elapsed < self.config.election_ticks
+    }
+
+    fn is_free_to_vote_for(&self, candidate: MemberId) -> bool {
+        self.vote == candidate || (self.vote == MemberId::ZERO && self.leader == MemberId::ZERO)
+    }
+
+    /// Answers a pre-vote; its term is not entered.
+    pub(crate) fn pre_vote_asked(
+        &mut self,
+        from: MemberId,
+        term: Term,
+        last_index: LogIndex,
+        last_term: Term,
+    ) {
+        let is_free = term > self.term || self.is_free_to_vote_for(from);
+        let granted = is_free && self.log.is_up_to_date(last_index, last_term);
+        let term = if granted { term } else { self.term };
+        self.send_in_term(from, term, Body::PreVoteReply { granted });
+    }
+
+    /// Answers a vote request of the present term.
+    pub(crate) fn vote_asked(&mut self, from: MemberId, last_index: LogIndex, last_term: Term) {
+        let granted = self.is_free_to_vote_for(from) && self.log.is_up_to_date(last_index, last_term);
+        if granted {
+            self.vote = from;
+            self.election_elapsed = 0;
+        }
+        self.send(from, Body::VoteReply { granted });
+    }
+}
