@@ -1,1 +1,16 @@
-//! windlass-client
+//! A small blocking client for the etcd v3 API: Windlass's own tools and tests use it, against Windlass or etcd.
+//!
+//! One thread, one connection at a time, std's sockets. It never retries a request that may have taken effect, and
+//! never holds on past its deadline. No TLS, no users: both are refused where they are asked for.
+
+mod client;
+mod connection;
+mod endpoint;
+mod error;
+mod framing;
+
+pub use client::{Client, Config};
+pub use connection::{Call, Connection};
+pub use endpoint::Endpoint;
+pub use error::Error;
+pub use windlass_types::Code;

@@ -29,6 +29,32 @@ pub enum Code {
     Unauthenticated = 16,
 }
 
+impl Code {
+    /// The code of `number` as it stands in `grpc-status`; gRPC takes one that it does not know for `Unknown`.
+    #[must_use]
+    pub const fn from_number(number: u8) -> Self {
+        match number {
+            0 => Self::Ok,
+            1 => Self::Canceled,
+            3 => Self::InvalidArgument,
+            4 => Self::DeadlineExceeded,
+            5 => Self::NotFound,
+            6 => Self::AlreadyExists,
+            7 => Self::PermissionDenied,
+            8 => Self::ResourceExhausted,
+            9 => Self::FailedPrecondition,
+            10 => Self::Aborted,
+            11 => Self::OutOfRange,
+            12 => Self::Unimplemented,
+            13 => Self::Internal,
+            14 => Self::Unavailable,
+            15 => Self::DataLoss,
+            16 => Self::Unauthenticated,
+            _ => Self::Unknown,
+        }
+    }
+}
+
 macro_rules! catalogue {
     ($($(#[$doc:meta])* $name:ident = $code:ident, $text:literal;)*) => {
         /// Why a request is refused.
