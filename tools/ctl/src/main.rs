@@ -1,1 +1,61 @@
-fn main() {}
+//! `windlassctl`: the command line for a Windlass cluster, spoken and written as etcdctl's.
+//!
+//! It parses, asks the cluster through `windlass-client` and prints; it must know nothing about how a server works.
+//! Standard output carries replies only; everything else goes to standard error.
+
+mod command;
+mod config;
+mod exit;
+mod flags;
+mod go;
+mod output;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+
+use crate::command::{Outcome, Session};
+use crate::config::Config;
+use crate::exit::Failure;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let (detail, text) = (failure.detail.iter().cloned(), failure.to_string());
+            let text = (!text.is_empty()).then(|| format!("Error: {text}"));
+            for line in detail.chain(text) {
+                // Nobody is left to tell when standard error is gone too.
+                let _ = writeln!(io::stderr(), "{line}");
+            }
+            ExitCode::from(failure.code as u8)
+        }
+    }
+}
+
+fn run() -> Result<(), Failure> {
+    let mut root = command::root();
+    let matches = match root.try_get_matches_from_mut(std::env::args_os()) {
+        Ok(matches) => matches,
+        Err(help) if help.kind() == ErrorKind::DisplayHelp => return show(&help.to_string()),
+        Err(error) => return Err(flags::failure(&error)),
+    };
+    let config = Config::new(&matches, |name| std::env::var(name).ok())?;
+    let (hex, format) = (config.hex, config.format);
+    let mut session = Session { config, input: Box::new(io::stdin().lock()), prompt: Box::new(io::stdout()) };
+    let Some(outcome) = command::run(&matches, &mut session) else {
+        return show(&command::help(&mut root, &matches));
+    };
+    let Outcome { reply, mut style, warnings, failure } = outcome?;
+    style.hex = hex;
+    let rendered = output::render(&reply, format, style)?;
+    warnings.iter().try_for_each(|warning| writeln!(io::stderr(), "{warning}"))?;
+    io::stdout().write_all(&rendered.out)?;
+    io::stderr().write_all(&rendered.err)?;
+    failure.map_or(Ok(()), Err)
+}
+
+fn show(text: &str) -> Result<(), Failure> {
+    Ok(io::stdout().write_all(text.as_bytes())?)
+}

@@ -1,0 +1,17 @@
+//! The `protobuf` format: the response as it came over the wire, for programs.
+
+use prost::Message;
+
+use super::Reply;
+
+/// The bytes, if the reply is one message.
+pub fn render(reply: &Reply) -> Option<Vec<u8>> {
+    match reply {
+        Reply::Put(response) => Some(response.encode_to_vec()),
+        Reply::Range(response) => Some(response.encode_to_vec()),
+        Reply::Delete(response) => Some(response.encode_to_vec()),
+        Reply::Txn(response) => Some(response.encode_to_vec()),
+        Reply::Members(response) => Some(response.encode_to_vec()),
+        Reply::Status(_) | Reply::Health(_) | Reply::HashKv(_) | Reply::Text(_) => None,
+    }
+}
