@@ -13,5 +13,6 @@ mod replay;
 pub mod scan;
 pub mod segment;
 mod slots;
+pub mod stream;
 
 pub use error::Error;
