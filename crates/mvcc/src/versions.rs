@@ -57,7 +57,7 @@ impl Record {
 
     /// This version of `key` as it is written to a disk.
     pub(crate) fn to_wal<'a>(&'a self, key: &'a [u8]) -> wal::Version<'a> {
-        let live = self.is_live().then(|| wal::Live {
+        let live = self.is_live().then_some(wal::Live {
             create_revision: self.create_revision,
             version: self.version,
             lease: self.lease,

@@ -3,6 +3,14 @@
 //! The [`sequencer`] gives each command its revision, the shards evaluate and install, readers ask the shards. The
 //! result of a log must not depend on the number of shards. Nothing here may do I/O, read a clock or start a thread.
 
+pub mod checks;
+pub mod evaluate;
+pub mod install;
+pub mod merge;
+pub mod perform;
+pub mod put_view;
+pub mod read;
+pub mod reading;
 pub mod sequencer;
 pub mod task;
 pub mod txn;

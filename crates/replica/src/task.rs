@@ -21,7 +21,7 @@ pub enum ShardTask {
     Puts(PutRun),
     /// Find out what commands would do. Answered by [`ShardAnswer::Evaluated`].
     Evaluate(Evaluate),
-    /// Do what was decided. Answered by [`ShardAnswer::Installed`] if the wave wants results.
+    /// Do what was decided. Answered by [`ShardAnswer::Installed`] if results are wanted.
     Install(Install),
     /// Forget versions. Answered by [`ShardAnswer::Compacted`] when that is done, if `answer` is set.
     Compact(Compact),
@@ -98,8 +98,6 @@ pub struct Wave {
     pub shards: u16,
     /// Whether the wave is one command whose path only the sequencer can choose: shards report a [`Probe`].
     pub barrier: bool,
-    /// Whether this member's clients wait for the results.
-    pub want_results: bool,
     /// The commands, in order.
     pub commands: Vec<Transaction>,
 }
@@ -137,6 +135,8 @@ pub struct Install {
     pub part: Vec<u32>,
     /// For each command of the wave, what was decided.
     pub assigned: Arc<[Assigned]>,
+    /// Whether this member's clients wait for results: the task is answered if so.
+    pub want_results: bool,
 }
 
 /// What the sequencer decided about one command of a wave.

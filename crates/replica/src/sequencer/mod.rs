@@ -1,23 +1,40 @@
 //! The sequencer: gives committed commands their revisions and tells the shards what to do.
 //!
-//! Pure. Entries take effect strictly in log order; what they do must depend on nothing but the log.
+//! Pure. Entries take effect strictly in log order, one at a time:
+//!
+//! 1. A run of unconditional puts at the front is numbered at once and goes to the shards as [`ShardTask::Puts`].
+//! 2. What follows, up to a compaction or a barrier, is a wave: the shards evaluate it, each its part.
+//! 3. Their verdicts say which commands write; revisions are the prefix sum of that.
+//! 4. The shards install the wave. The sequencer does not wait for that, only their results are collected for replies.
+//! 5. When the entry has no commands left, every shard learns that it is complete, and the next one begins.
+//!
+//! What an entry does must depend on nothing but the log: not on the number of shards, nor on when they answer.
 
+mod entry;
+mod wave;
+
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use bytes::Bytes;
-use windlass_api::etcdserverpb::{CompactionResponse, DeleteRangeResponse, PutResponse, TxnResponse};
 use windlass_records::batch::Batch;
 use windlass_records::state::State;
-use windlass_types::{LogIndex, RequestError, RequestId, Revision, ShardId, Term};
+use windlass_types::key::SHARDS_MAX;
+use windlass_types::{LogIndex, MemberId, RequestError, RequestId, Revision, ShardId, Term};
+
+pub use crate::txn::Response;
 
 use crate::task::{ShardAnswer, ShardTask};
+use crate::txn::ShardSet;
+use entry::{Entry, PendingCompaction};
+use wave::PendingWave;
 
 /// Everything that can move the sequencer.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// The next committed normal entry of the log.
+    /// The next committed entry of the log. Entries that are not normal ones come without data.
     Committed {
-        /// Its index: one above the previous one, but for entries that are not normal.
+        /// Its index, above that of the previous one.
         index: LogIndex,
         /// Its term.
         term: Term,
@@ -60,19 +77,108 @@ pub enum Output {
         /// The revision of the first of them.
         first_revision: Revision,
     },
-    /// The entry is numbered and all its tasks are handed out; this is the state after it.
+    /// The entry is numbered and all its tasks are handed out; this is the state after it. It precedes every reply to
+    /// a command of the entry, so that a client reads what was acknowledged to it.
     Applied(State),
 }
 
-/// The answer to a command. Of the header only the revision is set; the caller fills the rest.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Response {
-    /// To a put.
-    Put(PutResponse),
-    /// To a delete.
-    DeleteRange(DeleteRangeResponse),
-    /// To a transaction.
-    Txn(TxnResponse),
-    /// To a compaction.
-    Compaction(CompactionResponse),
+/// The sequencer of one member.
+pub struct Sequencer {
+    member: MemberId,
+    shards: u16,
+    /// After the last entry that is numbered whole.
+    applied: State,
+    /// Revisions after the last command that is numbered, within the entry under way.
+    revision: Revision,
+    compact_revision: Revision,
+    /// The entry under way, which waits for shards to evaluate.
+    current: Option<Entry>,
+    /// Entries behind it. Bounded by how far Raft lets applying fall behind.
+    queue: VecDeque<(LogIndex, Term, Bytes)>,
+    /// Waves that are installed and for whose results clients wait, by id. A shard answers an install before it
+    /// evaluates anything later, so this is bounded by the shards' mailboxes.
+    pending_waves: VecDeque<PendingWave>,
+    /// Compactions for whose end a client waits: at most one for each such client.
+    pending_compactions: Vec<PendingCompaction>,
+    next_wave: u64,
+}
+
+impl Sequencer {
+    /// A sequencer that goes on from `state`, with `shards` shards (1..=[`SHARDS_MAX`]) that stand at the same index.
+    #[must_use]
+    pub fn new(member: MemberId, shards: u16, state: State) -> Self {
+        assert!((1..=SHARDS_MAX).contains(&shards), "number of shards out of range: {shards}");
+        Self {
+            member,
+            shards,
+            applied: state,
+            revision: state.revision,
+            compact_revision: state.compact_revision,
+            current: None,
+            queue: VecDeque::new(),
+            pending_waves: VecDeque::new(),
+            pending_compactions: Vec::new(),
+            next_wave: 0,
+        }
+    }
+
+    /// The state after the last entry that is numbered whole.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.applied
+    }
+
+    /// Number of entries that wait for shards.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.queue.len() + usize::from(self.current.is_some())
+    }
+
+    /// Takes one input and appends what follows from it to `out`. An error means that a committed entry is not what
+    /// it should be: the member must stop.
+    pub fn step(&mut self, input: Input, out: &mut Vec<Output>) -> Result<(), windlass_records::Error> {
+        match input {
+            Input::Committed { index, term, data } => {
+                let newest = self.queue.back().map(|e| e.0).or(self.current.as_ref().map(Entry::index));
+                assert!(index > newest.unwrap_or(self.applied.index), "entries come in order");
+                self.queue.push_back((index, term, data));
+            }
+            Input::FromShard { shard, answer } => self.take_answer(shard, answer, out),
+        }
+        self.advance(out)
+    }
+
+    fn take_answer(&mut self, shard: ShardId, answer: ShardAnswer, out: &mut Vec<Output>) {
+        match answer {
+            ShardAnswer::Evaluated { wave, verdicts } => self.evaluated(shard, wave, verdicts, out),
+            ShardAnswer::Installed { wave, results } => self.installed(shard, wave, results, out),
+            ShardAnswer::Compacted { index } => self.compacted(shard, index, out),
+        }
+    }
+
+    fn advance(&mut self, out: &mut Vec<Output>) -> Result<(), windlass_records::Error> {
+        loop {
+            if self.current.is_none() {
+                let Some((index, term, data)) = self.queue.pop_front() else { return Ok(()) };
+                if data.is_empty() {
+                    self.finish(index, term, ShardSet::default(), out);
+                    continue;
+                }
+                self.begin(index, term, Batch::parse(data)?, out);
+            }
+            if self.current.is_some() && !self.run_entry(out) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The entry is numbered: tells the shards that do not know it yet that it is complete.
+    fn finish(&mut self, index: LogIndex, term: Term, told: ShardSet, out: &mut Vec<Output>) {
+        for shard in ShardSet::all(self.shards).iter().filter(|&shard| !told.contains(shard)) {
+            out.push(Output::ToShard { shard, task: ShardTask::Advance(index) });
+        }
+        self.applied =
+            State { index, term, revision: self.revision, compact_revision: self.compact_revision };
+        out.push(Output::Applied(self.applied));
+    }
 }

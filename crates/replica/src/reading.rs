@@ -1,0 +1,164 @@
+//! A read in progress: which shards to ask, and when their answers are a response. Pure; the net arbiters drive it.
+//!
+//! Every shard is asked at the same revision, once it is complete up to the same log index, so that what comes
+//! together is one consistent snapshot. Nothing here may change the store.
+
+use std::sync::Arc;
+
+use windlass_api::etcdserverpb::{RangeRequest, RangeResponse, TxnResponse};
+use windlass_types::key::KeyRange;
+use windlass_types::{LogIndex, RequestError, Revision, ShardId};
+
+use crate::merge::merge_range;
+use crate::task::{OpResult, Query, RangePart, ReadAnswer, ReadTask};
+use crate::txn::{Decision, Probe, Response, Revisions, ShardSet, Transaction};
+
+/// What is read.
+#[derive(Clone, Debug)]
+pub enum ReadRequest {
+    /// One range, checked.
+    Range(Arc<RangeRequest>),
+    /// A transaction all of whose operations are ranges, checked.
+    Txn(Arc<Transaction>),
+}
+
+/// The place in history that a read sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// A shard must be complete up to here before it answers.
+    pub index: LogIndex,
+    /// The newest revision that is seen.
+    pub revision: Revision,
+    /// The compaction revision; -1 before the first compaction.
+    pub compact_revision: Revision,
+}
+
+/// What became of a read after an answer.
+#[derive(Debug)]
+pub enum Progress {
+    /// More answers are to come.
+    Waiting,
+    /// Done; of the header only the revision is set.
+    Range(RangeResponse),
+    /// Done; of the header only the revision is set.
+    Txn(TxnResponse),
+    /// A shard has compacted what the read needs. If the request names no revision of its own, the compaction
+    /// overtook it, and the read is to be begun anew at a newer snapshot.
+    Compacted,
+    /// The request cannot be served.
+    Refused(RequestError),
+}
+
+/// A read that shards work on.
+#[derive(Debug)]
+pub struct Reading {
+    shards: u16,
+    snapshot: Snapshot,
+    stage: Stage,
+    waiting: ShardSet,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Range { request: Arc<RangeRequest>, parts: Vec<RangePart> },
+    Probe { transaction: Arc<Transaction>, probe: Probe },
+    Execute { transaction: Arc<Transaction>, decision: Arc<Decision>, results: Vec<OpResult> },
+}
+
+impl Reading {
+    /// Begins a read of a store with `shards` shards; `tasks` gets what to ask them. The progress is
+    /// [`Progress::Waiting`] unless no shard need be asked.
+    pub fn begin(
+        request: &ReadRequest,
+        shards: u16,
+        snapshot: Snapshot,
+        tasks: &mut Vec<(ShardId, ReadTask)>,
+    ) -> (Self, Progress) {
+        let (stage, waiting) = match request {
+            ReadRequest::Range(range) => {
+                let touched = ShardSet::touched(KeyRange::new(&range.key, &range.range_end), shards);
+                (Stage::Range { request: Arc::clone(range), parts: Vec::new() }, touched)
+            }
+            ReadRequest::Txn(transaction) => {
+                let probe = transaction.empty_probe();
+                (Stage::Probe { transaction: Arc::clone(transaction), probe }, transaction.shards(shards))
+            }
+        };
+        let mut reading = Self { shards, snapshot, stage, waiting };
+        if let ReadRequest::Range(range) = request
+            && range.revision > snapshot.revision.0
+        {
+            return (reading, Progress::Refused(RequestError::FutureRevision));
+        }
+        reading.ask(tasks);
+        let progress = reading.advance(tasks);
+        (reading, progress)
+    }
+
+    /// Takes a shard's answer.
+    pub fn answer(
+        &mut self,
+        shard: ShardId,
+        answer: ReadAnswer,
+        tasks: &mut Vec<(ShardId, ReadTask)>,
+    ) -> Progress {
+        assert!(self.waiting.remove(shard), "shard {shard} was not asked");
+        match (&mut self.stage, answer) {
+            (_, ReadAnswer::Compacted) => return Progress::Compacted,
+            (Stage::Range { parts, .. }, ReadAnswer::Range(part)) => parts.push(part),
+            (Stage::Probe { probe, .. }, ReadAnswer::Probe(part)) => probe.merge(&part),
+            (Stage::Execute { results, .. }, ReadAnswer::Execute(part)) => results.extend(part),
+            (stage, answer) => unreachable!("{answer:?} is no answer to {stage:?}"),
+        }
+        self.advance(tasks)
+    }
+
+    fn ask(&self, tasks: &mut Vec<(ShardId, ReadTask)>) {
+        let Snapshot { index: min_index, revision, .. } = self.snapshot;
+        for shard in self.waiting.iter() {
+            let query = match &self.stage {
+                Stage::Range { request, .. } => Query::Range(RangeRequest::clone(request)),
+                Stage::Probe { transaction, .. } => Query::Probe(Arc::clone(transaction)),
+                Stage::Execute { transaction, decision, .. } => {
+                    Query::Execute(Arc::clone(transaction), Arc::clone(decision))
+                }
+            };
+            tasks.push((shard, ReadTask { min_index, revision, query }));
+        }
+    }
+
+    /// Goes on as far as the answers allow.
+    fn advance(&mut self, tasks: &mut Vec<(ShardId, ReadTask)>) -> Progress {
+        if !self.waiting.is_empty() {
+            return Progress::Waiting;
+        }
+        let Snapshot { revision, compact_revision, .. } = self.snapshot;
+        match &mut self.stage {
+            Stage::Range { request, parts } => {
+                Progress::Range(merge_range(request, std::mem::take(parts), revision))
+            }
+            Stage::Probe { transaction, probe } => {
+                let revisions = Revisions { current: revision, compact: compact_revision };
+                match transaction.decide(probe, revisions) {
+                    Err(error) => Progress::Refused(error),
+                    Ok(decision) => self.execute(decision, tasks),
+                }
+            }
+            Stage::Execute { transaction, decision, results } => {
+                match transaction.respond(decision, revision, std::mem::take(results)) {
+                    Response::Txn(response) => Progress::Txn(response),
+                    other => unreachable!("a read-only transaction answered {other:?}"),
+                }
+            }
+        }
+    }
+
+    fn execute(&mut self, decision: Decision, tasks: &mut Vec<(ShardId, ReadTask)>) -> Progress {
+        let Stage::Probe { transaction, .. } = &self.stage else { unreachable!("decided without a probe") };
+        let (transaction, decision) = (Arc::clone(transaction), Arc::new(decision));
+        self.waiting = transaction.shards_on_path(&decision, self.shards);
+        self.stage = Stage::Execute { transaction, decision, results: Vec::new() };
+        self.ask(tasks);
+        self.advance(tasks)
+    }
+}

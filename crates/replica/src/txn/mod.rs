@@ -1,0 +1,417 @@
+//! Transactions, flattened. Every command that is not a plain put is one: a put or a delete is a transaction with one
+//! operation and no compare.
+//!
+//! Flattening numbers the nested transactions, the compares and the operations of both branches in pre-order, so that
+//! the sequencer and the shards can speak of them by ordinal. Nothing here may look at a shard: what shards know
+//! comes as a [`Probe`].
+
+mod compare;
+mod respond;
+
+use windlass_api::etcdserverpb::compare::TargetUnion;
+use windlass_api::etcdserverpb::request_op::Request;
+use windlass_api::etcdserverpb::{
+    Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
+};
+use windlass_types::key::{KeyRange, shard_of};
+use windlass_types::{RequestError, Revision, ShardId};
+
+pub use compare::{Facts, compare_holds};
+pub use respond::Response;
+pub(crate) use respond::header;
+
+/// A flattened transaction.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Transaction {
+    shape: Shape,
+    /// The nest; the first is the outermost.
+    nodes: Vec<Node>,
+    compares: Vec<Compare>,
+    ops: Vec<Op>,
+}
+
+/// What the client sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    Put,
+    Delete,
+    Txn,
+}
+
+/// One transaction of the nest.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Node {
+    compares: std::ops::Range<usize>,
+    success: Vec<Item>,
+    failure: Vec<Item>,
+}
+
+/// One operation of a branch: an ordinal of `ops` or of `nodes`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Item {
+    Op(usize),
+    Node(usize),
+}
+
+/// An operation that is not a transaction.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// Read.
+    Range(RangeRequest),
+    /// Write one key.
+    Put(PutRequest),
+    /// Delete keys.
+    Delete(DeleteRangeRequest),
+}
+
+/// What a transaction does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// For each transaction of the nest, in pre-order, whether its compares hold.
+    pub succeeded: Vec<bool>,
+    /// Whether anything changes.
+    pub writes: bool,
+}
+
+/// What shards know that matters for a transaction's path, before it runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Probe {
+    /// One for each compare.
+    pub compares: Vec<CompareReport>,
+    /// One for each operation: whether the put's key exists, or the delete matches a key.
+    pub present: Vec<bool>,
+}
+
+/// How keys stand to a compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CompareReport {
+    /// No key that the compare covers exists.
+    Absent,
+    /// It holds for every key, and there is one.
+    Holds,
+    /// It does not hold for some key.
+    Fails,
+}
+
+/// The store's revisions before a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Revisions {
+    /// The newest revision.
+    pub current: Revision,
+    /// The compaction revision; -1 before the first compaction.
+    pub compact: Revision,
+}
+
+/// A set of shards, one bit each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShardSet(u64);
+
+const _: () = assert!(windlass_types::key::SHARDS_MAX as u32 <= u64::BITS);
+
+impl ShardSet {
+    /// The first `shards` shards.
+    #[must_use]
+    pub fn all(shards: u16) -> Self {
+        Self(u64::MAX >> (64 - u32::from(shards)))
+    }
+
+    /// Only `shard`.
+    #[must_use]
+    pub fn one(shard: ShardId) -> Self {
+        Self(1 << shard.0)
+    }
+
+    /// The shards that may hold keys of `range`.
+    #[must_use]
+    pub fn touched(range: KeyRange<'_>, shards: u16) -> Self {
+        match range {
+            KeyRange::Point(key) => Self::one(shard_of(key, shards)),
+            KeyRange::Bounded(..) | KeyRange::From(_) => Self::all(shards),
+        }
+    }
+
+    /// The shards in either.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether `shard` is in it.
+    #[must_use]
+    pub fn contains(self, shard: ShardId) -> bool {
+        self.0 >> shard.0 & 1 == 1
+    }
+
+    /// Takes `shard` out; says whether it was in.
+    pub fn remove(&mut self, shard: ShardId) -> bool {
+        let was_in = self.contains(shard);
+        self.0 &= !Self::one(shard).0;
+        was_in
+    }
+
+    /// Whether no shard is in it.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Number of shards in it.
+    #[must_use]
+    pub fn len(self) -> u32 {
+        self.0.count_ones()
+    }
+
+    /// The shards in it, ascending.
+    pub fn iter(self) -> impl Iterator<Item = ShardId> {
+        (0..64_u16).map(ShardId).filter(move |&shard| self.contains(shard))
+    }
+}
+
+impl Op {
+    /// The keys it is about.
+    #[must_use]
+    pub fn range(&self) -> KeyRange<'_> {
+        match self {
+            Self::Range(range) => KeyRange::new(&range.key, &range.range_end),
+            Self::Put(put) => KeyRange::Point(&put.key),
+            Self::Delete(delete) => KeyRange::new(&delete.key, &delete.range_end),
+        }
+    }
+}
+
+impl Transaction {
+    /// A put as a transaction.
+    pub fn from_put(put: PutRequest) -> Result<Self, RequestError> {
+        Self::single(Shape::Put, Op::Put(put))
+    }
+
+    /// A delete as a transaction.
+    pub fn from_delete(delete: DeleteRangeRequest) -> Result<Self, RequestError> {
+        Self::single(Shape::Delete, Op::Delete(delete))
+    }
+
+    /// Flattens `request`. Refuses what cannot be executed: an empty key or operation. Everything else that is wrong
+    /// with a request is found before it is proposed ([`check_txn`](crate::checks::check_txn)).
+    pub fn from_txn(request: TxnRequest) -> Result<Self, RequestError> {
+        let mut this = Self { shape: Shape::Txn, nodes: Vec::new(), compares: Vec::new(), ops: Vec::new() };
+        this.flatten(request)?;
+        if this.compares.iter().any(|compare| compare.key.is_empty()) {
+            return Err(RequestError::EmptyKey);
+        }
+        Ok(this)
+    }
+
+    fn single(shape: Shape, op: Op) -> Result<Self, RequestError> {
+        let mut this = Self { shape, nodes: Vec::new(), compares: Vec::new(), ops: Vec::new() };
+        let item = this.push_op(op)?;
+        this.nodes.push(Node { success: vec![item], ..Node::default() });
+        Ok(this)
+    }
+
+    /// Recursion ends at the depth to which the protobuf decoder follows nested messages.
+    fn flatten(&mut self, request: TxnRequest) -> Result<usize, RequestError> {
+        let node = self.nodes.len();
+        let first = self.compares.len();
+        self.compares.extend(request.compare);
+        self.nodes.push(Node { compares: first..self.compares.len(), ..Node::default() });
+        self.nodes[node].success = self.flatten_branch(request.success)?;
+        self.nodes[node].failure = self.flatten_branch(request.failure)?;
+        Ok(node)
+    }
+
+    fn flatten_branch(&mut self, branch: Vec<RequestOp>) -> Result<Vec<Item>, RequestError> {
+        branch.into_iter().map(|op| self.flatten_op(op)).collect()
+    }
+
+    fn flatten_op(&mut self, op: RequestOp) -> Result<Item, RequestError> {
+        match op.request.ok_or(RequestError::KeyNotFound)? {
+            Request::RequestRange(range) => self.push_op(Op::Range(range)),
+            Request::RequestPut(put) => self.push_op(Op::Put(put)),
+            Request::RequestDeleteRange(delete) => self.push_op(Op::Delete(delete)),
+            Request::RequestTxn(txn) => self.flatten(txn).map(Item::Node),
+        }
+    }
+
+    fn push_op(&mut self, op: Op) -> Result<Item, RequestError> {
+        if op.range().start().is_empty() {
+            return Err(RequestError::EmptyKey);
+        }
+        self.ops.push(op);
+        Ok(Item::Op(self.ops.len() - 1))
+    }
+
+    /// The operations of all branches, in pre-order.
+    #[must_use]
+    pub fn ops(&self) -> &[Op] {
+        &self.ops
+    }
+
+    /// The compares of all transactions of the nest, in pre-order.
+    #[must_use]
+    pub fn compares(&self) -> &[Compare] {
+        &self.compares
+    }
+
+    /// The shards that hold keys which its compares and operations may touch.
+    #[must_use]
+    pub fn shards(&self, shards: u16) -> ShardSet {
+        let touched = |op: &Op| ShardSet::touched(op.range(), shards);
+        self.ops.iter().fold(self.shards_compared(shards), |set, op| set.or(touched(op)))
+    }
+
+    /// The shards that hold keys which its compares cover.
+    #[must_use]
+    pub fn shards_compared(&self, shards: u16) -> ShardSet {
+        let touched = |c: &Compare| ShardSet::touched(KeyRange::new(&c.key, &c.range_end), shards);
+        self.compares.iter().fold(ShardSet::default(), |set, compare| set.or(touched(compare)))
+    }
+
+    /// The shards that have something to do on its path; none, if it neither changes nor reads anything.
+    #[must_use]
+    pub fn shards_on_path(&self, decision: &Decision, shards: u16) -> ShardSet {
+        let path = self.path(decision);
+        let reads = |&op: &u32| matches!(self.ops[op as usize], Op::Range(_));
+        if !decision.writes && !path.iter().any(reads) {
+            return ShardSet::default();
+        }
+        let touched = |op: u32| ShardSet::touched(self.ops[op as usize].range(), shards);
+        path.into_iter().fold(ShardSet::default(), |set, op| set.or(touched(op)))
+    }
+
+    /// The ordinals of the operations that run, in the order in which they run.
+    #[must_use]
+    pub fn path(&self, decision: &Decision) -> Vec<u32> {
+        let mut path = Vec::with_capacity(self.ops.len());
+        self.walk(0, decision, &mut path);
+        path
+    }
+
+    fn walk(&self, node: usize, decision: &Decision, path: &mut Vec<u32>) {
+        for item in self.branch(node, decision) {
+            match *item {
+                Item::Op(op) => path.push(op as u32),
+                Item::Node(nested) => self.walk(nested, decision, path),
+            }
+        }
+    }
+
+    fn branch(&self, node: usize, decision: &Decision) -> &[Item] {
+        let Node { success, failure, .. } = &self.nodes[node];
+        if decision.succeeded[node] { success } else { failure }
+    }
+
+    /// What it does if that is known without asking anyone: it compares nothing, and every operation succeeds.
+    #[must_use]
+    pub fn unconditional(&self) -> Option<Decision> {
+        let certain = |op: &Op| match op {
+            Op::Range(range) => range.revision == 0,
+            Op::Put(put) => !put.ignore_value && !put.ignore_lease && put.lease == 0,
+            Op::Delete(_) => false,
+        };
+        if !self.compares.is_empty() || !self.ops.iter().all(certain) {
+            return None;
+        }
+        let succeeded = vec![true; self.nodes.len()];
+        let mut decision = Decision { succeeded, writes: false };
+        let puts = |op: u32| matches!(self.ops[op as usize], Op::Put(_));
+        decision.writes = self.path(&decision).into_iter().any(puts);
+        Some(decision)
+    }
+
+    /// Whether what one shard knows at revision `base`, and what commands between `base` and this one do there, is
+    /// not enough for it to decide its part alone.
+    #[must_use]
+    pub fn is_barrier(&self, base: Revision, shards: u16) -> bool {
+        // Revisions above `base` are not given yet, so nothing can be compared with them.
+        let unknown = |compare: &Compare| match compare.target_union {
+            Some(TargetUnion::CreateRevision(r) | TargetUnion::ModRevision(r)) => r > base.0,
+            _ => false,
+        };
+        let future = |op: &Op| matches!(op, Op::Range(range) if range.revision > base.0);
+        let may_fail = |op: &Op| match op {
+            Op::Range(range) => range.revision != 0,
+            Op::Put(put) => put.ignore_value || put.ignore_lease || put.lease != 0,
+            Op::Delete(_) => false,
+        };
+        let fallible = !self.compares.is_empty() || self.ops.iter().any(may_fail);
+        self.compares.iter().any(unknown)
+            || self.ops.iter().any(future)
+            || (fallible && self.shards(shards).len() > 1)
+    }
+
+    /// Whether its response holds nothing that a shard has to say: a put that does not ask for the old pair.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        self.shape == Shape::Put && matches!(&self.ops[..], [Op::Put(put)] if !put.prev_kv)
+    }
+
+    /// A probe of a store without keys, or of no shard at all.
+    #[must_use]
+    pub fn empty_probe(&self) -> Probe {
+        Probe {
+            compares: vec![CompareReport::Absent; self.compares.len()],
+            present: vec![false; self.ops.len()],
+        }
+    }
+
+    /// Chooses the path and checks the operations on it, in their order. `probe` must cover every shard that matters;
+    /// everything is judged by the state before the transaction. Source: etcd `compareToPath`, `checkTxn`.
+    pub fn decide(&self, probe: &Probe, revisions: Revisions) -> Result<Decision, RequestError> {
+        let holds = |at: usize| match probe.compares[at] {
+            CompareReport::Holds => true,
+            CompareReport::Fails => false,
+            CompareReport::Absent => compare::holds_without_keys(&self.compares[at]),
+        };
+        let succeeded = self.nodes.iter().map(|node| node.compares.clone().all(holds)).collect();
+        let mut decision = Decision { succeeded, writes: false };
+        for op in self.path(&decision) {
+            let present = probe.present[op as usize];
+            decision.writes |= self.check_op(&self.ops[op as usize], present, revisions)?;
+        }
+        Ok(decision)
+    }
+
+    /// Whether the operation writes.
+    fn check_op(&self, op: &Op, present: bool, revisions: Revisions) -> Result<bool, RequestError> {
+        match op {
+            Op::Range(range) => check_revision(range.revision, revisions).map(|()| false),
+            Op::Delete(_) => Ok(present),
+            Op::Put(put) => {
+                let missing = (put.ignore_value || put.ignore_lease) && !present;
+                let faults =
+                    [(missing, RequestError::KeyNotFound), (put.lease != 0, RequestError::LeaseNotFound)];
+                // A put by itself looks for its lease first, one in a transaction for its key.
+                let first = usize::from(self.shape == Shape::Put);
+                let fault = [faults[first], faults[1 - first]].into_iter().find(|(wrong, _)| *wrong);
+                fault.map_or(Ok(true), |(_, error)| Err(error))
+            }
+        }
+    }
+}
+
+/// Checks the revision that a range within a transaction names. Source: etcd `checkRange`.
+fn check_revision(revision: i64, revisions: Revisions) -> Result<(), RequestError> {
+    if revision == 0 {
+        Ok(())
+    } else if revision > revisions.current.0 {
+        Err(RequestError::FutureRevision)
+    } else if revision < revisions.compact.0 {
+        // Also for negative ones, which elsewhere mean the newest.
+        Err(RequestError::Compacted)
+    } else {
+        Ok(())
+    }
+}
+
+impl Probe {
+    /// Adds what another shard knows about the same transaction.
+    pub fn merge(&mut self, other: &Self) {
+        for (mine, theirs) in self.compares.iter_mut().zip(&other.compares) {
+            // One failure decides, and an absent key says nothing where another is present.
+            *mine = (*mine).max(*theirs);
+        }
+        for (mine, theirs) in self.present.iter_mut().zip(&other.present) {
+            *mine |= theirs;
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! From the shards' shares of a transaction's results to its response.
+
+use windlass_api::etcdserverpb::response_op::Response as OpResponse;
+use windlass_api::etcdserverpb::{
+    CompactionResponse, DeleteRangeResponse, PutResponse, ResponseHeader, ResponseOp, TxnResponse,
+};
+use windlass_types::Revision;
+
+use super::{Decision, Item, Op, Shape, Transaction};
+use crate::merge::{merge_by_key, merge_range};
+use crate::task::{OpPart, OpResult, RangePart};
+
+/// The answer to a command. Of the header only the revision is set; the caller fills the rest. The responses within a
+/// transaction's are complete: etcd sets no more than the revision there, and nothing in a nested transaction's.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Response {
+    /// To a put.
+    Put(PutResponse),
+    /// To a delete.
+    DeleteRange(DeleteRangeResponse),
+    /// To a transaction.
+    Txn(TxnResponse),
+    /// To a compaction.
+    Compaction(CompactionResponse),
+}
+
+/// A header with nothing but a revision.
+pub(crate) fn header(revision: Revision) -> Option<ResponseHeader> {
+    Some(ResponseHeader { revision: revision.0, ..ResponseHeader::default() })
+}
+
+/// Builds the response in the order of execution.
+struct Builder<'a> {
+    transaction: &'a Transaction,
+    decision: &'a Decision,
+    before: Revision,
+    /// Whether an operation so far changed anything.
+    changed: bool,
+    /// The shards' shares, by operation.
+    parts: Vec<Vec<OpPart>>,
+}
+
+impl Transaction {
+    /// The response. `before` is the store's revision before the transaction, `results` what all shards that its path
+    /// touches said, in any order.
+    #[must_use]
+    pub fn respond(&self, decision: &Decision, before: Revision, results: Vec<OpResult>) -> Response {
+        let mut parts = vec![Vec::new(); self.ops.len()];
+        for result in results {
+            parts[result.op as usize].push(result.part);
+        }
+        let mut builder = Builder { transaction: self, decision, before, changed: false, parts };
+        let mut txn = builder.node(0);
+        if self.shape == Shape::Txn {
+            txn.header = header(if decision.writes { before.next() } else { before });
+            return Response::Txn(txn);
+        }
+        match txn.responses.pop().and_then(|op| op.response) {
+            Some(OpResponse::ResponsePut(put)) => Response::Put(put),
+            Some(OpResponse::ResponseDeleteRange(delete)) => Response::DeleteRange(delete),
+            _ => unreachable!("only a put or a delete is a transaction of another shape"),
+        }
+    }
+}
+
+impl Builder<'_> {
+    fn node(&mut self, node: usize) -> TxnResponse {
+        let transaction = self.transaction;
+        let mut responses = Vec::new();
+        for item in transaction.branch(node, self.decision) {
+            let response = match *item {
+                Item::Op(op) => self.op(op),
+                Item::Node(nested) => OpResponse::ResponseTxn(self.node(nested)),
+            };
+            responses.push(ResponseOp { response: Some(response) });
+        }
+        let succeeded = self.decision.succeeded[node];
+        TxnResponse { header: Some(ResponseHeader::default()), succeeded, responses }
+    }
+
+    fn op(&mut self, op: usize) -> OpResponse {
+        let parts = std::mem::take(&mut self.parts[op]);
+        match &self.transaction.ops[op] {
+            Op::Range(request) => {
+                let ranges: Vec<RangePart> = parts.into_iter().filter_map(into_range).collect();
+                OpResponse::ResponseRange(merge_range(request, ranges, self.revision()))
+            }
+            Op::Put(_) => {
+                self.changed = true;
+                let prev_kv = parts.into_iter().find_map(|part| match part {
+                    OpPart::Put(prev_kv) => prev_kv,
+                    _ => None,
+                });
+                OpResponse::ResponsePut(PutResponse { header: header(self.revision()), prev_kv })
+            }
+            Op::Delete(_) => OpResponse::ResponseDeleteRange(self.delete(parts)),
+        }
+    }
+
+    fn delete(&mut self, parts: Vec<OpPart>) -> DeleteRangeResponse {
+        let (mut deleted, mut runs) = (0, Vec::new());
+        for part in parts {
+            if let OpPart::Delete { deleted: here, prev_kvs } = part {
+                deleted += here;
+                runs.push(prev_kvs);
+            }
+        }
+        self.changed |= deleted > 0;
+        DeleteRangeResponse {
+            header: header(self.revision()),
+            deleted: i64::try_from(deleted).expect("keys fit into memory"),
+            prev_kvs: merge_by_key(runs),
+        }
+    }
+
+    /// What the operation that was just executed saw as the store's revision.
+    fn revision(&self) -> Revision {
+        if self.changed { self.before.next() } else { self.before }
+    }
+}
+
+fn into_range(part: OpPart) -> Option<RangePart> {
+    match part {
+        OpPart::Range(range) => Some(range),
+        OpPart::Put(_) | OpPart::Delete { .. } => None,
+    }
+}
