@@ -101,6 +101,11 @@ impl<Side> Session<Side> {
         self.raw.hooks.take_body(stream, |body| std::mem::swap(body, into)).is_some()
     }
 
+    /// Puts back what `swap_body` took and was not used; it comes before what has arrived since.
+    pub fn restore_body(&mut self, stream: StreamRef, rest: &[u8]) {
+        self.raw.hooks.restore_body(stream, rest);
+    }
+
     /// Received body bytes that all streams hold together.
     #[must_use]
     pub fn buffered_bytes(&self) -> usize {

@@ -19,6 +19,13 @@ impl StreamRef {
     pub fn id(self) -> u32 {
         self.id.unsigned_abs()
     }
+
+    /// The stream's row: a small number that no other stream of the session has while this one is there, good as an
+    /// index into a table beside the session.
+    #[must_use]
+    pub fn row(self) -> usize {
+        self.slot as usize
+    }
 }
 
 /// What is new on a stream since the last time it was reported.

@@ -77,6 +77,14 @@ impl State {
         Some(result)
     }
 
+    /// Puts `rest` before the body of `stream`, from where it was taken.
+    pub fn restore_body(&mut self, stream: StreamRef, rest: &[u8]) {
+        if let Some(row) = self.slab.get_mut(stream) {
+            row.body.splice(..0, rest.iter().copied());
+            self.buffered += rest.len();
+        }
+    }
+
     /// Streams whose queue became short enough for credit to flow again, with the credit each is owed.
     pub fn release_held(&mut self, owed: &mut Vec<(StreamRef, usize)>) {
         let Self { held, slab, settings, .. } = self;

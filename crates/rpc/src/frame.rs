@@ -1,0 +1,129 @@
+//! gRPC's framing of messages in a body: a byte that says whether it is compressed, the length, the message.
+
+use windlass_types::Code;
+
+use crate::status::Status;
+
+/// Bytes before each message.
+pub(crate) const PREFIX_BYTES: usize = 5;
+
+/// What the front of a body is.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Front<'a> {
+    /// Not yet a whole message.
+    Partial,
+    /// A whole message, and the size of its frame.
+    Message(&'a [u8], usize),
+}
+
+/// The first message of `body`, refused as grpc-go refuses it (`rpc_util.go`, `recvMsg` and `checkRecvPayload`).
+pub(crate) fn front(body: &[u8], message_bytes_max: usize) -> Result<Front<'_>, Status> {
+    let Some((&[flag, a, b, c, d], rest)) = body.split_first_chunk::<PREFIX_BYTES>() else {
+        return Ok(Front::Partial);
+    };
+    let len = u32::from_be_bytes([a, b, c, d]) as usize;
+    if len > message_bytes_max {
+        let text = format!("grpc: received message larger than max ({len} vs. {message_bytes_max})");
+        return Err(Status::new(Code::ResourceExhausted, text));
+    }
+    match flag {
+        0 => {}
+        // A call with another encoding than identity was refused at its head.
+        1 => {
+            return Err(Status::new(
+                Code::Internal,
+                "grpc: compressed flag set with identity or empty encoding",
+            ));
+        }
+        _ => {
+            return Err(Status::new(
+                Code::Internal,
+                format!("grpc: received unexpected payload format {flag}"),
+            ));
+        }
+    }
+    Ok(rest.get(..len).map_or(Front::Partial, |message| Front::Message(message, PREFIX_BYTES + len)))
+}
+
+/// The message of a finished unary request.
+pub(crate) fn only(body: &[u8], message_bytes_max: usize) -> Result<&[u8], Status> {
+    match front(body, message_bytes_max)? {
+        Front::Message(message, len) if len == body.len() => Ok(message),
+        Front::Message(..) => Err(Status::new(
+            Code::Internal,
+            "cardinality violation: received multiple request messages for non-client-streaming RPC",
+        )),
+        Front::Partial if body.is_empty() => Err(Status::new(
+            Code::Internal,
+            "cardinality violation: received no request message from non-client-streaming RPC",
+        )),
+        Front::Partial => Err(unexpected_end()),
+    }
+}
+
+/// The refusal of a body that ends within a message.
+pub(crate) fn unexpected_end() -> Status {
+    Status::new(Code::Internal, "unexpected EOF")
+}
+
+/// Appends the frame of the message that `fill` appends.
+///
+/// # Panics
+/// If the message is 4 GiB or more.
+pub(crate) fn encode(out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.extend_from_slice(&[0; PREFIX_BYTES]);
+    fill(out);
+    let len = u32::try_from(out.len() - start - PREFIX_BYTES).expect("messages are bounded far below 4 GiB");
+    out[start + 1..start + PREFIX_BYTES].copy_from_slice(&len.to_be_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MAX: usize = 100;
+
+    proptest! {
+        #[test]
+        fn any_split_of_messages_gives_them_back(
+            messages: Vec<[u8; 9]>,
+            cut in 0usize..1000,
+        ) {
+            let mut body = Vec::new();
+            for message in &messages {
+                encode(&mut body, |out| out.extend_from_slice(message));
+            }
+            body.truncate(body.len().saturating_sub(cut));
+            let mut got = Vec::new();
+            let mut rest = body.as_slice();
+            while let Ok(Front::Message(message, len)) = front(rest, MAX) {
+                got.push(message.to_vec());
+                rest = &rest[len..];
+            }
+            prop_assert_eq!(got.len(), body.len() / 14);
+            prop_assert!(got.iter().zip(&messages).all(|(a, b)| a == b));
+        }
+
+        #[test]
+        fn any_bytes_are_a_message_or_refused(body: Vec<u8>) {
+            if let Ok(Front::Message(message, len)) = front(&body, MAX) {
+                prop_assert!(message.len() <= MAX && len <= body.len());
+            }
+            let _ = only(&body, MAX);
+        }
+    }
+
+    #[test]
+    fn refusals_are_grpc_gos() {
+        let text = |body: &[u8]| only(body, MAX).map_err(|s| (s.code, s.text)).expect_err("refused");
+        assert_eq!(text(&[0, 0, 0, 0, 101]).1, "grpc: received message larger than max (101 vs. 100)");
+        assert_eq!(text(&[0, 0, 0, 0, 101]).0, Code::ResourceExhausted);
+        assert_eq!(text(&[1, 0, 0, 0, 0]).1, "grpc: compressed flag set with identity or empty encoding");
+        assert_eq!(text(&[7, 0, 0, 0, 0]).1, "grpc: received unexpected payload format 7");
+        assert_eq!(text(&[0, 0, 0, 0, 2, 1]).1, "unexpected EOF");
+        assert!(text(&[]).1.contains("no request message"));
+        assert!(text(&[0; 10]).1.contains("multiple request messages"));
+    }
+}

@@ -1,0 +1,102 @@
+//! Listening sockets, one for each arbiter on the same address.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+
+/// Connections that may wait to be accepted; the kernel cuts it to `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// Why an address cannot be listened on.
+#[derive(Debug)]
+pub struct BindError {
+    address: String,
+    source: io::Error,
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot listen on {}: {}", self.address, self.source)
+    }
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+/// Listens on `address` (`host:port`, the host a name, an IPv4 or a bracketed IPv6 address, or empty for all
+/// interfaces) with `count` sockets among which the kernel spreads connections (`SO_REUSEPORT`). Port 0 lets the system
+/// choose one for all.
+///
+/// # Errors
+/// If the address cannot be resolved or is in use, also by another process that shares its port.
+pub fn bind(address: &str, count: usize) -> Result<Vec<TcpListener>, BindError> {
+    let fail = |source| BindError { address: address.to_owned(), source };
+    let mut resolved = resolve(address).map_err(fail)?;
+    if count <= 1 {
+        return Ok(vec![listen(resolved, false).map_err(fail)?]);
+    }
+    // Sockets that share a port would also share it with another server's: so the port is first taken alone.
+    let alone = listen(resolved, false).map_err(fail)?;
+    resolved = alone.local_addr().map_err(fail)?;
+    drop(alone);
+    (0..count).map(|_| listen(resolved, true).map_err(fail)).collect()
+}
+
+/// IPv4 first, as Go's `net.Listen` does.
+fn resolve(address: &str) -> io::Result<SocketAddr> {
+    if let Some(port) = address.strip_prefix(':') {
+        return resolve(&format!("[::]:{port}"));
+    }
+    let all: Vec<_> = address.to_socket_addrs()?.collect();
+    let first = all.iter().find(|a| a.is_ipv4()).or(all.first());
+    first.copied().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address"))
+}
+
+fn listen(address: SocketAddr, share: bool) -> io::Result<TcpListener> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    if share {
+        sockopt::set_socket_reuseport(&socket, true)?;
+    }
+    rustix::net::bind(&socket, &address)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(TcpListener::from(socket))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_of_one_server_share_a_port_and_others_are_kept_out() {
+        let first = bind("127.0.0.1:0", 3).expect("binds");
+        let address = first[0].local_addr().expect("bound");
+        assert!(first.iter().all(|l| l.local_addr().ok() == Some(address)));
+        for count in [1, 2] {
+            let error = bind(&address.to_string(), count).expect_err("in use").to_string();
+            assert!(
+                error.contains(&format!("cannot listen on {address}: Address already in use")),
+                "{error}"
+            );
+        }
+        drop(first);
+        bind(&address.to_string(), 2).expect("free again");
+    }
+
+    #[test]
+    fn addresses_that_are_none_are_refused_by_name() {
+        for bad in ["127.0.0.1", "127.0.0.1:x", "", "256.0.0.1:1"] {
+            let error = bind(bad, 1).expect_err("no address").to_string();
+            assert!(error.starts_with(&format!("cannot listen on {bad}: ")), "{error}");
+        }
+        assert!(resolve("localhost:1").is_ok_and(|a| a.is_ipv4()));
+        assert_eq!(resolve(":0").ok(), "[::]:0".parse().ok());
+    }
+}

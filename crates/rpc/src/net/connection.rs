@@ -1,0 +1,392 @@
+//! One HTTP/2 connection: socket, session, and the calls in flight on it.
+
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use tokio::net::TcpStream;
+use windlass_http2::{ErrorCode, Ready, ServerSession, StreamRef};
+use windlass_types::Code;
+
+use crate::counters::Counters;
+use crate::frame::{self, Front};
+use crate::limits::WRITE_BYTES;
+use crate::meta::Parsed;
+use crate::route::{Kind, Routes};
+use crate::status::{self, HEAD, Status};
+
+/// A connection and what is known of it.
+pub(super) struct Connection {
+    pub serial: u32,
+    pub socket: TcpStream,
+    pub session: ServerSession,
+    /// The calls in flight, by their streams' rows.
+    calls: Vec<Option<Call>>,
+    /// The headers of the last call: a client's calls mostly have the same.
+    last_head: Option<Rc<Parsed>>,
+    /// Output that the kernel did not take, from `unsent_from` on. While there is some, nothing is read.
+    unsent: Vec<u8>,
+    unsent_from: usize,
+    /// In the list of connections that may have output.
+    pub dirty: bool,
+    /// It cannot go on: to be closed when what can be written is written.
+    pub ending: bool,
+    /// It is to be closed now.
+    pub broken: bool,
+    /// How its task is called.
+    pub waker: Option<Waker>,
+    /// When something was read last.
+    pub heard_at: Instant,
+    /// When a keepalive ping was sent that is not answered, and the count its answer will pass.
+    pub ping: Option<(Instant, u64)>,
+}
+
+#[derive(Clone, Copy)]
+struct Call {
+    stream: StreamRef,
+    route: usize,
+    kind: Kind,
+    /// The service knows of it.
+    told: bool,
+}
+
+/// What the service is to be told of a stream, in this order.
+pub(super) struct News {
+    pub stream: StreamRef,
+    pub route: usize,
+    /// A whole unary request; its message follows the prefix in the table's buffer.
+    pub unary: Option<Rc<Parsed>>,
+    /// A streaming call began.
+    pub open: Option<Rc<Parsed>>,
+    /// There may be new messages on a streaming call.
+    pub messages: bool,
+    /// The client ended its side of a streaming call.
+    pub half_closed: bool,
+    pub writable: bool,
+    pub cancelled: bool,
+}
+
+impl Connection {
+    pub fn new(serial: u32, socket: TcpStream, session: ServerSession, now: Instant) -> Self {
+        Self {
+            serial,
+            socket,
+            session,
+            calls: Vec::new(),
+            last_head: None,
+            unsent: Vec::new(),
+            unsent_from: 0,
+            dirty: false,
+            ending: false,
+            broken: false,
+            waker: None,
+            heard_at: now,
+            ping: None,
+        }
+    }
+
+    /// Takes in what was read.
+    pub fn recv(&mut self, bytes: &[u8], now: Instant, counters: &mut Counters) {
+        counters.received_bytes += bytes.len() as u64;
+        self.heard_at = now;
+        if let Err(error) = self.session.recv(bytes, now) {
+            tracing::debug!(%error, "http/2 connection ends");
+            self.ending = true;
+        }
+    }
+
+    /// What the service is to be told next. A unary message is moved into `message`. What is refused is answered here.
+    pub fn next_news(
+        &mut self,
+        routes: &Routes,
+        message_bytes_max: usize,
+        message: &mut Vec<u8>,
+        counters: &mut Counters,
+    ) -> Option<News> {
+        loop {
+            let ready = self.session.next_ready()?;
+            let opened = if ready.head { self.open(ready.stream, routes, counters) } else { None };
+            let Some(call) = self.call(ready.stream).copied() else { continue };
+            let news = match (ready.closed, call.kind) {
+                (Some(_), _) => self.cancel(call, counters),
+                (None, Kind::Unary) => {
+                    self.unary(call, ready, opened, routes, message_bytes_max, message, counters)
+                }
+                (None, _) => Some(self.streaming(call, ready, opened)),
+            };
+            if news.is_some() {
+                return news;
+            }
+        }
+    }
+
+    /// Begins a call, or refuses it.
+    fn open(&mut self, stream: StreamRef, routes: &Routes, counters: &mut Counters) -> Option<Rc<Parsed>> {
+        let parsed = self.parse(stream, routes)?;
+        let route = match &parsed.route {
+            Ok(route) => *route,
+            Err(refusal) => {
+                let Status { code, text } = &refusal.status;
+                status::with_only_head(refusal.http, *code, text, |head| {
+                    self.session.respond_only(stream, head)
+                });
+                return None;
+            }
+        };
+        counters.routes[route].started += 1;
+        let row = stream.row();
+        if self.calls.len() <= row {
+            self.calls.resize(row + 1, None);
+        }
+        self.calls[row] = Some(Call { stream, route, kind: routes.kind(route), told: false });
+        Some(parsed)
+    }
+
+    /// What the headers of `stream` say.
+    fn parse(&mut self, stream: StreamRef, routes: &Routes) -> Option<Rc<Parsed>> {
+        let headers = self.session.head(stream)?;
+        if let Some(last) = self.last_head.as_ref().filter(|last| last.is_of(headers)) {
+            return Some(last.clone());
+        }
+        let parsed = Rc::new(Parsed::new(headers, routes));
+        self.last_head = Some(parsed.clone());
+        Some(parsed)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the one place where everything meets")]
+    fn unary(
+        &mut self,
+        call: Call,
+        ready: Ready,
+        opened: Option<Rc<Parsed>>,
+        routes: &Routes,
+        message_bytes_max: usize,
+        message: &mut Vec<u8>,
+        counters: &mut Counters,
+    ) -> Option<News> {
+        let stream = call.stream;
+        let checked = if ready.overflow || !ready.end {
+            let body = self.session.body(stream)?;
+            match frame::front(body, message_bytes_max) {
+                Ok(_) if ready.overflow => {
+                    Err(Status::new(Code::ResourceExhausted, "request body too large"))
+                }
+                front => front.map(|_| ()),
+            }
+        } else {
+            self.session.swap_body(stream, message);
+            frame::only(message, message_bytes_max).map(|_| ())
+        };
+        if let Err(Status { code, text }) = checked {
+            self.end(stream, counters, code, &text);
+            return None;
+        }
+        if !ready.end {
+            return None;
+        }
+        counters.routes[call.route].received += 1;
+        self.call_mut(stream)?.told = true;
+        let parsed = opened.or_else(|| self.parse(stream, routes))?;
+        Some(News { unary: Some(parsed), ..News::of(call) })
+    }
+
+    fn streaming(&mut self, call: Call, ready: Ready, opened: Option<Rc<Parsed>>) -> News {
+        if let Some(call) = self.call_mut(call.stream) {
+            call.told = true;
+        }
+        News {
+            open: opened,
+            messages: ready.data || ready.overflow,
+            half_closed: ready.end,
+            writable: ready.writable,
+            ..News::of(call)
+        }
+    }
+
+    /// Forgets a call whose stream is gone. News if the service knows of it.
+    fn cancel(&mut self, call: Call, counters: &mut Counters) -> Option<News> {
+        self.calls[call.stream.row()] = None;
+        counters.routes[call.route].handled[Code::Canceled as usize] += 1;
+        call.told.then(|| News { cancelled: true, ..News::of(call) })
+    }
+
+    /// Moves the bytes of a streaming call into `messages` if they begin with a whole message, or cannot.
+    pub fn take_messages(
+        &mut self,
+        stream: StreamRef,
+        message_bytes_max: usize,
+        messages: &mut Vec<u8>,
+    ) -> bool {
+        let front = self.session.body(stream).map(|body| frame::front(body, message_bytes_max));
+        match front {
+            None | Some(Ok(Front::Partial)) => false,
+            Some(Ok(Front::Message(..)) | Err(_)) => self.session.swap_body(stream, messages),
+        }
+    }
+
+    /// Notes the receipt of a message on a streaming call.
+    pub fn count_received(&mut self, stream: StreamRef, counters: &mut Counters) {
+        if let Some(call) = self.call(stream) {
+            counters.routes[call.route].received += 1;
+        }
+    }
+
+    /// Answers a unary call. False if it is gone.
+    pub fn reply(
+        &mut self,
+        stream: StreamRef,
+        counters: &mut Counters,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) -> bool {
+        let Some(call) = self.take_call(stream) else { return false };
+        assert!(call.kind == Kind::Unary, "a streaming call is answered with stream_send and stream_end");
+        let route = &mut counters.routes[call.route];
+        route.sent += 1;
+        route.handled[Code::Ok as usize] += 1;
+        self.session
+            .respond_unary(stream, HEAD, status::trailers(Code::Ok, ""), |out| frame::encode(out, encode));
+        true
+    }
+
+    /// Sends a message on a streaming call. Returns the bytes queued.
+    pub fn stream_send(
+        &mut self,
+        stream: StreamRef,
+        counters: &mut Counters,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) -> Option<usize> {
+        let call = self.call(stream)?;
+        assert!(call.kind != Kind::Unary, "a unary call is answered with reply");
+        counters.routes[call.route].sent += 1;
+        if !self.session.is_answered(stream) {
+            self.session.respond(stream, HEAD);
+        }
+        self.session.push_with(stream, |out| frame::encode(out, encode))
+    }
+
+    /// Ends a call. False if it is gone.
+    pub fn end(&mut self, stream: StreamRef, counters: &mut Counters, code: Code, text: &str) -> bool {
+        let Some(call) = self.take_call(stream) else { return false };
+        counters.routes[call.route].handled[code as usize] += 1;
+        if self.session.is_answered(stream) {
+            self.session.finish(stream, status::trailers(code, text));
+        } else {
+            status::with_only_head("200", code, text, |head| self.session.respond_only(stream, head));
+        }
+        true
+    }
+
+    /// Whether a call still waits for its answer or its end.
+    pub fn is_live(&self, stream: StreamRef) -> bool {
+        self.call(stream).is_some()
+    }
+
+    /// Ends all calls because the connection is gone. Returns those that the service knows of.
+    pub fn cancel_all(&mut self, counters: &mut Counters) -> Vec<StreamRef> {
+        let calls = std::mem::take(&mut self.calls).into_iter().flatten();
+        calls
+            .filter_map(|call| {
+                counters.routes[call.route].handled[Code::Canceled as usize] += 1;
+                call.told.then_some(call.stream)
+            })
+            .collect()
+    }
+
+    /// Writes what the session has, until there is no more or the kernel takes no more. `output` is scratch.
+    pub fn flush(&mut self, output: &mut Vec<u8>, counters: &mut Counters) {
+        while self.unsent.is_empty() && !self.broken && self.session.wants_send() {
+            output.clear();
+            if self.session.send(output, WRITE_BYTES).is_err() {
+                self.ending = true;
+            }
+            let written = if output.is_empty() { Ok(0) } else { try_write(&self.socket, output) };
+            let Ok(written) = written else {
+                self.broken = true;
+                break;
+            };
+            counters.sent_bytes += written as u64;
+            self.unsent.extend_from_slice(&output[written..]);
+            if output.is_empty() {
+                break;
+            }
+        }
+        let over = self.broken || self.is_finished();
+        if (over || !self.unsent.is_empty())
+            && let Some(waker) = &self.waker
+        {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Writes what the kernel did not take before. Pending while it takes no more.
+    pub fn poll_unsent(&mut self, cx: &mut Context<'_>, counters: &mut Counters) -> Poll<()> {
+        while self.unsent_from < self.unsent.len() && !self.broken {
+            match self.socket.poll_write_ready(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(_)) => self.broken = true,
+                Poll::Ready(Ok(())) => match try_write(&self.socket, &self.unsent[self.unsent_from..]) {
+                    Ok(written) => {
+                        self.unsent_from += written;
+                        counters.sent_bytes += written as u64;
+                    }
+                    Err(_) => self.broken = true,
+                },
+            }
+        }
+        // The memory is given back: few connections are ever slow.
+        self.unsent = Vec::new();
+        self.unsent_from = 0;
+        Poll::Ready(())
+    }
+
+    /// Whether the kernel holds back output.
+    pub fn is_blocked(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
+    /// Whether it has served its purpose.
+    pub fn is_finished(&self) -> bool {
+        self.unsent.is_empty() && (self.session.is_done() || (self.ending && !self.session.wants_send()))
+    }
+
+    /// Ends the connection with a GOAWAY.
+    pub fn leave(&mut self, code: ErrorCode, why: &str) {
+        self.ending |= self.session.leave(code, why).is_err();
+    }
+
+    fn call(&self, stream: StreamRef) -> Option<&Call> {
+        self.calls.get(stream.row())?.as_ref().filter(|call| call.stream == stream)
+    }
+
+    fn call_mut(&mut self, stream: StreamRef) -> Option<&mut Call> {
+        self.calls.get_mut(stream.row())?.as_mut().filter(|call| call.stream == stream)
+    }
+
+    fn take_call(&mut self, stream: StreamRef) -> Option<Call> {
+        self.calls.get_mut(stream.row())?.take_if(|call| call.stream == stream)
+    }
+}
+
+impl News {
+    fn of(call: Call) -> Self {
+        Self {
+            stream: call.stream,
+            route: call.route,
+            unary: None,
+            open: None,
+            messages: false,
+            half_closed: false,
+            writable: false,
+            cancelled: false,
+        }
+    }
+}
+
+/// How much the kernel took; 0 if nothing now.
+fn try_write(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    match socket.try_write(bytes) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+        other => other,
+    }
+}

@@ -1,0 +1,179 @@
+//! The connections of a net and what the handle does to their calls. No I/O: output waits for the end of the turn.
+
+use std::task::Waker;
+use std::time::Instant;
+
+use slab::Slab;
+use windlass_http2::{Error, ServerSession, Settings};
+use windlass_types::Code;
+
+use super::connection::Connection;
+use crate::CallId;
+use crate::counters::Counters;
+
+/// The connections of a net.
+pub(super) struct Table {
+    connections: Slab<Connection>,
+    settings: Settings,
+    serial: u32,
+    pub counters: Counters,
+    /// Connections that may have output.
+    dirty: Vec<u32>,
+    /// The turn has rows that the service has not seen the end of.
+    rows: bool,
+    /// The turn task is to run.
+    due: bool,
+    /// The turn task is running: what becomes due is seen by it without a wake.
+    in_turn: bool,
+    turn: Option<Waker>,
+    /// A message that is being handed to the service; kept here for its memory.
+    pub message: Vec<u8>,
+    /// Where input is read to; kept here for its memory.
+    pub input: Vec<u8>,
+    /// Output that is being written; kept here for its memory.
+    pub output: Vec<u8>,
+}
+
+impl Table {
+    pub fn new(routes: usize, settings: Settings) -> Self {
+        Self {
+            connections: Slab::new(),
+            settings,
+            serial: 0,
+            counters: Counters::new(routes),
+            dirty: Vec::new(),
+            rows: false,
+            due: false,
+            in_turn: false,
+            turn: None,
+            message: Vec::new(),
+            input: Vec::new(),
+            output: Vec::new(),
+        }
+    }
+
+    /// Adds a connection. Returns its place.
+    pub fn insert(&mut self, socket: tokio::net::TcpStream, now: Instant) -> Result<u32, Error> {
+        let session = ServerSession::new(&self.settings, now)?;
+        self.serial = self.serial.wrapping_add(1);
+        let key = self.connections.insert(Connection::new(self.serial, socket, session, now));
+        Ok(u32::try_from(key).expect("connections are bounded"))
+    }
+
+    /// Takes a connection out.
+    pub fn remove(&mut self, key: u32) -> Connection {
+        self.connections.remove(key as usize)
+    }
+
+    /// The connection at a place, for its own task.
+    pub fn connection(&mut self, key: u32) -> &mut Connection {
+        &mut self.connections[key as usize]
+    }
+
+    /// The connection at a place and the counters.
+    pub fn connection_and_counters(&mut self, key: u32) -> (&mut Connection, &mut Counters) {
+        (&mut self.connections[key as usize], &mut self.counters)
+    }
+
+    /// The places that are taken.
+    pub fn keys(&self) -> Vec<u32> {
+        self.connections.iter().filter_map(|(key, _)| u32::try_from(key).ok()).collect()
+    }
+
+    /// Answers a unary call.
+    pub fn reply(&mut self, call: CallId, encode: impl FnOnce(&mut Vec<u8>)) {
+        let Some((connection, counters)) = self.find(call) else { return };
+        if connection.reply(call.stream, counters, encode) {
+            self.mark_dirty(call.connection);
+        }
+    }
+
+    /// Ends a call.
+    pub fn end(&mut self, call: CallId, code: Code, text: &str) {
+        let Some((connection, counters)) = self.find(call) else { return };
+        if connection.end(call.stream, counters, code, text) {
+            self.mark_dirty(call.connection);
+        }
+    }
+
+    /// Sends a message on a streaming call.
+    pub fn stream_send(&mut self, call: CallId, encode: impl FnOnce(&mut Vec<u8>)) -> Option<usize> {
+        let (connection, counters) = self.find(call)?;
+        let queued = connection.stream_send(call.stream, counters, encode)?;
+        self.mark_dirty(call.connection);
+        Some(queued)
+    }
+
+    /// Bytes queued on a call.
+    pub fn queued_bytes(&mut self, call: CallId) -> usize {
+        self.find(call).map_or(0, |(connection, _)| connection.session.queued_bytes(call.stream))
+    }
+
+    /// Whether a call still waits for its answer or its end.
+    pub fn is_live(&mut self, call: CallId) -> bool {
+        self.find(call).is_some_and(|(connection, _)| connection.is_live(call.stream))
+    }
+
+    /// Notes that a connection may have output for the end of this turn.
+    pub fn mark_dirty(&mut self, key: u32) {
+        let connection = &mut self.connections[key as usize];
+        if !std::mem::replace(&mut connection.dirty, true) {
+            self.dirty.push(key);
+        }
+        self.schedule();
+    }
+
+    /// Notes that the service was told a row in this turn.
+    pub fn note_row(&mut self) {
+        self.rows = true;
+        self.schedule();
+    }
+
+    /// Whether the turn task has something to do; it is then running until [`Self::end_turn`]. `waker` is how it is
+    /// called the next time.
+    pub fn begin_turn(&mut self, waker: &Waker) -> bool {
+        match &mut self.turn {
+            Some(known) => known.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+        self.in_turn = std::mem::take(&mut self.due);
+        self.in_turn
+    }
+
+    /// Whether the service is to be told the end of a batch.
+    pub fn take_rows(&mut self) -> bool {
+        std::mem::take(&mut self.rows)
+    }
+
+    /// Writes every connection that may have output.
+    pub fn flush(&mut self) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for key in dirty.drain(..) {
+            if let Some(connection) = self.connections.get_mut(key as usize) {
+                connection.dirty = false;
+                connection.flush(&mut self.output, &mut self.counters);
+            }
+        }
+        self.dirty = dirty;
+    }
+
+    /// The turn task is done.
+    pub fn end_turn(&mut self) {
+        self.in_turn = false;
+        self.due = false;
+    }
+
+    fn find(&mut self, call: CallId) -> Option<(&mut Connection, &mut Counters)> {
+        let connection = self.connections.get_mut(call.connection as usize)?;
+        (connection.serial == call.serial).then_some((connection, &mut self.counters))
+    }
+
+    fn schedule(&mut self) {
+        if !std::mem::replace(&mut self.due, true)
+            && !self.in_turn
+            && let Some(turn) = &self.turn
+        {
+            turn.wake_by_ref();
+        }
+    }
+}
