@@ -200,7 +200,9 @@ impl SimDisk {
             return Err(Failure::Io("simulated failure".into()));
         }
         match op {
-            Op::Prepare { size, .. } if self.used() + size.0 as usize > self.capacity => Err(Failure::NoSpace),
+            Op::Prepare { size, .. } if self.used() + size.0 as usize > self.capacity => {
+                Err(Failure::NoSpace)
+            }
             _ => Ok(()),
         }
     }

@@ -252,7 +252,7 @@ impl Journal {
             return Err(Fatal { doing: "writing", failure: Failure::Io("an earlier write failed".into()) });
         }
         while let Some(flight) = self.flights.pop_front_if(|f| f.done) {
-            self.slots.announced(flight.oldest);
+            self.slots.announce(flight.oldest);
             durable.extend(flight.id);
         }
         Ok(())
@@ -320,7 +320,8 @@ impl Journal {
             identity: self.identity,
             number: segment.number,
             first: self.next,
-            oldest_segment: self.slots.oldest(),
+            // Not what this segment's first frame says: block 0 may survive a crash alone.
+            oldest_segment: self.slots.oldest_announced(),
             epoch: self.epoch,
             blocks: (segment.bytes / BLOCK_BYTES) as u32,
         };

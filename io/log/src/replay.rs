@@ -63,7 +63,9 @@ impl Replay {
         Ok(())
     }
 
-    fn extend(&mut self, entries: Vec<Entry>) -> Result<(), String> {
+    fn extend(&mut self, mut entries: Vec<Entry>) -> Result<(), String> {
+        // The rest of an append that a snapshot overtook.
+        entries.retain(|e| e.index > self.log.start_index);
         let Some(first) = entries.first() else { return Ok(()) };
         let log = &mut self.log.entries;
         if let Some(last) = log.last()

@@ -28,7 +28,7 @@ pub struct SegmentHeader {
     pub number: SegmentNumber,
     /// Sequence of its first frame: the segment before ends just below it.
     pub first: Sequence,
-    /// Segments below this number held nothing that was needed when this one was started.
+    /// The newest frame before this segment says that segments below this number are not needed.
     pub oldest_segment: SegmentNumber,
     /// The start of the log that wrote it.
     pub epoch: Epoch,

@@ -35,6 +35,8 @@ pub(crate) struct Slots {
     live: VecDeque<LiveSegment>,
     /// Not needed, but no durable frame says so yet. Oldest first.
     retired: VecDeque<LiveSegment>,
+    /// A durable frame says that segments below this are not needed.
+    announced: SegmentNumber,
     /// Of full size, ready to become live.
     spares: Vec<FileSlot>,
     /// Of another size than wanted, to be removed.
@@ -48,6 +50,7 @@ pub(crate) struct Slots {
 impl Slots {
     pub(crate) fn new(segment_bytes: usize, live: Vec<LiveSegment>, spares: Vec<(FileSlot, usize)>) -> Self {
         let mut slots = Self {
+            announced: live.first().map_or(SegmentNumber(1), |s| s.number),
             segment_bytes,
             live: live.into(),
             retired: VecDeque::new(),
@@ -111,8 +114,14 @@ impl Slots {
         self.retired.len() > before
     }
 
-    /// A durable frame says that segments below `oldest` are not needed.
-    pub(crate) fn announced(&mut self, oldest: SegmentNumber) {
+    /// As the newest durable frame tells it; behind [`oldest`](Self::oldest) while a retirement is on its way.
+    pub(crate) fn oldest_announced(&self) -> SegmentNumber {
+        self.announced
+    }
+
+    /// A frame that says that segments below `oldest` are not needed has become durable.
+    pub(crate) fn announce(&mut self, oldest: SegmentNumber) {
+        self.announced = oldest;
         while let Some(segment) = self.retired.pop_front_if(|s| s.number < oldest) {
             self.add_spare(segment.slot, segment.bytes);
         }
