@@ -64,6 +64,13 @@ pub struct BatchBuilder {
     payload: Vec<u8>,
 }
 
+impl std::fmt::Debug for BatchBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (commands, bytes) = (self.commands.len(), self.payload.len());
+        f.debug_struct("BatchBuilder").field("commands", &commands).field("payload_bytes", &bytes).finish()
+    }
+}
+
 impl BatchBuilder {
     /// Appends a command; `payload` is its protobuf request. The caller bounds the batch: in all less than 4 GiB.
     pub fn push(&mut self, id: RequestId, kind: CommandKind, payload: &[u8]) {
