@@ -110,7 +110,7 @@ const TABLE: &[Row] = &[
         "The kernel or its sandbox offers no io_uring.",
         "In a container allow the io_uring system calls (Docker: a seccomp profile with io_uring_setup, \
          io_uring_enter and io_uring_register, or `--security-opt seccomp=unconfined`); else set \
-         `kernel.io_uring_disabled=0`; the kernel must be 5.11 or newer.",
+         `kernel.io_uring_disabled=0`; the kernel must be 5.10 or newer.",
     ),
     row(
         Reason::LockedMemory,

@@ -94,7 +94,7 @@ pub fn ring_refused(error: &io::Error) -> (Reason, String) {
         ),
         Some(Errno::NOSYS) => (
             Reason::NoRing,
-            "io_uring is not there: Windlass needs Linux 5.11 or newer, and a container whose seccomp profile \
+            "io_uring is not there: Windlass needs Linux 5.10 or newer, and a container whose seccomp profile \
              allows io_uring_setup, io_uring_enter and io_uring_register"
                 .to_owned(),
         ),

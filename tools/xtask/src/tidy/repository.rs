@@ -62,7 +62,17 @@ pub fn dependency_reasons(tree: &Tree) -> Vec<String> {
     for (name, _) in rows.iter().filter(|(name, _)| !dependencies.contains(name)) {
         complaints.push(format!("{REASONS}: {name} is no dependency of the workspace"));
     }
+    for name in dependencies.iter().filter(|name| !is_used(tree, name)) {
+        complaints.push(format!("{MANIFEST}: no crate uses {name}"));
+    }
     complaints
+}
+
+/// Whether some crate's manifest has a line for the dependency.
+fn is_used(tree: &Tree, name: &str) -> bool {
+    let manifests = tree.files.iter().filter(|file| file.path.ends_with("/Cargo.toml"));
+    let mut lines = manifests.flat_map(|manifest| manifest.text.lines());
+    lines.any(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['.', ' '])))
 }
 
 /// The names under `[workspace.dependencies]` that are not the workspace's own.
@@ -127,7 +137,11 @@ mod tests {
         let manifest = "[workspace]\n[workspace.dependencies]\nwindlass-a = { path = \"a\" }\n# note = 1\n\
                         bytes = \"1\"\nsha1 = { version = \"1\" }\n\n[workspace.lints.rust]\nx = \"deny\"\n";
         let complaints = |reasons: &str| {
-            let files = vec![file(MANIFEST, manifest), file(REASONS, reasons)];
+            let user = file(
+                "crates/a/Cargo.toml",
+                "[dependencies]\nbytes.workspace = true\nsha1 = { workspace = true }\n",
+            );
+            let files = vec![file(MANIFEST, manifest), file(REASONS, reasons), user];
             dependency_reasons(&Tree { files, ..Tree::default() })
         };
         let (bytes, sha1) = ("| `bytes` | views |\n", "| `sha1` | ids |\n");
@@ -144,6 +158,17 @@ mod tests {
         assert_eq!(
             complaints(&format!("{bytes}{sha1}| `gone` | why |\n")),
             ["docs/DEPENDENCIES.md: gone is no dependency of the workspace"]
+        );
+    }
+
+    #[test]
+    fn a_dependency_that_nobody_uses_is_named() {
+        let manifest = file(MANIFEST, "[workspace.dependencies]\nsha1 = \"1\"\n");
+        let user = file("crates/a/Cargo.toml", "[dependencies]\nsha1sum.workspace = true\n");
+        let files = vec![manifest, file(REASONS, "| `sha1` | ids |\n"), user];
+        assert_eq!(
+            dependency_reasons(&Tree { files, ..Tree::default() }),
+            ["Cargo.toml: no crate uses sha1"]
         );
     }
 
