@@ -236,6 +236,27 @@ mod tests {
         }
     }
 
+    /// The layout of version 1 as `docs/formats/log.md` draws it. Never change this: add another version.
+    #[test]
+    fn version_1_on_disk() {
+        let stamp = Stamp {
+            nonce: Nonce(0x0807_0605_0403_0201),
+            sequence: Sequence(0x20),
+            durable_below: Sequence(0x1f),
+            oldest_segment: SegmentNumber(5),
+            epoch: Epoch(3),
+            boot: false,
+        };
+        #[rustfmt::skip]
+        let want: [u8; HEADER_BYTES] = [
+            b'W', b'L', b'f', b'r', 1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8,
+            0x20, 0, 0, 0, 0, 0, 0, 0, 0x1f, 0, 0, 0, 0, 0, 0, 0,
+            5, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0,
+            0xb2, 0xb, 0xa8, 0xdb, 0, 0, 0, 0, 0, 0, 0, 0, 0xb0, 0xd0, 0xf9, 0x33,
+        ];
+        assert_eq!(sealed(b"body", &stamp)[..HEADER_BYTES], want);
+    }
+
     #[test]
     fn another_version_is_named() {
         let stamp = Stamp {

@@ -189,6 +189,12 @@ impl Journal {
         !self.failed && self.flights.len() < self.options.flush_depth
     }
 
+    /// Whether no flush is in flight.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.flights.is_empty()
+    }
+
     /// Bytes of ordinary room left in the current segment.
     #[must_use]
     pub fn room_bytes(&self) -> usize {

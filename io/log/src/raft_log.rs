@@ -58,6 +58,8 @@ pub struct RaftLog {
     pending: VecDeque<Part>,
     /// A cut retired segments and no frame has been submitted since.
     announce: bool,
+    /// The newest append has no frame behind it that proves it was durable.
+    unproven: bool,
     fbb: FlatBufferBuilder<'static>,
 }
 
@@ -86,6 +88,7 @@ impl RaftLog {
             hard_state: recovered.hard_state,
             pending: VecDeque::new(),
             announce: false,
+            unproven: false,
             fbb: FlatBufferBuilder::new(),
         };
         log.encode(None, &[]);
@@ -207,6 +210,16 @@ impl RaftLog {
         self.pump(ops);
     }
 
+    /// For a timer, when the log is idle: writes an empty frame behind the last append, unless there is one. It
+    /// proves that the append was acknowledged, so that later damage to it cannot pass for a torn write.
+    pub fn settle(&mut self, ops: &mut Vec<Op>) {
+        if self.unproven && self.pending.is_empty() && self.journal.is_idle() && self.can_submit(&[]) {
+            self.submit(None, None, &[], ops);
+            self.unproven = false;
+            self.journal.upkeep(false, ops);
+        }
+    }
+
     fn check_entries(&self, entries: &[Entry]) {
         let Some(first) = entries.first() else { return };
         assert!(first.index > self.start_index && first.index <= self.last_index.next(), "a gap in the log");
@@ -252,6 +265,7 @@ impl RaftLog {
         let mark = entries.last().map_or(0, |e| e.index.0);
         self.journal.submit(id, mark, self.fbb.finished_data(), room(entries), ops);
         self.announce = false;
+        self.unproven = true;
     }
 
     fn encode(&mut self, hard_state: Option<HardState>, entries: &[Entry]) {

@@ -166,6 +166,27 @@ mod tests {
         }
     }
 
+    /// The layout of version 1 as `docs/formats/log.md` draws it. Never change this: add another version.
+    #[test]
+    fn version_1_on_disk() {
+        let header = SegmentHeader {
+            identity: Identity(0x0807_0605_0403_0201),
+            number: SegmentNumber(6),
+            first: Sequence(0x20),
+            oldest_segment: SegmentNumber(5),
+            epoch: Epoch(3),
+            blocks: 16384,
+        };
+        #[rustfmt::skip]
+        let want: [u8; HEADER_BYTES] = [
+            0x57, 0x4c, 0x73, 0x67, 1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8,
+            6, 0, 0, 0, 0, 0, 0, 0, 0x48, 0xa3, 0x8b, 0x44, 0xf2, 0xda, 0xec, 0x78,
+            0x20, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0,
+            3, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0x96, 0x20, 0x57, 0xd3,
+        ];
+        assert_eq!(header.encode(), want);
+    }
+
     #[test]
     fn zeroes_are_unused_and_other_versions_are_named() {
         assert_eq!(BlockZero::read(&[0; BLOCK_BYTES]), BlockZero::Unused);

@@ -97,6 +97,7 @@ impl Life {
         match random.below(10) {
             0..=4 if self.log.can_flush() => self.append_random(random, &mut ops),
             5 => self.cut_random(random, &mut ops),
+            6 if random.one_in(2) => self.log.settle(&mut ops),
             6 => self.log.retry(&mut ops),
             _ => return self.complete(),
         }
@@ -203,6 +204,12 @@ impl Life {
             }
         }
         false
+    }
+
+    /// Position in the events before which all but the last `count` appends lie.
+    pub fn before_last_appends(&self, count: usize) -> usize {
+        let mut appends = (0..self.events.len()).filter(|&i| matches!(self.events[i], Event::Append(..)));
+        appends.nth_back(count - 1).unwrap_or(0)
     }
 
     pub fn acknowledged(&self) -> usize {
