@@ -1,7 +1,7 @@
 //! The file that says whose data folder this is.
 //!
 //! Five lines of text that people can read, and their checksum. The first line never changes, the second always holds
-//! the format's number: so any version can tell a newer folder from a damaged one.
+//! the format's number: so any version can tell a newer folder from a damaged one. `docs/formats/data-folder.md`.
 
 use super::Error;
 use sha1::{Digest, Sha1};
@@ -103,6 +103,18 @@ mod tests {
         let text = identity().encode();
         assert!(text.starts_with(FORMAT_1), "{text}");
         assert_eq!(Identity::decode(&text, Path::new("x")).unwrap(), identity());
+    }
+
+    #[test]
+    fn the_format_page_shows_what_is_written() {
+        let page = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/formats/data-folder.md"));
+        let lone = Identity {
+            cluster: ClusterId(0xcdf8_1819_4e3a_8c32),
+            member: MemberId(0x8e9e_05c5_2164_694d),
+            name: "default".to_owned(),
+            token: "etcd-cluster".to_owned(),
+        };
+        assert!(page.contains(&format!("```text\n{}```\n", lone.encode())));
     }
 
     #[test]
