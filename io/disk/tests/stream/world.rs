@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use windlass_io_disk::sim::SimDisk;
 use windlass_io_log::ids::Identity;
-use windlass_io_log::op::Op;
+use windlass_io_log::op::{Failure, Op};
 use windlass_io_log::stream::{
     Options, Request, ShardHistory, ShardStream, Stable, StateHistory, StateStream, stable_at,
 };
@@ -38,6 +38,7 @@ pub struct Totals {
     recycled: u64,
     new_layouts: u64,
     full: u64,
+    failed: u64,
     cut: u64,
 }
 
@@ -48,17 +49,19 @@ impl Totals {
         self.recycled += other.recycled;
         self.new_layouts += other.new_layouts;
         self.full += other.full;
+        self.failed += other.failed;
         self.cut += other.cut;
     }
 
     pub fn assert_all_happened(&self) {
-        let Self { starts, checkpoints, recycled, new_layouts, full, cut } = self;
+        let Self { starts, checkpoints, recycled, new_layouts, full, failed, cut } = self;
         for (what, n) in [
             ("starts", starts),
             ("checkpoints", checkpoints),
             ("recycled", recycled),
             ("new layouts", new_layouts),
             ("full disks", full),
+            ("failed writes", failed),
             ("cuts below what was written", cut),
         ] {
             assert!(*n > 50, "{what}: {n}");
@@ -140,7 +143,11 @@ impl World {
                 self.shards[i].stream.flush();
                 self.state.flush();
             }
-            95..99 => {}
+            95 => {
+                let i = self.rng.below(self.shards.len() as u64) as usize;
+                self.shards[i].disk.fail_after(1 + self.rng.below(8));
+            }
+            96..99 => {}
             _ => return self.crash(),
         }
         self.tick();
@@ -148,6 +155,8 @@ impl World {
 
     /// Ends with room, time and no more crashes: everything must become durable, and be there after a start.
     pub fn finish(mut self) -> Totals {
+        // A power failure forgets faults that were to come.
+        self.crash();
         self.shards.iter_mut().for_each(|s| s.disk.set_capacity(ROOM_BYTES));
         self.apply();
         self.settle();
@@ -189,8 +198,11 @@ impl World {
         let durable = match self.shards.get_mut(i) {
             Some(shard) => {
                 let Some(done) = shard.disk.complete() else { return };
-                self.totals.full += u64::from(done.result.is_err());
-                shard.stream.complete(done, &mut self.requests).unwrap();
+                self.totals.full += u64::from(done.result == Err(Failure::NoSpace));
+                if shard.stream.complete(done, &mut self.requests).is_err() {
+                    self.totals.failed += 1;
+                    return self.crash();
+                }
                 self.totals.recycled += shard.submit(&mut self.requests);
                 shard.stream.durable_index()
             }
@@ -274,6 +286,10 @@ impl World {
         }
         self.state = states.start(&mut self.state_disk, state).unwrap();
         self.applied = stable;
+        if self.rng.below(2) == 0 {
+            // A log never forks, but a folder may be restored under another one: what was cut must not come back.
+            self.log.entries.truncate(stable.0 as usize);
+        }
         self.stable = Stable::new(self.shards.len() + 1, stable);
         if self.rng.below(4) == 0 {
             self.change_layout(state);
@@ -292,9 +308,11 @@ impl World {
             shard.compact = state.compact_revision;
             shard.stream.seed(state.index);
             while shard.stream.is_seeding() {
+                assert_eq!(shard.stream.durable_index(), LogIndex(0), "half a checkpoint claims nothing");
                 if self.rng.below(200) == 0 {
                     return;
                 }
+                self.now_ns += self.rng.below(900);
                 shard.walk(3);
                 shard.stream.tick(self.now_ns, &mut self.requests);
                 self.totals.recycled += shard.submit(&mut self.requests);

@@ -101,7 +101,6 @@ impl Outline {
         match kind {
             Kind::Boot => {
                 self.durable = index;
-                self.bases.retain(|b| b.index <= index);
                 self.cuts.push((ordinal, index));
             }
             Kind::Data if index < self.durable => return Err("the stream's index falls".into()),
@@ -114,7 +113,8 @@ impl Outline {
         Ok(())
     }
 
-    /// The newest checkpoint from which the state at `stable` can be had.
+    /// The newest checkpoint from which the state at `stable` can be had. One that a cut made void is never found: the
+    /// boot frame of the cut names an earlier one, later in this list, that every later `stable` allows.
     fn base(&self, stable: LogIndex) -> Base {
         self.bases.iter().rev().find(|b| b.index <= stable).copied().unwrap_or(Base::START)
     }

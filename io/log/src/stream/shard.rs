@@ -47,6 +47,8 @@ pub struct ShardStream {
     written_bytes: u64,
     /// Until its first checkpoint is complete, this stream has nothing of what is in memory.
     seeding: bool,
+    /// Where the seed is complete; zero for a stream that was not seeded.
+    seed: LogIndex,
 }
 
 /// A checkpoint being written.
@@ -106,6 +108,7 @@ impl ShardStream {
             checkpoint: None,
             written_bytes,
             seeding: false,
+            seed: LogIndex::ZERO,
         }
     }
 
@@ -116,7 +119,7 @@ impl ShardStream {
             self.complete == LogIndex::ZERO && self.builder.is_empty(),
             "a stream is seeded first of all"
         );
-        self.complete = index;
+        (self.complete, self.seed) = (index, index);
         self.seeding = true;
         self.begin_checkpoint();
     }
@@ -191,6 +194,12 @@ impl ShardStream {
         [flush, self.writer.retry_at_ns()].into_iter().flatten().min()
     }
 
+    /// Whether the disk had no room for what waits to be written; tried again at [`deadline_ns`](Self::deadline_ns).
+    #[must_use]
+    pub fn is_starved(&self) -> bool {
+        self.writer.retry_at_ns().is_some()
+    }
+
     /// Whether so much is buffered, because the disk has no room, that new writes should be refused.
     #[must_use]
     pub fn is_full(&self) -> bool {
@@ -219,7 +228,7 @@ impl ShardStream {
     /// Whether the stream holds nothing of what is in memory yet; see [`seed`](Self::seed).
     #[must_use]
     pub fn is_seeding(&self) -> bool {
-        self.seeding || (self.complete > self.durable && self.durable == LogIndex::ZERO)
+        self.seeding || self.durable < self.seed
     }
 
     /// Begins a checkpoint of what is in memory now.

@@ -148,6 +148,12 @@ impl StateStream {
         self.durable.back().expect("never empty").0
     }
 
+    /// Whether the disk had no room for what waits to be written; tried again at [`deadline_ns`](Self::deadline_ns).
+    #[must_use]
+    pub fn is_starved(&self) -> bool {
+        self.writer.retry_at_ns().is_some()
+    }
+
     /// When [`tick`](Self::tick) is wanted at the latest; `None` while there is nothing to wait for.
     #[must_use]
     pub fn deadline_ns(&self) -> Option<u64> {

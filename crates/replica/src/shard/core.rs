@@ -1,0 +1,260 @@
+//! The shard's state machine.
+
+use std::collections::BTreeMap;
+
+use windlass_io_log::journal::Fatal;
+use windlass_io_log::op::Completion;
+use windlass_io_log::stream::{Request, ShardStream};
+use windlass_mvcc::{Cursor, Shard};
+use windlass_records::wal;
+use windlass_types::{LogIndex, ShardId};
+
+use crate::install::Journal;
+use crate::perform::perform;
+use crate::read::read;
+use crate::task::{ReadAnswer, ReadTask, ShardAnswer, ShardTask};
+
+/// Changes that one slice of compaction goes through: some tens of microseconds, which a read can wait.
+const COMPACT_SLICE_CHANGES: usize = 128;
+
+/// Versions that one slice of a checkpoint hands over, for the same reason.
+const CHECKPOINT_SLICE_VERSIONS: usize = 128;
+
+/// Bytes after which a slice of a checkpoint ends though few versions were handed over.
+const CHECKPOINT_SLICE_BYTES: usize = 128 << 10;
+
+/// Everything that can wake a shard. `R` tells the shell whom a read answers.
+#[derive(Debug)]
+pub enum Input<R> {
+    /// Work from the sequencer.
+    Task(ShardTask),
+    /// A question. Answered by exactly one [`Output::Read`].
+    Read(ReadTask, R),
+    /// An operation ended.
+    Disk(Completion),
+    /// Every stream of the member has everything up to here.
+    Stable(LogIndex),
+    /// The time in nanoseconds of any monotonic clock. Wanted after each group of other inputs, and at
+    /// [`ShardCore::deadline_ns`].
+    Tick(u64),
+}
+
+/// What a shard asks for, to be carried out in order.
+#[derive(Debug)]
+pub enum Output<R> {
+    /// For the sequencer.
+    Answer(ShardAnswer),
+    /// For whom asked.
+    Read(R, ReadAnswer),
+    /// Start this operation.
+    Disk(Request),
+    /// Every effect up to here would survive a power failure.
+    Durable(LogIndex),
+    /// Whether new writes should be refused, because the disk has no room and the buffer is full.
+    Full(bool),
+}
+
+/// One shard.
+pub struct ShardCore<R> {
+    id: ShardId,
+    shard: Shard,
+    stream: ShardStream,
+    /// The shard holds every effect up to here.
+    watermark: LogIndex,
+    /// Reads that wait for the watermark. Bounded by what those who ask may have in flight.
+    parked: BTreeMap<LogIndex, Vec<(ReadTask, R)>>,
+    /// Whether compaction has something to do.
+    compacting: bool,
+    /// Entries whose compaction somebody waits for. Bounded by the compactions that a client has in flight.
+    compact_answers: Vec<LogIndex>,
+    /// Where the checkpoint's walk is; `None` before its first version.
+    cursor: Option<Cursor>,
+    reported_durable: LogIndex,
+    reported_full: bool,
+    requests: Vec<Request>,
+}
+
+impl Journal for ShardStream {
+    fn append(&mut self, version: &wal::Version<'_>) {
+        Self::append(self, version);
+    }
+}
+
+impl<R> ShardCore<R> {
+    /// Joins keys and stream; the keys are complete up to `index`, and so is the stream, or is about to be.
+    #[must_use]
+    pub fn new(id: ShardId, shard: Shard, stream: ShardStream, index: LogIndex) -> Self {
+        Self {
+            id,
+            shard,
+            stream,
+            watermark: index,
+            parked: BTreeMap::new(),
+            // What a start loaded may have to be compacted again.
+            compacting: true,
+            compact_answers: Vec::new(),
+            cursor: None,
+            reported_durable: index,
+            reported_full: false,
+            requests: Vec::new(),
+        }
+    }
+
+    /// Takes one input.
+    ///
+    /// # Errors
+    /// The disk failed; the process must end.
+    pub fn step(&mut self, input: Input<R>, out: &mut Vec<Output<R>>) -> Result<(), Fatal> {
+        match input {
+            Input::Task(task) => self.perform(&task, out),
+            Input::Read(task, whom) => self.read(task, whom, out),
+            Input::Disk(completion) => {
+                self.stream.complete(completion, &mut self.requests)?;
+                self.report(out);
+            }
+            Input::Stable(index) => self.stream.set_stable(index),
+            Input::Tick(now_ns) => {
+                self.stream.tick(now_ns, &mut self.requests);
+                self.report(out);
+            }
+        }
+        Ok(())
+    }
+
+    /// Does one slice of background work; whether more is to be done now. A tick is wanted after it.
+    pub fn work(&mut self, out: &mut Vec<Output<R>>) -> bool {
+        if self.stream.is_walking() {
+            self.checkpoint_slice();
+        } else if self.stream.wants_checkpoint(self.shard.usage().bytes) {
+            self.cursor = None;
+            self.stream.begin_checkpoint();
+        } else if self.compacting {
+            self.compact_slice(out);
+        }
+        self.has_work()
+    }
+
+    /// Whether [`work`](Self::work) has something to do now.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        if self.stream.is_walking() {
+            return self.stream.takes_checkpoint();
+        }
+        self.compacting || self.stream.wants_checkpoint(self.shard.usage().bytes)
+    }
+
+    /// Flushes with the next tick.
+    pub fn flush(&mut self) {
+        self.stream.flush();
+    }
+
+    /// When a tick is wanted at the latest.
+    #[must_use]
+    pub fn deadline_ns(&self) -> Option<u64> {
+        self.stream.deadline_ns()
+    }
+
+    /// The shard holds every effect up to here.
+    #[must_use]
+    pub fn watermark(&self) -> LogIndex {
+        self.watermark
+    }
+
+    /// Every effect up to here would survive a power failure.
+    #[must_use]
+    pub fn durable_index(&self) -> LogIndex {
+        self.stream.durable_index()
+    }
+
+    /// Whether the disk had no room for what waits to be written.
+    #[must_use]
+    pub fn is_starved(&self) -> bool {
+        self.stream.is_starved()
+    }
+
+    /// The keys.
+    #[must_use]
+    pub fn shard(&self) -> &Shard {
+        &self.shard
+    }
+
+    /// Whether its new stream does not hold it yet.
+    pub(super) fn is_seeding(&self) -> bool {
+        self.stream.is_seeding()
+    }
+
+    fn perform(&mut self, task: &ShardTask, out: &mut Vec<Output<R>>) {
+        out.extend(perform(&mut self.shard, self.id, task, &mut self.stream).map(Output::Answer));
+        if let ShardTask::Compact(compact) = task {
+            self.compacting = true;
+            self.compact_answers.extend(compact.answer.then_some(compact.index));
+        }
+        if let Some(index) = task.completes() {
+            assert!(index >= self.watermark, "the watermark fell from {} to {index}", self.watermark);
+            self.watermark = index;
+            self.stream.advance(index);
+            self.unpark(out);
+        }
+    }
+
+    fn read(&mut self, task: ReadTask, whom: R, out: &mut Vec<Output<R>>) {
+        if task.min_index <= self.watermark {
+            out.push(Output::Read(whom, read(&self.shard, &task)));
+        } else {
+            self.parked.entry(task.min_index).or_default().push((task, whom));
+        }
+    }
+
+    fn unpark(&mut self, out: &mut Vec<Output<R>>) {
+        while let Some(first) = self.parked.first_entry().filter(|e| *e.key() <= self.watermark) {
+            for (task, whom) in first.remove() {
+                out.push(Output::Read(whom, read(&self.shard, &task)));
+            }
+        }
+    }
+
+    fn compact_slice(&mut self, out: &mut Vec<Output<R>>) {
+        if self.shard.compact_step(COMPACT_SLICE_CHANGES) {
+            self.compacting = false;
+            let answers = self.compact_answers.drain(..);
+            out.extend(answers.map(|index| Output::Answer(ShardAnswer::Compacted { index })));
+        }
+    }
+
+    fn checkpoint_slice(&mut self) {
+        let mut bytes = 0;
+        let mut last = None;
+        let mut versions = self.shard.versions(self.cursor.as_ref());
+        for _ in 0..CHECKPOINT_SLICE_VERSIONS {
+            if !self.stream.takes_checkpoint() || bytes >= CHECKPOINT_SLICE_BYTES {
+                break;
+            }
+            let Some(version) = versions.next() else {
+                self.stream.end_checkpoint();
+                break;
+            };
+            bytes += version.key.len() + version.live.map_or(0, |live| live.value.len());
+            self.stream.checkpoint(&version);
+            last = Some(version);
+        }
+        let cursor = last.map(|version| Cursor::after(&version));
+        drop(versions);
+        if cursor.is_some() {
+            self.cursor = cursor;
+        }
+    }
+
+    fn report(&mut self, out: &mut Vec<Output<R>>) {
+        out.extend(self.requests.drain(..).map(Output::Disk));
+        let durable = self.stream.durable_index();
+        if durable > self.reported_durable {
+            self.reported_durable = durable;
+            out.push(Output::Durable(durable));
+        }
+        let full = self.stream.is_full();
+        if full != self.reported_full {
+            self.reported_full = full;
+            out.push(Output::Full(full));
+        }
+    }
+}

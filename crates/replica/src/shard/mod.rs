@@ -1,0 +1,14 @@
+//! One shard of this member, pure: its keys, its stream, and the reads that wait for it.
+//!
+//! 1. [`Input::Task`]s are performed in order; each change goes to the keys and to the stream at once.
+//! 2. A read is answered when the shard is complete up to the read's index, and parked until then.
+//! 3. Compaction and checkpoints are done in [slices](ShardCore::work) between tasks, and never both at once: a
+//!    checkpoint must not miss what compaction takes away.
+//!
+//! It must never touch a disk, a clock or a thread, and never wait: disk operations go out, their completions come in.
+
+mod core;
+mod restore;
+
+pub use self::core::{Input, Output, ShardCore};
+pub use restore::{Error, redistribute, restore, seed, stable_state};
