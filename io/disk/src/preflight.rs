@@ -107,3 +107,29 @@ pub fn check(folder: &Path, buffers: &[Buffer]) -> Result<(), Error> {
     }
     Uring::open(folder, SyncMode::Dsync, buffers).map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_refusal_names_its_remedy() {
+        let says = |code, remedy: &str| {
+            let text = Error::uring(io::Error::from_raw_os_error(code)).to_string();
+            assert!(text.contains(remedy), "{text}");
+        };
+        says(libc::ENOSYS, "Linux 5.19");
+        says(libc::EPERM, "seccomp");
+        says(libc::EPERM, "kernel.io_uring_disabled");
+        says(libc::ENOMEM, "LimitMEMLOCK");
+        let direct = Error::direct(Path::new("/x"), Errno::INVAL).to_string();
+        assert!(direct.contains("/x") && direct.contains("O_DIRECT"), "{direct}");
+    }
+
+    #[test]
+    fn the_memory_that_is_needed_is_named() {
+        let buffers = [Buffer::zeroed(8192, Some(0)), Buffer::zeroed(4096, Some(1))];
+        let error = Error::register(&io::Error::from_raw_os_error(libc::ENOMEM), &buffers);
+        assert!(matches!(error, Error::Memlock { needed_bytes: 12288, .. }), "{error}");
+    }
+}

@@ -159,7 +159,7 @@ fn what_an_interrupted_start_left_is_removed_and_strangers_are_named() {
 #[test]
 fn the_probe_measures_both_ways_and_leaves_nothing() {
     let home = folder();
-    preflight::check(home.path(), &[]).expect("this machine can run a log");
+    preflight::check(home.path(), &options().buffers()).expect("this machine can run a log");
     let probe::Probe { mode, dsync_median, write_then_sync_median } = probe(home.path()).expect("a result");
     let faster =
         if dsync_median <= write_then_sync_median { SyncMode::Dsync } else { SyncMode::WriteThenSync };

@@ -54,6 +54,13 @@ impl Options {
         (self.segment_bytes - FIRST_FRAME_AT - self.reserve_bytes - HEADER_BYTES).min(frame::BODY_BYTES_MAX)
     }
 
+    /// The buffers that a log with these options registers: memory that the process must be allowed to lock.
+    #[must_use]
+    pub fn buffers(&self) -> Vec<Buffer> {
+        let bytes = FIRST_FRAME_AT + self.frame_bytes_max;
+        (0..=self.flush_depth as u16).map(|i| Buffer::zeroed(bytes, Some(i))).collect()
+    }
+
     fn check(&self) {
         assert!(
             self.segment_bytes.is_multiple_of(BLOCK_BYTES) && self.reserve_bytes.is_multiple_of(BLOCK_BYTES)
@@ -127,8 +134,6 @@ impl Journal {
         options.check();
         let repair = if options.has_peers { Repair::FromPeers } else { Repair::FromBackup };
         let Scan { live, spares, next, end, epoch } = scan(folder, Sought { identity, repair }, visit)?;
-        let bytes = FIRST_FRAME_AT + options.frame_bytes_max;
-        let buffers = (0..=options.flush_depth as u16).map(|i| Buffer::zeroed(bytes, Some(i))).collect();
         Ok(Self {
             options,
             identity,
@@ -138,7 +143,7 @@ impl Journal {
             next,
             offset: end,
             flights: VecDeque::new(),
-            buffers,
+            buffers: options.buffers(),
             failed: false,
         })
     }

@@ -225,6 +225,10 @@ impl Drop for Ring {
             }
             self.reap(drop);
         }
+        if !self.registered.is_empty() {
+            // Closing the ring frees the locked memory some time later; the next ring may need it now.
+            let _ = self.ring.submitter().unregister_buffers();
+        }
     }
 }
 
