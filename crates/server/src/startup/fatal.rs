@@ -110,7 +110,7 @@ const TABLE: &[Row] = &[
         "The kernel or its sandbox offers no io_uring.",
         "In a container allow the io_uring system calls (Docker: a seccomp profile with io_uring_setup, \
          io_uring_enter and io_uring_register, or `--security-opt seccomp=unconfined`); else set \
-         `kernel.io_uring_disabled=0`; the kernel must be 5.10 or newer.",
+         `kernel.io_uring_disabled=0`; the kernel must be 5.19 or newer.",
     ),
     row(
         Reason::LockedMemory,
@@ -122,7 +122,7 @@ const TABLE: &[Row] = &[
     row(
         Reason::NoDirectIo,
         22,
-        "The filesystem of the data folder offers no O_DIRECT, as tmpfs and some network filesystems.",
+        "The filesystem of the data folder offers no O_DIRECT, or keeps files in memory (tmpfs).",
         "Put the data folder on ext4 or XFS.",
     ),
     row(
@@ -155,6 +155,17 @@ impl Reason {
     /// The process's exit code.
     pub fn code(self) -> u8 {
         TABLE.iter().find(|row| row.reason == self).expect("every reason has a row").code
+    }
+
+    /// The reason for which a folder's disk, or the way to it, does not serve.
+    pub fn of_disk(error: &windlass_io_disk::preflight::Error) -> Self {
+        use windlass_io_disk::preflight::Error;
+        match error {
+            Error::NoUring | Error::UringForbidden | Error::Uring(_) => Self::NoRing,
+            Error::Memlock { .. } => Self::LockedMemory,
+            Error::NoDirect(_) | Error::InMemory(_) => Self::NoDirectIo,
+            Error::Folder { .. } => Self::FolderAccess,
+        }
     }
 
     /// The reason for which a Raft log or a shard's log cannot be opened.

@@ -1,13 +1,9 @@
 //! Limits of the process: raised where that is allowed, refused where they are too low to run.
 //!
-//! Nothing is written here. What the disk layer finds out by itself (io_uring, O_DIRECT) is given its reason here, so
-//! that every refusal of a start has one of [`Reason`]'s codes.
+//! Nothing is written here. What a disk must offer (io_uring, O_DIRECT) is checked by `windlass_io_disk::preflight`.
 
 use super::fatal::Reason;
-use rustix::{
-    io::Errno,
-    process::{Resource, Rlimit, getrlimit, setrlimit},
-};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io;
 
 /// Memory that one executor's rings lock, by glommio's documentation.
@@ -83,31 +79,6 @@ fn candidates(limit: &Rlimit, needed: u64) -> Vec<Rlimit> {
     if limit.current == limit.maximum { Vec::new() } else { vec![to_the_hard_one] }
 }
 
-/// The reason and the sentence for a ring that the kernel would not set up.
-pub fn ring_refused(error: &io::Error) -> (Reason, String) {
-    match Errno::from_io_error(error) {
-        Some(Errno::NOMEM) => (
-            Reason::LockedMemory,
-            "the kernel would not lock memory for io_uring: raise the limit with LimitMEMLOCK=infinity in the \
-             systemd unit, --ulimit memlock=-1 for Docker, or `ulimit -l unlimited`"
-                .to_owned(),
-        ),
-        Some(Errno::NOSYS) => (
-            Reason::NoRing,
-            "io_uring is not there: Windlass needs Linux 5.10 or newer, and a container whose seccomp profile \
-             allows io_uring_setup, io_uring_enter and io_uring_register"
-                .to_owned(),
-        ),
-        Some(Errno::PERM | Errno::ACCESS) => (
-            Reason::NoRing,
-            "io_uring is forbidden: set the sysctl kernel.io_uring_disabled to 0, and in a container use a \
-             seccomp profile that allows io_uring_setup, io_uring_enter and io_uring_register"
-                .to_owned(),
-        ),
-        _ => (Reason::NoRing, format!("io_uring cannot be set up: {error}")),
-    }
-}
-
 /// The reason and the sentence for a listener that would not bind.
 pub fn bind_refused(url: &str, error: &io::Error) -> (Reason, String) {
     match error.kind() {
@@ -163,12 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn every_refusal_names_cause_and_remedy() {
-        let reason = |errno: Errno| ring_refused(&errno.into());
-        assert_eq!(reason(Errno::PERM).0, Reason::NoRing);
-        assert!(reason(Errno::PERM).1.contains("kernel.io_uring_disabled"));
-        assert!(reason(Errno::NOSYS).1.contains("seccomp"));
-        assert_eq!(reason(Errno::NOMEM).0, Reason::LockedMemory);
+    fn a_listener_that_will_not_bind_names_cause_and_remedy() {
         let bind = |kind: io::ErrorKind| bind_refused("http://127.0.0.1:1", &kind.into());
         assert_eq!(bind(io::ErrorKind::AddrInUse).0, Reason::AddressInUse);
         assert_eq!(bind(io::ErrorKind::AddrNotAvailable).0, Reason::Address);
