@@ -22,9 +22,8 @@ impl<'a> Headers<'a> {
         let mut rest = self.0;
         std::iter::from_fn(move || {
             let (lengths, fields) = rest.split_first_chunk::<LENGTHS_BYTES>()?;
-            let [a, b, c, d, e, f, g, h] = *lengths;
-            let name_len = u32::from_le_bytes([a, b, c, d]) as usize;
-            let value_len = u32::from_le_bytes([e, f, g, h]) as usize;
+            let lengths = u64::from_le_bytes(*lengths);
+            let (name_len, value_len) = ((lengths & u64::from(u32::MAX)) as usize, (lengths >> 32) as usize);
             let (name, fields) = fields.split_at(name_len);
             let (value, fields) = fields.split_at(value_len);
             rest = fields;
@@ -46,12 +45,10 @@ pub(crate) struct Block(Vec<u8>);
 impl Block {
     /// Appends a field.
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
-        let len = |bytes: &[u8]| {
-            u32::try_from(bytes.len()).expect("nghttp2 bounds a field at 64 KiB").to_le_bytes()
-        };
+        let len = |bytes: &[u8]| u32::try_from(bytes.len()).expect("nghttp2 bounds a field at 64 KiB");
+        let lengths = u64::from(len(name)) | u64::from(len(value)) << 32;
         self.0.reserve(LENGTHS_BYTES + name.len() + value.len());
-        self.0.extend_from_slice(&len(name));
-        self.0.extend_from_slice(&len(value));
+        self.0.extend_from_slice(&lengths.to_le_bytes());
         self.0.extend_from_slice(name);
         self.0.extend_from_slice(value);
     }

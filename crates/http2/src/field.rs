@@ -84,7 +84,7 @@ const fn nv(name: &[u8], value: &[u8], flags: u8) -> ffi::nghttp2_nv {
 }
 
 /// RFC 9113 section 8.2.1: token characters without upper case; a pseudo header's colon only at the front.
-const fn valid_name(name: &[u8]) -> bool {
+pub(crate) const fn valid_name(name: &[u8]) -> bool {
     let mut i = 0;
     while i < name.len() {
         let ok = match name[i] {
@@ -103,7 +103,7 @@ const fn valid_name(name: &[u8]) -> bool {
 }
 
 /// RFC 9110 section 5.5: no control characters but tab, no white space at either end.
-const fn valid_value(value: &[u8]) -> bool {
+pub(crate) const fn valid_value(value: &[u8]) -> bool {
     let mut i = 0;
     while i < value.len() {
         if value[i] == 0x7f || (value[i] < 0x20 && value[i] != b'\t') {

@@ -14,6 +14,7 @@ mod error;
 mod field;
 mod ping;
 mod raw;
+mod request;
 mod server;
 mod session;
 mod settings;

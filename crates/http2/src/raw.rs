@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 mod callbacks;
+mod memory;
 
 use std::ffi::c_void;
 use std::ptr::{self, NonNull};
@@ -49,8 +50,10 @@ pub(crate) trait Hooks {
     fn block_begins(&mut self, stream_id: i32, slot: Option<u32>, kind: BlockKind) -> Option<u32>;
     /// One field of the block that began last. False refuses the stream.
     fn field(&mut self, name: &[u8], value: &[u8]) -> bool;
-    /// The block that began last is whole.
-    fn block_ends(&mut self);
+    /// The block that began last is whole. False if it is malformed, which resets the stream.
+    fn block_ends(&mut self) -> bool;
+    /// The stream whose block began last and its row, if it is still there: the one that most calls are about.
+    fn recent(&self) -> (i32, u32);
     /// Body bytes. Returns how many bytes of stream credit to give back now.
     fn data(&mut self, slot: u32, bytes: &[u8]) -> usize;
     /// The peer ended its side of the stream.
@@ -95,19 +98,17 @@ unsafe impl<H: Hooks + Send> Send for Raw<H> {}
 impl<H: Hooks> Raw<H> {
     pub fn new(role: Role, settings: &Settings, hooks: H) -> Result<Self, Error> {
         let callbacks = callbacks::Table::new::<H>()?;
-        let options = Options::new(settings)?;
+        let options = Options::new(role, settings)?;
         let mut session = ptr::null_mut();
-        // SAFETY: the table and the options are valid for the call, which copies what it needs of them.
+        let mut memory = memory::functions();
+        let create = match role {
+            Role::Server => ffi::nghttp2_session_server_new3,
+            Role::Client => ffi::nghttp2_session_client_new3,
+        };
+        // SAFETY: the table, the options and the memory functions are valid for the call, which copies what it needs of
+        // them; the hooks are lent later.
         let rv = unsafe {
-            let null = ptr::null_mut();
-            match role {
-                Role::Server => {
-                    ffi::nghttp2_session_server_new2(&mut session, callbacks.ptr(), null, options.0.as_ptr())
-                }
-                Role::Client => {
-                    ffi::nghttp2_session_client_new2(&mut session, callbacks.ptr(), null, options.0.as_ptr())
-                }
-            }
+            create(&mut session, callbacks.ptr(), ptr::null_mut(), options.0.as_ptr(), &mut memory)
         };
         check(rv)?;
         let session = NonNull::new(session).ok_or(Error::OutOfMemory)?;
@@ -283,7 +284,7 @@ impl<H: Hooks> Drop for Raw<H> {
 struct Options(NonNull<ffi::nghttp2_option>);
 
 impl Options {
-    fn new(settings: &Settings) -> Result<Self, Error> {
+    fn new(role: Role, settings: &Settings) -> Result<Self, Error> {
         let mut option = ptr::null_mut();
         // SAFETY: the pointer is writable; on success it holds a valid option object.
         check(unsafe { ffi::nghttp2_option_new(&mut option) })?;
@@ -292,6 +293,8 @@ impl Options {
         // SAFETY: the option object is valid.
         unsafe {
             ffi::nghttp2_option_set_no_auto_window_update(p, 1);
+            // A server's session checks request heads by itself: see `request`.
+            ffi::nghttp2_option_set_no_http_messaging(p, i32::from(role == Role::Server));
             ffi::nghttp2_option_set_max_outbound_ack(p, settings.acks_waiting_max);
             ffi::nghttp2_option_set_max_settings(p, settings.settings_entries_max);
             ffi::nghttp2_option_set_max_continuations(p, settings.continuations_max);

@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::ping::PingWatch;
 use crate::raw::{BlockKind, Hooks, Role, Supply};
 use crate::slab::Slab;
-use crate::{ErrorCode, Field, Settings, StreamRef, Trailers};
+use crate::{ErrorCode, Field, Settings, StreamRef, Trailers, request};
 
 /// Credit for a stream is given back once this part of its window was taken in: often enough that a sender never
 /// waits, seldom enough that small requests cause no frame.
@@ -18,6 +18,10 @@ pub(crate) struct State {
     pub slab: Slab,
     /// The row whose block of fields is arriving, and whether it is the one after the body.
     block: Option<(u32, bool)>,
+    /// The stream whose block began last, and its row; 0 once it is closed.
+    recent: (i32, u32),
+    /// The request head that was found valid last.
+    valid_head: Vec<u8>,
     /// When the bytes at hand arrived.
     pub now: Instant,
     pings: Option<PingWatch>,
@@ -48,6 +52,8 @@ impl State {
             settings,
             slab: Slab::default(),
             block: None,
+            recent: (0, 0),
+            valid_head: Vec::new(),
             now,
             pings,
             ping_flood: false,
@@ -109,6 +115,24 @@ impl State {
         }
     }
 
+    /// Whether a client's block of fields is well-formed. A head equal to the last valid one is.
+    fn is_valid_block(&mut self, slot: u32, later: bool) -> bool {
+        let row = self.slab.peek(slot);
+        if later {
+            return request::are_valid_trailers(row.trailers.headers());
+        }
+        let head = row.head.headers();
+        if head.as_key() == self.valid_head {
+            return true;
+        }
+        let valid = request::is_valid_head(head);
+        if valid {
+            self.valid_head.clear();
+            self.valid_head.extend_from_slice(head.as_key());
+        }
+        valid
+    }
+
     /// Headers or data go to the peer.
     pub fn on_data_sent(&mut self) {
         if let Some(pings) = &mut self.pings {
@@ -143,6 +167,7 @@ impl Hooks for State {
             row.head.clear(0);
         }
         self.block = Some((slot, kind == BlockKind::Later && !again));
+        self.recent = (stream_id, slot);
         Some(slot)
     }
 
@@ -159,13 +184,21 @@ impl Hooks for State {
         true
     }
 
-    fn block_ends(&mut self) {
-        let Some((slot, later)) = self.block.take() else { return };
+    fn block_ends(&mut self) -> bool {
+        let Some((slot, later)) = self.block.take() else { return true };
+        if self.role == Role::Server && !self.is_valid_block(slot, later) {
+            return false;
+        }
         let row = self.slab.row(slot);
         if !later && !row.informational {
             row.known = true;
             self.slab.tell(slot, |news| news.head = true);
         }
+        true
+    }
+
+    fn recent(&self) -> (i32, u32) {
+        self.recent
     }
 
     fn data(&mut self, slot: u32, bytes: &[u8]) -> usize {
@@ -200,6 +233,9 @@ impl Hooks for State {
         }
         let row = self.slab.row(slot);
         row.closed = true;
+        if self.recent == (row.id, slot) {
+            self.recent = (0, 0);
+        }
         // The owner need not hear of the end of a stream that it never saw, or that it has ended itself.
         let silent = self.role == Role::Server && !row.listed && (!row.known || row.is_ended());
         if silent {

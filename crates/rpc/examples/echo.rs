@@ -16,6 +16,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use windlass_rpc::{Code, Event, HttpHandler, Kind, Limits, Net, Request, Response, Route, Service};
 
+/// As in the server.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const ROUTES: &[Route] = &[
     Route { path: "/etcdserverpb.KV/Put", kind: Kind::Unary },
     Route { path: "/test.Echo/Unary", kind: Kind::Unary },

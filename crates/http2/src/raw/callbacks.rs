@@ -83,6 +83,24 @@ unsafe fn slot_of(session: *mut ffi::nghttp2_session, stream_id: i32) -> Option<
     ptr_to_slot(unsafe { ffi::nghttp2_session_get_stream_user_data(session, stream_id) })
 }
 
+/// As [`slot_of`], without a search for the stream that most calls are about.
+///
+/// # Safety
+/// As [`slot_of`] and [`hooks`].
+unsafe fn recent_slot_of<H: Hooks>(
+    session: *mut ffi::nghttp2_session,
+    stream_id: i32,
+    user_data: *mut c_void,
+) -> Option<u32> {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        match hooks::<H>(user_data).recent() {
+            (id, slot) if id == stream_id => Some(slot),
+            _ => slot_of(session, stream_id),
+        }
+    }
+}
+
 /// # Safety
 /// If `len` is not 0, `data` points to that many readable bytes that outlive the callback.
 unsafe fn bytes<'a>(data: *const u8, len: usize) -> &'a [u8] {
@@ -107,7 +125,8 @@ unsafe extern "C" fn on_begin_headers<H: Hooks>(
             ffi::NGHTTP2_HCAT_RESPONSE => BlockKind::Response,
             _ => BlockKind::Later,
         };
-        let known = slot_of(session, id);
+        // A request is the first block of its stream.
+        let known = if kind == BlockKind::Request { None } else { slot_of(session, id) };
         let Some(slot) = hooks::<H>(user_data).block_begins(id, known, kind) else { return REFUSE_STREAM };
         if known.is_none() {
             ffi::nghttp2_session_set_stream_user_data(session, id, slot_to_ptr(slot));
@@ -142,7 +161,7 @@ unsafe extern "C" fn on_data<H: Hooks>(
     // SAFETY: nghttp2 gives its own session, a readable run of bytes and the lent hooks. Giving credit back only queues
     // a frame; it makes no callback.
     unsafe {
-        let Some(slot) = slot_of(session, stream_id) else { return OK };
+        let Some(slot) = recent_slot_of::<H>(session, stream_id, user_data) else { return OK };
         let credit = hooks::<H>(user_data).data(slot, bytes(data, len));
         if credit > 0 {
             return ffi::nghttp2_session_consume_stream(session, stream_id, credit);
@@ -164,11 +183,12 @@ unsafe extern "C" fn on_frame<H: Hooks>(
         let flags = u32::from(hd.flags);
         match kind {
             ffi::NGHTTP2_HEADERS | ffi::NGHTTP2_DATA => {
-                if kind == ffi::NGHTTP2_HEADERS {
-                    hooks::<H>(user_data).block_ends();
+                if kind == ffi::NGHTTP2_HEADERS && !hooks::<H>(user_data).block_ends() {
+                    let code = ffi::NGHTTP2_PROTOCOL_ERROR;
+                    return ffi::nghttp2_submit_rst_stream(session, 0, hd.stream_id, code);
                 }
                 if flags & ffi::NGHTTP2_FLAG_END_STREAM != 0
-                    && let Some(slot) = slot_of(session, hd.stream_id)
+                    && let Some(slot) = recent_slot_of::<H>(session, hd.stream_id, user_data)
                 {
                     hooks::<H>(user_data).remote_ends(slot);
                 }
@@ -210,7 +230,6 @@ unsafe extern "C" fn on_close<H: Hooks>(
     // SAFETY: nghttp2 gives its own session, in which the stream still is, and the lent hooks.
     unsafe {
         if let Some(slot) = slot_of(session, stream_id) {
-            ffi::nghttp2_session_set_stream_user_data(session, stream_id, ptr::null_mut());
             hooks::<H>(user_data).closed(slot, ErrorCode(error_code));
         }
     }

@@ -1,0 +1,128 @@
+//! What a well-formed request head is (RFC 9113 sections 8.2 and 8.3).
+//!
+//! nghttp2 would check every field of every request. A client's requests mostly have the same head, and equal heads need
+//! one check: so the server's sessions do it here, per block.
+
+use crate::Headers;
+use crate::field::{valid_name, valid_value};
+
+/// Whether a block may open a request. CONNECT is not served, so every request has a path.
+pub(crate) fn is_valid_head(headers: Headers<'_>) -> bool {
+    let mut pseudo = Pseudo::default();
+    let mut regular_seen = false;
+    let all = headers.iter().all(|(name, value)| {
+        if name.first() == Some(&b':') {
+            return !regular_seen && valid_value(value) && pseudo.take(name, value);
+        }
+        regular_seen = true;
+        is_valid_regular(name, value)
+    });
+    all && pseudo.is_complete()
+}
+
+/// Whether a block may end a request.
+pub(crate) fn are_valid_trailers(headers: Headers<'_>) -> bool {
+    headers.iter().all(|(name, value)| name.first() != Some(&b':') && is_valid_regular(name, value))
+}
+
+fn is_valid_regular(name: &[u8], value: &[u8]) -> bool {
+    let allowed = match name {
+        b"connection" | b"keep-alive" | b"proxy-connection" | b"transfer-encoding" | b"upgrade" => false,
+        b"te" => value == b"trailers",
+        _ => true,
+    };
+    allowed && valid_name(name) && valid_value(value)
+}
+
+/// Which pseudo header fields were seen.
+#[derive(Default)]
+struct Pseudo {
+    method: bool,
+    scheme: bool,
+    authority: bool,
+    path: bool,
+}
+
+impl Pseudo {
+    /// False if the field is not one of a request's, comes twice, or has no sense.
+    fn take(&mut self, name: &[u8], value: &[u8]) -> bool {
+        let (seen, makes_sense) = match name {
+            b":method" => (&mut self.method, !value.is_empty() && value != b"CONNECT"),
+            b":scheme" => (&mut self.scheme, !value.is_empty()),
+            b":authority" => (&mut self.authority, true),
+            b":path" => (&mut self.path, value.first() == Some(&b'/')),
+            _ => return false,
+        };
+        !std::mem::replace(seen, true) && makes_sense
+    }
+
+    fn is_complete(&self) -> bool {
+        self.method && self.scheme && self.path
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::block::Block;
+
+    const GOOD: [(&str, &str); 5] =
+        [(":method", "POST"), (":scheme", "http"), (":path", "/a"), (":authority", "h"), ("te", "trailers")];
+
+    fn valid(fields: &[(&str, &str)]) -> bool {
+        let mut block = Block::default();
+        fields.iter().for_each(|(name, value)| block.push(name.as_bytes(), value.as_bytes()));
+        is_valid_head(block.headers())
+    }
+
+    #[test]
+    fn a_head_needs_its_pseudo_fields_once_and_first() {
+        assert!(valid(&GOOD));
+        for missing in 0..3 {
+            let mut fields = GOOD.to_vec();
+            fields.remove(missing);
+            assert!(!valid(&fields), "without {:?}", GOOD[missing]);
+        }
+        for twice in 0..4 {
+            let mut fields = GOOD.to_vec();
+            fields.insert(0, GOOD[twice]);
+            assert!(!valid(&fields), "twice {:?}", GOOD[twice]);
+        }
+        let mut late = GOOD.to_vec();
+        late.rotate_right(1);
+        assert!(!valid(&late));
+    }
+
+    #[test]
+    fn fields_that_http2_forbids_are_refused() {
+        for bad in [
+            (":status", "200"),
+            ("connection", "close"),
+            ("transfer-encoding", "chunked"),
+            ("te", "gzip"),
+            ("Upper", "x"),
+            ("a b", "x"),
+            ("", "x"),
+            ("x", "a\nb"),
+            ("x", " a"),
+        ] {
+            let mut fields = GOOD.to_vec();
+            fields.push(bad);
+            assert!(!valid(&fields), "{bad:?}");
+        }
+        for (place, bad) in [(0, (":method", "CONNECT")), (2, (":path", "a")), (2, (":path", ""))] {
+            let mut fields = GOOD.to_vec();
+            fields[place] = bad;
+            assert!(!valid(&fields), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn trailers_have_no_pseudo_fields() {
+        let mut block = Block::default();
+        block.push(b"x", b"y");
+        assert!(are_valid_trailers(block.headers()));
+        block.push(b":path", b"/a");
+        assert!(!are_valid_trailers(block.headers()));
+    }
+}
