@@ -36,7 +36,8 @@ pub struct Config {
     pub uncommitted_bytes_max: usize,
     /// Most bytes of log kept in memory. At the bound applied entries are forgotten from the front, so that a
     /// follower that still needs them gets a snapshot; where too little is applied to make room, proposals are
-    /// dropped with [`DropReason::LogFull`] and appends of a leader are taken in part.
+    /// dropped with [`DropReason::LogFull`] and a leader's appends are taken in part until more is applied. It should
+    /// be some times `uncommitted_bytes_max`, for entries that are not committed are never refused from a leader.
     pub retained_bytes_max: usize,
 }
 

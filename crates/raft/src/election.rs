@@ -8,7 +8,7 @@ use windlass_types::{LogIndex, MemberId, Term};
 use crate::progress::Progress;
 use crate::quorum::Outcome;
 use crate::raft::Raft;
-use crate::{Body, Role};
+use crate::{Body, EntryId, Role};
 
 /// A term beyond it is the work of a fault; standing for election stops there rather than overflow.
 const TERM_MAX: Term = Term(u64::MAX - 1);
@@ -82,8 +82,8 @@ impl Raft {
         self.drop_reads();
         self.votes.clear();
         self.restart_election_timer();
-        let (last_index, last_term) = (self.log.last_index(), self.log.last_term());
-        self.ask_voters(self.term.next(), &Body::PreVote { last_index, last_term });
+        let (last, commit) = (self.log.last(), self.log.committed());
+        self.ask_voters(self.term.next(), &Body::PreVote { last, commit });
         // It promises nothing, so it need not be durable.
         self.count_vote(self.config.id, true);
     }
@@ -92,8 +92,8 @@ impl Raft {
         self.enter_term(self.term.next());
         self.role = Role::Candidate;
         self.vote = self.config.id;
-        let (last_index, last_term) = (self.log.last_index(), self.log.last_term());
-        self.ask_voters(self.term, &Body::Vote { last_index, last_term, transfer });
+        let (last, commit) = (self.log.last(), self.log.committed());
+        self.ask_voters(self.term, &Body::Vote { last, commit, transfer });
     }
 
     fn ask_voters(&mut self, term: Term, body: &Body) {
@@ -156,6 +156,21 @@ impl Raft {
         }
     }
 
+    /// Takes note of what a candidate or voter knows to be committed.
+    ///
+    /// Changes of membership take effect when they are committed, so a member that missed that may ask voters who left
+    /// and refuse to vote, while those who could win think they need it: without this, for ever. Source: raft-rs
+    /// "commit by vote".
+    pub(crate) fn learn_commit(&mut self, commit: EntryId) {
+        if self.role == Role::Leader || !self.log.contains(commit) {
+            return;
+        }
+        self.log.commit_to(commit.index);
+        if self.role != Role::Follower && self.log.has_unhanded_conf_change() {
+            self.become_follower(self.term, MemberId::ZERO);
+        }
+    }
+
     /// Whether a leader was heard of so lately that nobody may be elected. Source: Raft thesis 4.2.3.
     pub(crate) fn has_live_leader(&self) -> bool {
         self.config.check_quorum
@@ -168,26 +183,20 @@ impl Raft {
     }
 
     /// Answers a pre-vote; its term is not entered.
-    pub(crate) fn pre_vote_asked(
-        &mut self,
-        from: MemberId,
-        term: Term,
-        last_index: LogIndex,
-        last_term: Term,
-    ) {
+    pub(crate) fn pre_vote_asked(&mut self, from: MemberId, term: Term, last: EntryId) {
         let is_free = term > self.term || self.is_free_to_vote_for(from);
-        let granted = is_free && self.log.is_up_to_date(last_index, last_term);
+        let granted = is_free && self.log.is_up_to_date(last);
         let term = if granted { term } else { self.term };
-        self.send_in_term(from, term, Body::PreVoteReply { granted });
+        self.send_in_term(from, term, Body::PreVoteReply { granted, commit: self.log.committed() });
     }
 
     /// Answers a vote request of the present term.
-    pub(crate) fn vote_asked(&mut self, from: MemberId, last_index: LogIndex, last_term: Term) {
-        let granted = self.is_free_to_vote_for(from) && self.log.is_up_to_date(last_index, last_term);
+    pub(crate) fn vote_asked(&mut self, from: MemberId, last: EntryId) {
+        let granted = self.is_free_to_vote_for(from) && self.log.is_up_to_date(last);
         if granted {
             self.vote = from;
             self.election_elapsed = 0;
         }
-        self.send(from, Body::VoteReply { granted });
+        self.send(from, Body::VoteReply { granted, commit: self.log.committed() });
     }
 }

@@ -44,7 +44,7 @@ pub use api::{
 };
 pub use conf_change::{Change, ConfChange, DecodeError, Transition};
 pub use membership::{MEMBERS_MAX, Membership};
-pub use message::{Body, Message, ReadContext};
+pub use message::{Body, EntryId, Message, ReadContext};
 pub use progress::{PeerProgress, PeerState};
 pub use raft::Raft;
 pub use read_index::READS_MAX;

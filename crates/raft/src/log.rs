@@ -11,6 +11,8 @@ use std::collections::VecDeque;
 use windlass_records::log::{Entry, EntryKind};
 use windlass_types::{LogIndex, Term};
 
+use crate::EntryId;
+
 /// What an entry costs in memory beside its data, in bytes, about. It keeps empty entries from being free.
 const ENTRY_BYTES: usize = 64;
 
@@ -144,9 +146,23 @@ impl Log {
         self.entries.range(start..start + count).cloned().collect()
     }
 
+    pub(crate) fn last(&self) -> EntryId {
+        EntryId { index: self.last_index(), term: self.last_term() }
+    }
+
+    /// The last entry that is known to be committed.
+    pub(crate) fn committed(&self) -> EntryId {
+        let term = self.term(self.commit).expect("nothing above the commit index is cut");
+        EntryId { index: self.commit, term }
+    }
+
+    pub(crate) fn contains(&self, id: EntryId) -> bool {
+        self.term(id.index) == Some(id.term)
+    }
+
     /// Whether a candidate with this last entry may be voted for. Source: Raft thesis 3.6.1.
-    pub(crate) fn is_up_to_date(&self, last_index: LogIndex, last_term: Term) -> bool {
-        (last_term, last_index) >= (self.last_term(), self.last_index())
+    pub(crate) fn is_up_to_date(&self, last: EntryId) -> bool {
+        (last.term, last.index) >= (self.last_term(), self.last_index())
     }
 
     /// The highest index at or below `index` whose term is at most `term`, and its term: the place up to which a log

@@ -26,21 +26,23 @@ pub enum Body {
     /// Could I win an election with this log?
     PreVote {
         /// The candidate's last entry.
-        last_index: LogIndex,
-        /// Its term.
-        last_term: Term,
+        last: EntryId,
+        /// The last entry that it knows to be committed.
+        commit: EntryId,
     },
     /// Answers a pre-vote.
     PreVoteReply {
         /// Whether the voter would grant its vote.
         granted: bool,
+        /// The last entry that it knows to be committed.
+        commit: EntryId,
     },
     /// Vote for me.
     Vote {
         /// The candidate's last entry.
-        last_index: LogIndex,
-        /// Its term.
-        last_term: Term,
+        last: EntryId,
+        /// The last entry that it knows to be committed.
+        commit: EntryId,
         /// The leader itself asked for this election: a leader's lease does not hold against it.
         transfer: bool,
     },
@@ -48,6 +50,8 @@ pub enum Body {
     VoteReply {
         /// Whether the vote was granted.
         granted: bool,
+        /// The last entry that the voter knows to be committed.
+        commit: EntryId,
     },
     /// Entries that follow `prev_index`; none to probe or to tell the commit index.
     Append {
@@ -104,6 +108,15 @@ pub enum Body {
     StaleTerm,
 }
 
+/// One entry in any log: what two logs have at the same index in the same term is equal, and so is all before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryId {
+    /// Its index.
+    pub index: LogIndex,
+    /// Its term.
+    pub term: Term,
+}
+
 /// Names one round of reads. Never reused, neither by a later round nor by a later run or term of the member that
 /// made it: an answer that was delayed must not confirm a read that began after it was given (etcd#20418).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -132,12 +145,12 @@ impl Body {
     /// crash would count for a later campaign in the same term with a shorter log.
     pub(crate) fn gate(&self) -> Gate {
         match self {
-            Self::Vote { .. } | Self::VoteReply { granted: true } | Self::AppendAccepted { .. } => {
+            Self::Vote { .. } | Self::VoteReply { granted: true, .. } | Self::AppendAccepted { .. } => {
                 Gate::AfterPersist
             }
             Self::PreVote { .. }
             | Self::PreVoteReply { .. }
-            | Self::VoteReply { granted: false }
+            | Self::VoteReply { granted: false, .. }
             | Self::Append { .. }
             | Self::AppendRejected { .. }
             | Self::Heartbeat { .. }

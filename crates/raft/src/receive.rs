@@ -50,7 +50,10 @@ impl Raft {
             Body::Append { .. } | Body::Heartbeat { .. } | Body::Snapshot(_) => {
                 self.send(message.from, Body::StaleTerm);
             }
-            Body::PreVote { .. } => self.send(message.from, Body::PreVoteReply { granted: false }),
+            Body::PreVote { .. } => {
+                let commit = self.log.committed();
+                self.send(message.from, Body::PreVoteReply { granted: false, commit });
+            }
             _ => {}
         }
     }
@@ -63,7 +66,7 @@ impl Raft {
                 return false;
             }
             // Both speak of a term that may come.
-            Body::PreVote { .. } | Body::PreVoteReply { granted: true } => {}
+            Body::PreVote { .. } | Body::PreVoteReply { granted: true, .. } => {}
             _ if is_from_leader(&message.body) => self.become_follower(message.term, message.from),
             _ => self.become_follower(message.term, MemberId::ZERO),
         }
@@ -102,19 +105,23 @@ impl Raft {
                 self.campaign(true);
                 Ok(())
             }
-            Body::PreVote { last_index, last_term } => {
-                self.pre_vote_asked(from, term, last_index, last_term);
+            Body::PreVote { last, commit } => {
+                self.learn_commit(commit);
+                self.pre_vote_asked(from, term, last);
                 Ok(())
             }
-            Body::Vote { last_index, last_term, .. } => {
-                self.vote_asked(from, last_index, last_term);
+            Body::Vote { last, commit, .. } => {
+                self.learn_commit(commit);
+                self.vote_asked(from, last);
                 Ok(())
             }
-            Body::PreVoteReply { granted } => {
+            Body::PreVoteReply { granted, commit } => {
+                self.learn_commit(commit);
                 self.vote_answered(from, Role::PreCandidate, granted && term == Term(self.term.0 + 1));
                 Ok(())
             }
-            Body::VoteReply { granted } => {
+            Body::VoteReply { granted, commit } => {
+                self.learn_commit(commit);
                 self.vote_answered(from, Role::Candidate, granted);
                 Ok(())
             }

@@ -231,7 +231,10 @@ impl Raft {
                     self.log.truncate(index);
                     self.pipeline.truncated(equal_to);
                 }
-                if !self.log.make_room(entry_bytes(entry.data.len()), self.config.retained_bytes_max) {
+                let fits = self.log.make_room(entry_bytes(entry.data.len()), self.config.retained_bytes_max);
+                // Full of entries that only wait to be applied, it will have room later. Full of entries that are not
+                // committed it must not refuse: it may be the one that commits them.
+                if !fits && self.log.applied() < self.log.commit() {
                     break;
                 }
                 self.log.append(entry);

@@ -1,8 +1,8 @@
 //! Interaction tests: `data/*.txt` hold commands, each followed by all that the members did because of it.
 //!
 //! `UPDATE_EXPECT=1 cargo test -p windlass-raft --test interaction` writes the traces anew; then read the diff. The
-//! commands are listed in `Cluster::run`. Applied entries are reported at once; with `disk=manual` writes wait for
-//! `persist`. Messages wait for `deliver` or `settle`.
+//! commands are listed in `Cluster::run`. With `disk=manual` writes wait for `persist`, with
+//! `apply=manual` what is applied is reported by `applied`; both are done at once otherwise. Messages wait for `deliver` or `settle`.
 
 #[path = "interaction/cluster.rs"]
 mod cluster;

@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 
-use windlass_raft::{Membership, Persist, PersistId, Restored};
+use windlass_raft::{Membership, Persist, PersistId, Restored, SnapshotMeta};
 use windlass_records::log::{Entry, HardState};
 use windlass_types::{LogIndex, Term};
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Disk {
     hard_state: HardState,
     start: (LogIndex, Term),
@@ -18,6 +18,7 @@ pub struct Disk {
     under_way: VecDeque<Persist>,
 }
 
+#[allow(dead_code)] // each of the tests that share it uses a part
 impl Disk {
     /// A founding member's disk, or with an empty membership that of one which is to join.
     pub fn new(membership: Membership) -> Self {
@@ -41,12 +42,12 @@ impl Disk {
         self.under_way.len()
     }
 
-    /// Makes the oldest `count` writes durable. Returns the last one's id, and the index of a snapshot among them.
-    pub fn complete(&mut self, count: usize) -> (Option<PersistId>, Option<LogIndex>) {
+    /// Makes the oldest `count` writes durable. Returns the last one's id, and a snapshot among them.
+    pub fn complete(&mut self, count: usize) -> (Option<PersistId>, Option<SnapshotMeta>) {
         let (mut id, mut snapshot) = (None, None);
         for persist in self.under_way.drain(..count.min(self.under_way.len())).collect::<Vec<_>>() {
             id = Some(persist.id);
-            snapshot = persist.snapshot.as_ref().map(|s| s.index).or(snapshot);
+            snapshot = persist.snapshot.clone().or(snapshot);
             self.write(persist);
         }
         (id, snapshot)
@@ -73,18 +74,28 @@ impl Disk {
         }
     }
 
-    fn last(&self) -> LogIndex {
+    pub fn start(&self) -> LogIndex {
+        self.start.0
+    }
+
+    pub fn last(&self) -> LogIndex {
         LogIndex(self.start.0.0 + self.entries.len() as u64)
     }
 
-    /// The state machine is durable up to here.
-    pub fn apply(&mut self, applied: LogIndex) {
-        assert!(applied >= self.applied && applied <= self.last(), "what is applied is on disk");
-        self.applied = applied;
+    pub fn hard_state(&self) -> HardState {
+        self.hard_state
     }
 
-    pub fn change_membership(&mut self, membership: Membership) {
+    /// The state machine is durable up to here, where the membership is this.
+    pub fn apply(&mut self, applied: LogIndex, membership: Membership) {
+        assert!(applied >= self.applied && applied <= self.last(), "what is applied is on disk");
+        self.applied = applied;
         self.membership = membership;
+    }
+
+    /// Whether the entry is here, or was before it was cut.
+    pub fn holds(&self, index: LogIndex, term: Option<Term>) -> bool {
+        index <= self.start.0 || self.entry(index).map(|e| e.term) == term.filter(|_| index <= self.last())
     }
 
     /// Cuts the log, which only what is applied may be.
@@ -95,7 +106,7 @@ impl Disk {
         self.start = (index, term);
     }
 
-    pub fn entry(&self, index: LogIndex) -> Option<&Entry> {
+    fn entry(&self, index: LogIndex) -> Option<&Entry> {
         self.entries.get(usize::try_from(index.0.checked_sub(self.start.0.0 + 1)?).ok()?)
     }
 
@@ -107,9 +118,12 @@ impl Disk {
         &self.membership
     }
 
-    /// Loses what is under way and reads the rest.
-    pub fn crash(&mut self) -> Restored {
+    /// Loses what is under way.
+    pub fn crash(&mut self) {
         self.under_way.clear();
+    }
+
+    pub fn restored(&self) -> Restored {
         Restored {
             hard_state: self.hard_state,
             start_index: self.start.0,

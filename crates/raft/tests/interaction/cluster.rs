@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 use windlass_raft::{
-    Action, Body, Change, ConfChange, Config, Input, Membership, Message, Raft, ReadId, SnapshotMeta,
-    Transition,
+    Action, Body, Change, ConfChange, Config, EntryId, Input, Membership, Message, Raft, ReadId,
+    SnapshotMeta, Transition,
 };
 use windlass_records::log::{Entry, EntryKind};
 use windlass_types::{LogIndex, MemberId, Term};
@@ -50,6 +50,11 @@ impl<'a> Words<'a> {
         self.named.get(name).map_or(default, |w| w.parse().expect("a number"))
     }
 
+    fn entry_id(&self, name: &str) -> EntryId {
+        let (index, term) = if self.named.contains_key(name) { self.pair(name) } else { (0, 0) };
+        EntryId { index: LogIndex(index), term: Term(term) }
+    }
+
     fn pair(&self, name: &str) -> (u64, u64) {
         let (index, term) = self.named[name].split_once('/').expect("index/term");
         (index.parse().expect("a number"), term.parse().expect("a number"))
@@ -71,7 +76,7 @@ impl Cluster {
         let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
         let words = Words::new(rest);
         match command {
-            // cluster members=1,2,3 voters=1,2 learners=3 [disk=manual] [a Config field=value]
+            // cluster members=1,2,3 voters=1,2 learners=3 [disk=manual] [apply=manual] [a Config field=value]
             "cluster" => self.build(&words),
             "campaign" => self.step(words.id(0), Input::Campaign),
             // tick MEMBER [count=N]
@@ -86,6 +91,8 @@ impl Cluster {
                 self.step(words.id(0), Input::Campaign);
                 self.settle_all();
             }
+            // applied MEMBER INDEX
+            "applied" => self.step(words.id(0), Input::Applied(LogIndex(words.id(1)))),
             // deliver [from=N] [to=N]: what is under way now; settle: until nothing is
             "deliver" => self.deliver(&words),
             "settle" => self.settle(),
@@ -131,8 +138,8 @@ impl Cluster {
         let members = words.named.get("members").map_or(membership.members(), |w| ids(w).collect());
         for id in members {
             let known = if membership.contains(id) { membership.clone() } else { Membership::default() };
-            let mut disk = Disk::new(known);
-            let raft = Raft::new(self.config(id, 1), disk.crash());
+            let disk = Disk::new(known);
+            let raft = Raft::new(self.config(id, 1), disk.restored());
             self.members.insert(id.0, Member { raft, disk, incarnation: 1 });
         }
     }
@@ -157,7 +164,7 @@ impl Cluster {
         let mut actions = Vec::new();
         let member = self.members.get_mut(&id).expect("a member");
         member.raft.step(input, &mut actions);
-        let mut applied = None;
+        let (mut applied, mut membership) = (None, None);
         for action in actions {
             self.say(id, &trace::action(&action));
             let member = self.members.get_mut(&id).expect("a member");
@@ -165,13 +172,17 @@ impl Cluster {
                 Action::Persist(persist) => member.disk.submit(persist),
                 Action::Send(message) => self.messages.push(message),
                 Action::Apply(entries) => applied = entries.last().map(|e| e.index),
-                Action::MembershipChanged { membership, .. } => member.disk.change_membership(membership),
+                Action::MembershipChanged { membership: changed, .. } => membership = Some(changed),
                 _ => {}
             }
         }
         if let Some(index) = applied {
-            self.members.get_mut(&id).expect("a member").disk.apply(index);
-            self.step(id, Input::Applied(index));
+            let disk = &mut self.members.get_mut(&id).expect("a member").disk;
+            let membership = membership.unwrap_or_else(|| disk.membership().clone());
+            disk.apply(index, membership);
+            if self.options.get("apply").is_none_or(|a| a != "manual") {
+                self.step(id, Input::Applied(index));
+            }
         }
         if self.options.get("disk").is_none_or(|d| d != "manual") {
             self.persist(id, u64::MAX);
@@ -274,7 +285,8 @@ impl Cluster {
         let mut member = self.members.remove(&id).expect("a member");
         member.incarnation += 1;
         let config = self.config(MemberId(id), member.incarnation);
-        member.raft = Raft::new(config, member.disk.crash());
+        member.disk.crash();
+        member.raft = Raft::new(config, member.disk.restored());
         self.members.insert(id, member);
     }
 
@@ -333,10 +345,10 @@ impl Cluster {
                 Body::Snapshot(SnapshotMeta { index: LogIndex(index), term: Term(term), membership })
             }
             "vote" => {
-                let (last_index, last_term) = words.pair("last");
-                Body::Vote { last_index: LogIndex(last_index), last_term: Term(last_term), transfer: false }
+                let (last, commit) = (words.entry_id("last"), words.entry_id("committed"));
+                Body::Vote { last, commit, transfer: false }
             }
-            "vote-reply" => Body::VoteReply { granted: true },
+            "vote-reply" => Body::VoteReply { granted: true, commit: words.entry_id("committed") },
             "timeout-now" => Body::TimeoutNow,
             other => panic!("no such message: {other}"),
         };

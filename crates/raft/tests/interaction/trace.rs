@@ -1,6 +1,6 @@
 //! How actions and messages look in a trace.
 
-use windlass_raft::{Action, Body, Membership, Message, Persist, ReadContext};
+use windlass_raft::{Action, Body, EntryId, Membership, Message, Persist, ReadContext};
 use windlass_records::log::{Entry, EntryKind};
 use windlass_types::MemberId;
 
@@ -41,12 +41,19 @@ pub fn message(message: &Message) -> String {
 
 fn body(body: &Body) -> String {
     match body {
-        Body::PreVote { last_index, last_term } => format!("PreVote last={last_index}/{last_term}"),
-        Body::PreVoteReply { granted } => format!("PreVoteReply granted={granted}"),
-        Body::Vote { last_index, last_term, transfer } => {
-            format!("Vote last={last_index}/{last_term}{}", if *transfer { " transfer" } else { "" })
+        Body::PreVote { last, commit } => {
+            format!("PreVote last={} commit={}", entry_id(*last), entry_id(*commit))
         }
-        Body::VoteReply { granted } => format!("VoteReply granted={granted}"),
+        Body::PreVoteReply { granted, commit } => {
+            format!("PreVoteReply granted={granted} commit={}", entry_id(*commit))
+        }
+        Body::Vote { last, commit, transfer } => {
+            let transfer = if *transfer { " transfer" } else { "" };
+            format!("Vote last={} commit={}{transfer}", entry_id(*last), entry_id(*commit))
+        }
+        Body::VoteReply { granted, commit } => {
+            format!("VoteReply granted={granted} commit={}", entry_id(*commit))
+        }
         Body::Append { prev_index, prev_term, commit, entries: list } => {
             format!("Append prev={prev_index}/{prev_term} commit={commit} {}", entries(list))
         }
@@ -64,6 +71,10 @@ fn body(body: &Body) -> String {
         }
         Body::StaleTerm => "StaleTerm".into(),
     }
+}
+
+fn entry_id(id: EntryId) -> String {
+    format!("{}/{}", id.index, id.term)
 }
 
 fn context(context: Option<&ReadContext>) -> String {
