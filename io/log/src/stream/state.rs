@@ -148,6 +148,12 @@ impl StateStream {
         self.durable.back().expect("never empty").0
     }
 
+    /// Whether the newest state is durable.
+    #[must_use]
+    pub fn is_flushed(&self) -> bool {
+        self.durable_index() == self.newest.index
+    }
+
     /// Whether the disk had no room for what waits to be written; tried again at [`deadline_ns`](Self::deadline_ns).
     #[must_use]
     pub fn is_starved(&self) -> bool {

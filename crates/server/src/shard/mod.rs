@@ -1,0 +1,52 @@
+//! The storage plane: one thread with a glommio executor for each shard.
+//!
+//! A start goes through four steps, so that whoever needs something has it:
+//!
+//! 1. [`layout::open`] reads the streams, finds the stable index and loads every shard. Blocking, on plain threads.
+//! 2. [`mailboxes`] makes the senders that consensus and net arbiters get.
+//! 3. The caller makes one [`Sink`] for each shard: where its answers go.
+//! 4. [`ShardThread::spawn`] runs each shard until [`Senders::stop`], then [`ShardThread::join`].
+//!
+//! Invariant: a shard's keys are touched by its thread alone. Nothing here decides what a task does; that is
+//! `windlass_replica`'s. A shard never waits for another thread.
+
+mod host;
+pub mod layout;
+mod placement;
+mod senders;
+mod thread;
+mod turn;
+
+pub use placement::place;
+pub use senders::{Inbox, Senders, ToShard, mailboxes};
+pub use thread::{Error, Options, ShardThread, Stopped};
+
+use windlass_replica::task::{ReadAnswer, ShardAnswer};
+use windlass_types::{LogIndex, ShardId};
+
+/// Where one shard's answers go. Called on the shard's thread; must not block.
+pub trait Sink: Send + 'static {
+    /// Names a read to whoever asked.
+    type Ticket: Send + 'static;
+
+    /// For the sequencer; in the order in which they must arrive.
+    fn answer(&mut self, shard: ShardId, answer: ShardAnswer);
+
+    /// For whoever asked.
+    fn read(&mut self, shard: ShardId, ticket: Self::Ticket, answer: ReadAnswer);
+
+    /// A stream is durable up to here: the shards' are `0..shards`, the sequencer's is `shards`.
+    fn durable(&mut self, stream: usize, index: LogIndex);
+
+    /// Whether new writes should be refused, because the shard's disk has no room and its buffer is full.
+    fn full(&mut self, shard: ShardId, full: bool);
+
+    /// Logical bytes that the shard holds now.
+    fn usage(&mut self, shard: ShardId, bytes: u64);
+
+    /// The end of a turn: what was gathered is to be delivered.
+    fn flush(&mut self);
+
+    /// The shard cannot go on; the process must end. Its thread ends after this call.
+    fn failed(&mut self, error: &Error);
+}
