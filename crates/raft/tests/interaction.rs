@@ -53,6 +53,7 @@ scripts! {
     pre_vote
     replication
     async_writes
+    commit
     conflict
     check_quorum
     read_index

@@ -96,6 +96,8 @@ impl Cluster {
             // deliver [from=N] [to=N]: what is under way now; settle: until nothing is
             "deliver" => self.deliver(&words),
             "settle" => self.settle(),
+            // finish: like settle, with all writes done
+            "finish" => self.settle_all(),
             // drop [from=N] [to=N]
             "drop" => self.take(&words).iter().for_each(|m| self.say("lost", &trace::message(m))),
             // cut MEMBER.. loses everything to and from them until: heal
