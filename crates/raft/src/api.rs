@@ -55,8 +55,8 @@ impl Config {
             check_quorum: true,
             append_bytes_max: 1 << 20,
             inflight_appends_max: 256,
-            uncommitted_bytes_max: 64 << 20,
-            retained_bytes_max: 256 << 20,
+            uncommitted_bytes_max: 32 << 20,
+            retained_bytes_max: 128 << 20,
         }
     }
 }

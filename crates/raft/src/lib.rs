@@ -18,8 +18,10 @@
 //! 6. [`Input::Compact`] what is durable in the state machine. The memory held is bounded without it, too.
 //! 7. After a crash make a new core from what is durable. A failed write is not an input: the process must end.
 //!
+//! A new cluster's members begin with [`Restored::founding`], a joining one with `Restored::default()`.
+//!
 //! What a peer sends is not trusted to make sense: a message that cannot be true is dropped with
-//! [`Action::MessageRejected`] and changes nothing. What the caller says is trusted: a broken contract panics.
+//! [`Action::MessageRejected`] and changes nothing, but for the term it may have brought. What the caller says is trusted: a broken contract panics.
 
 mod api;
 mod conf_change;
