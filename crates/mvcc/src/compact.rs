@@ -79,7 +79,7 @@ impl Shard {
             self.usage.versions -= 1;
             self.usage.bytes -= cost(slot.key.as_slice(), 0);
             let path = self.tree.locate(&self.slots, self.slots.key(id));
-            self.tree.remove(&path);
+            self.tree.remove(&self.slots, &path);
             self.slots.remove(id);
         }
     }

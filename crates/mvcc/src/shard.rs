@@ -147,9 +147,14 @@ impl Shard {
 
     /// The changes of `revision` and later that are not compacted, in order; a range delete's keys in key order.
     pub fn changes(&self, revision: Revision) -> impl Iterator<Item = wal::Version<'_>> {
-        self.log.from(revision).filter_map(|change| {
-            let Slot { key, chain } = self.slots.get(change.key);
-            chain.find((change.revision, change.sub)).map(|record| record.to_wal(key.as_slice()))
+        let compact = self.compact_revision();
+        self.log.from(revision).filter_map(move |change| {
+            let Slot { key, chain } = self.slots.find(change.key)?;
+            let record = chain.find((change.revision, change.sub))?;
+            // What compaction is about to drop is gone for watchers, however far it has come.
+            let kept = change.revision > compact
+                || chain.at(compact).is_some_and(|newest| newest.order() == record.order());
+            kept.then(|| record.to_wal(key.as_slice()))
         })
     }
 

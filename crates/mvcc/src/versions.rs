@@ -177,7 +177,9 @@ impl Chain {
     }
 
     fn older_mut(&mut self) -> &mut VecDeque<Record> {
-        let history = self.older.get_or_insert_with(|| Box::new(History { records: VecDeque::new() }));
+        // Most keys that have a second version have few.
+        let history =
+            self.older.get_or_insert_with(|| Box::new(History { records: VecDeque::with_capacity(1) }));
         &mut history.records
     }
 }

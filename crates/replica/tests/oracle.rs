@@ -297,7 +297,9 @@ impl Member {
             (ReadOf::Txn(_), Progress::Compacted) => {
                 assert!(oracle.compact_revision() < self.newest_compaction);
             }
-            (ReadOf::Range(range), Progress::Range(response)) => assert_eq!(oracle.range(range), Ok(response)),
+            (ReadOf::Range(range), Progress::Range(response)) => {
+                assert_eq!(oracle.range(range), Ok(response))
+            }
             (ReadOf::Range(range), Progress::Refused(error)) => assert_eq!(oracle.range(range), Err(error)),
             (ReadOf::Txn(txn), Progress::Txn(response)) => assert_eq!(oracle.txn(txn), Ok(response)),
             (ReadOf::Txn(txn), Progress::Refused(error)) => assert_eq!(oracle.txn(txn), Err(error)),

@@ -13,8 +13,8 @@ use node::{Halves, Inner};
 use crate::key::Key;
 use crate::slots::{KeyId, Slots};
 
-/// Deepest tree: with at least two children in each inner node this is more than any memory holds.
-const DEPTH_MAX: usize = 32;
+/// Deepest tree. A node splits only after at least 32 splits below it, so a deeper one would need 2^60 inserts.
+const DEPTH_MAX: usize = 12;
 
 /// The tree. Nodes lie in two arenas; a node's height, not its id, says in which.
 pub(crate) struct Tree {
@@ -75,25 +75,47 @@ impl Tree {
     pub(crate) fn insert(&mut self, slots: &Slots, path: &Path, id: KeyId, live: bool) {
         assert!(path.found.is_none(), "a key is in the tree once");
         let leaf = &mut self.leaves[path.leaf as usize];
-        if !leaf.is_full() {
-            leaf.insert(path.position, id, live);
-            self.add_live(path, i64::from(live));
+        if leaf.is_full() {
+            self.split_leaf(slots, path, id, live);
             return;
         }
+        leaf.insert(slots, path.position, id, live);
+        self.add_live(path, i64::from(live));
+    }
+
+    fn split_leaf(&mut self, slots: &Slots, path: &Path, id: KeyId, live: bool) {
+        let leaf = &mut self.leaves[path.leaf as usize];
+        // Keys that arrive in order leave full leaves behind.
         let appending = leaf.next() == NO_LEAF && path.position == leaf.len();
         let mut right = leaf.split(if appending { leaf.len() } else { leaf.len() / 2 });
         if path.position > leaf.len() || appending {
-            right.insert(path.position - leaf.len(), id, live);
+            right.insert(slots, path.position - leaf.len(), id, live);
         } else {
-            leaf.insert(path.position, id, live);
+            leaf.insert(slots, path.position, id, live);
         }
-        let separator = Key::new(slots.key(right.id(0)));
-        let (left_live, right_live) = (leaf.live(), right.live());
         right.set_next(leaf.next());
+        let separator = separator(slots.key(leaf.id(leaf.len() - 1)), slots.key(right.id(0)));
+        let (left_live, right_live) = (leaf.live(), right.live());
+        let (left_skip, right_skip) = {
+            let (lower, upper) = self.bounds(&path.steps[..self.height]);
+            (in_common(lower, Some(&separator)), in_common(Some(&separator), upper))
+        };
+        right.set_skip(slots, right_skip);
         let right = self.place_leaf(right);
-        self.leaves[path.leaf as usize].set_next(right);
+        let leaf = &mut self.leaves[path.leaf as usize];
+        leaf.set_skip(slots, left_skip);
+        leaf.set_next(right);
         self.add_live(path, i64::from(live));
         self.grow(path, Halves { left_live, separator, right, right_live });
+    }
+
+    /// What lies just outside of the child at the end of `steps`; `None` on a side where nothing does.
+    fn bounds(&self, steps: &[(u32, u16)]) -> (Option<&Key>, Option<&Key>) {
+        let up =
+            || steps.iter().rev().map(|&(node, child)| (&self.inners[node as usize], usize::from(child)));
+        let lower = up().find_map(|(inner, child)| inner.lower_bound(child));
+        let upper = up().find_map(|(inner, child)| inner.upper_bound(child));
+        (lower, upper)
     }
 
     /// Records whether the key that was found is live; nothing happens if that is known.
@@ -105,12 +127,12 @@ impl Tree {
         }
     }
 
-    /// Removes the key that was found.
-    pub(crate) fn remove(&mut self, path: &Path) {
+    /// Removes the key that was found. Its slot must still be there.
+    pub(crate) fn remove(&mut self, slots: &Slots, path: &Path) {
         assert!(path.found.is_some(), "a key in the tree");
         let was_live = self.leaves[path.leaf as usize].remove(path.position);
         self.add_live(path, -i64::from(was_live));
-        self.shrink(path);
+        self.shrink(slots, path);
     }
 
     /// Number of live keys below `key`.
@@ -182,7 +204,7 @@ impl Tree {
 
     /// Merges the nodes on `path` that have become small with a neighbour where both fit into one. A node that finds
     /// none stays small, even empty: searching and iterating allow for that.
-    fn shrink(&mut self, path: &Path) {
+    fn shrink(&mut self, slots: &Slots, path: &Path) {
         let mut small = self.leaves[path.leaf as usize].is_small();
         for level in (0..self.height).rev() {
             if !small {
@@ -190,7 +212,7 @@ impl Tree {
             }
             let (parent, child) = (path.steps[level].0, usize::from(path.steps[level].1));
             if level + 1 == self.height {
-                self.join_leaves(parent, child);
+                self.join_leaves(slots, path);
             } else {
                 self.join_inners(parent, child);
             }
@@ -205,8 +227,12 @@ impl Tree {
         }
     }
 
-    fn join_leaves(&mut self, parent: u32, child: usize) {
-        let Some((at, left, right)) = self.inners[parent as usize].pair_at(child) else { return };
+    fn join_leaves(&mut self, slots: &Slots, path: &Path) {
+        let mut steps = path.steps;
+        let steps = &mut steps[..self.height];
+        let Some((parent, child)) = steps.last().copied() else { return };
+        let pair = self.inners[parent as usize].pair_at(usize::from(child));
+        let Some((at, left, right)) = pair else { return };
         if self.leaves[left as usize].len() + self.leaves[right as usize].len() > leaf::LEAF_KEYS {
             return;
         }
@@ -214,6 +240,10 @@ impl Tree {
         self.leaves[left as usize].append(&taken);
         self.free_leaves.push(right);
         self.inners[parent as usize].merge_children(at);
+        steps[self.height - 1].1 = at as u16;
+        let (lower, upper) = self.bounds(steps);
+        let skip = in_common(lower, upper);
+        self.leaves[left as usize].set_skip(slots, skip);
     }
 
     fn join_inners(&mut self, parent: u32, child: usize) {
@@ -244,6 +274,23 @@ impl Tree {
         self.inners.push(inner);
         u32::try_from(self.inners.len() - 1).expect("fewer inner nodes than keys")
     }
+}
+
+/// The shortest key above `left` and at most `right`.
+fn separator(left: &[u8], right: &[u8]) -> Key {
+    Key::new(&right[..common_len(left, right) + 1])
+}
+
+/// How many bytes all keys between two bounds begin with alike; without a bound, none.
+fn in_common(lower: Option<&Key>, upper: Option<&Key>) -> usize {
+    match (lower, upper) {
+        (Some(lower), Some(upper)) => common_len(lower.as_slice(), upper.as_slice()),
+        _ => 0,
+    }
+}
+
+fn common_len(a: &[u8], b: &[u8]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
 #[cfg(test)]

@@ -55,6 +55,16 @@ impl Inner {
         self.separators.partition_point(|separator| separator.as_slice() <= key)
     }
 
+    /// What separates the child at `at` from the one before it.
+    pub(super) fn lower_bound(&self, at: usize) -> Option<&Key> {
+        self.separators.get(at.checked_sub(1)?)
+    }
+
+    /// What separates the child at `at` from the one after it.
+    pub(super) fn upper_bound(&self, at: usize) -> Option<&Key> {
+        self.separators.get(at)
+    }
+
     /// Replaces the child at `at` by its two halves.
     pub(super) fn split_child(&mut self, at: usize, halves: Halves) {
         self.separators.insert(at, halves.separator);

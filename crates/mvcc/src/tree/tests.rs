@@ -33,7 +33,7 @@ impl Both {
         let path = self.tree.locate(&self.slots, key);
         assert_eq!(path.found().is_some(), self.model.remove(key).is_some());
         if let Some(id) = path.found() {
-            self.tree.remove(&path);
+            self.tree.remove(&self.slots, &path);
             self.slots.remove(id);
         }
     }

@@ -202,9 +202,8 @@ impl Generator {
 
     fn txn(&mut self, depth: u32, read_only: bool) -> TxnRequest {
         let compare = (0..self.random.below(3)).map(|_| self.compare()).collect();
-        let mut branch = || -> Vec<RequestOp> {
-            (0..self.random.below(4)).map(|_| self.op(depth, read_only)).collect()
-        };
+        let mut branch =
+            || -> Vec<RequestOp> { (0..self.random.below(4)).map(|_| self.op(depth, read_only)).collect() };
         let (success, failure) = (branch(), branch());
         TxnRequest { compare, success, failure }
     }

@@ -194,8 +194,7 @@ impl Oracle {
         let target = SortTarget::try_from(request.sort_target).expect("checked");
         let natural = order == SortOrder::None || (target == SortTarget::Key && order == SortOrder::Ascend);
         let r = request;
-        let filters =
-            [r.min_mod_revision, r.max_mod_revision, r.min_create_revision, r.max_create_revision];
+        let filters = [r.min_mod_revision, r.max_mod_revision, r.min_create_revision, r.max_create_revision];
         if natural && filters == [0; 4] && request.limit > 0 {
             kvs.truncate(request.limit as usize + 1);
         }
@@ -366,9 +365,10 @@ fn compare_kv(compare: &Compare, kv: &KeyValue) -> bool {
             kv.mod_revision,
             union.and_then(|u| if let TargetUnion::ModRevision(r) = u { Some(r) } else { None }),
         ),
-        Ok(CompareTarget::Version) => {
-            number(kv.version, union.and_then(|u| if let TargetUnion::Version(v) = u { Some(v) } else { None }))
-        }
+        Ok(CompareTarget::Version) => number(
+            kv.version,
+            union.and_then(|u| if let TargetUnion::Version(v) = u { Some(v) } else { None }),
+        ),
         Ok(CompareTarget::Lease) => {
             number(kv.lease, union.and_then(|u| if let TargetUnion::Lease(l) = u { Some(l) } else { None }))
         }
