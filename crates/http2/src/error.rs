@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Why a session cannot go on. What `send` still yields should be written, then the connection closed.
+/// Why a session cannot go on: its connection is to be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
     /// The peer's first bytes are not HTTP/2.

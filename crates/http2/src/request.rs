@@ -78,15 +78,15 @@ mod tests {
     #[test]
     fn a_head_needs_its_pseudo_fields_once_and_first() {
         assert!(valid(&GOOD));
-        for missing in 0..3 {
+        for (place, missing) in GOOD.iter().enumerate().take(3) {
             let mut fields = GOOD.to_vec();
-            fields.remove(missing);
-            assert!(!valid(&fields), "without {:?}", GOOD[missing]);
+            fields.remove(place);
+            assert!(!valid(&fields), "without {missing:?}");
         }
-        for twice in 0..4 {
+        for twice in GOOD.iter().take(4) {
             let mut fields = GOOD.to_vec();
-            fields.insert(0, GOOD[twice]);
-            assert!(!valid(&fields), "twice {:?}", GOOD[twice]);
+            fields.insert(0, *twice);
+            assert!(!valid(&fields), "twice {twice:?}");
         }
         let mut late = GOOD.to_vec();
         late.rotate_right(1);

@@ -15,6 +15,8 @@ pub struct Session<Side> {
     pub(crate) raw: Raw<State>,
     /// A GOAWAY that ends the connection was queued: nothing more is taken in.
     leaving: bool,
+    /// nghttp2 gave up: it is not called any more but for its end.
+    failed: bool,
     shutdown: Shutdown,
     side: PhantomData<Side>,
 }
@@ -31,19 +33,26 @@ enum Shutdown {
 impl<Side> Session<Side> {
     pub(crate) fn create(role: Role, settings: &Settings, now: Instant) -> Result<Self, Error> {
         let raw = Raw::new(role, settings, State::new(role, settings.clone(), now))?;
-        Ok(Self { raw, leaving: false, shutdown: Shutdown::No, side: PhantomData })
+        Ok(Self { raw, leaving: false, failed: false, shutdown: Shutdown::No, side: PhantomData })
     }
 
     /// Takes in bytes from the peer, which arrived at `now`.
     ///
     /// # Errors
-    /// If the session cannot go on. What `send` still gives may be written, then the connection is to be closed.
+    /// If the session cannot go on: the connection is then to be closed. What a peer merely does wrong is answered with
+    /// a GOAWAY instead, after which the session is done.
     pub fn recv(&mut self, bytes: &[u8], now: Instant) -> Result<(), Error> {
-        if self.leaving {
+        if self.leaving || self.failed {
             return Ok(());
         }
         self.raw.hooks.free_leaving();
         self.raw.hooks.now = now;
+        let result = self.take_in(bytes);
+        self.failed |= result.is_err();
+        result
+    }
+
+    fn take_in(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.raw.recv(bytes)?;
         let uncredited = std::mem::take(&mut self.raw.hooks.uncredited);
         if uncredited > 0 {
@@ -106,7 +115,7 @@ impl<Side> Session<Side> {
         self.raw.hooks.restore_body(stream, rest);
     }
 
-    /// Received body bytes that all streams hold together.
+    /// Received bytes, of bodies and header lists, that all streams hold together.
     #[must_use]
     pub fn buffered_bytes(&self) -> usize {
         self.raw.hooks.buffered()
@@ -162,10 +171,14 @@ impl<Side> Session<Side> {
     /// # Errors
     /// As [`Self::recv`].
     pub fn send(&mut self, out: &mut Vec<u8>, limit: usize) -> Result<(), Error> {
+        if self.failed {
+            return Ok(());
+        }
         std::mem::swap(&mut self.raw.hooks.output, out);
         self.raw.hooks.output_limit = limit;
         let result = self.gather(limit);
         std::mem::swap(&mut self.raw.hooks.output, out);
+        self.failed |= result.is_err();
         result
     }
 
@@ -240,13 +253,13 @@ impl<Side> Session<Side> {
     /// Whether `send` would give something.
     #[must_use]
     pub fn wants_send(&self) -> bool {
-        self.raw.wants_write() || !self.raw.hooks.unfinished.is_empty()
+        !self.failed && (self.raw.wants_write() || !self.raw.hooks.unfinished.is_empty())
     }
 
     /// Whether the connection has served its purpose and should be closed.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        !self.wants_send() && (self.leaving || !self.raw.wants_read())
+        !self.wants_send() && (self.failed || self.leaving || !self.raw.wants_read())
     }
 }
 

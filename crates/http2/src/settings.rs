@@ -15,7 +15,8 @@ pub struct Settings {
     pub header_list_bytes_max: u32,
     /// What one stream may hold of received and not yet taken body, in bytes; see [`crate::Ready::overflow`].
     pub body_bytes_max: usize,
-    /// The same for all streams of the connection together; the stream that passes it overflows.
+    /// What all streams of the connection together may hold of received bodies and header lists, in bytes, a field's
+    /// size over at most. The stream whose body passes it overflows, one whose headers pass it is reset.
     pub buffered_bytes_max: usize,
     /// While a stream has more than this many bytes queued to send, its peer gets no credit to send more on it.
     pub hold_queued_bytes: usize,

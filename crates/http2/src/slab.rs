@@ -105,6 +105,11 @@ impl Row {
         self.queue.len() - self.sent
     }
 
+    /// Bytes received and kept.
+    pub fn held_bytes(&self) -> usize {
+        self.head.len() + self.trailers.len() + self.body.len()
+    }
+
     /// This side has said all it will say.
     pub fn is_ended(&self) -> bool {
         self.ending.is_some()

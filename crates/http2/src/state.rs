@@ -31,7 +31,7 @@ pub(crate) struct State {
     pub ping_acks: u64,
     /// Body bytes received for which the connection's credit was not given back.
     pub uncredited: usize,
-    /// Body bytes held in all rows.
+    /// Bytes of bodies and header blocks held in all rows.
     buffered: usize,
     /// Streams whose credit is withheld until their output queue is short.
     held: Vec<StreamRef>,
@@ -68,7 +68,7 @@ impl State {
         }
     }
 
-    /// Body bytes held in all rows.
+    /// Bytes of bodies and header blocks held in all rows.
     pub fn buffered(&self) -> usize {
         self.buffered
     }
@@ -141,14 +141,14 @@ impl State {
     }
 
     fn release(&mut self, slot: u32) {
-        self.buffered -= self.slab.row(slot).body.len();
+        self.buffered -= self.slab.peek(slot).held_bytes();
         self.slab.remove(slot);
     }
 
     /// The row that was reported as closed is given up.
     pub fn free_leaving(&mut self) {
         if let Some(slot) = self.slab.leaving() {
-            self.buffered -= self.slab.row(slot).body.len();
+            self.buffered -= self.slab.peek(slot).held_bytes();
             self.slab.free_leaving();
         }
     }
@@ -164,6 +164,7 @@ impl Hooks for State {
         let row = self.slab.row(slot);
         let again = std::mem::take(&mut row.informational);
         if again {
+            self.buffered -= row.head.len();
             row.head.clear(0);
         }
         self.block = Some((slot, kind == BlockKind::Later && !again));
@@ -175,11 +176,15 @@ impl Hooks for State {
         let Some((slot, later)) = self.block else { return false };
         let row = self.slab.row(slot);
         let block = if later { &mut row.trailers } else { &mut row.head };
-        if block.len() + name.len() + value.len() > self.settings.header_list_bytes_max as usize {
+        let before = block.len();
+        let full = before + name.len() + value.len() > self.settings.header_list_bytes_max as usize
+            || self.buffered + name.len() + value.len() > self.settings.buffered_bytes_max;
+        if full {
             self.block = None;
             return false;
         }
         block.push(name, value);
+        self.buffered += block.len() - before;
         row.informational |= name == b":status" && value.first() == Some(&b'1');
         true
     }

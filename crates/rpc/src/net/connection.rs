@@ -9,12 +9,16 @@ use tokio::net::TcpStream;
 use windlass_http2::{ErrorCode, Ready, ServerSession, StreamRef};
 use windlass_types::Code;
 
+use super::keepalive::Keepalive;
 use crate::counters::Counters;
 use crate::frame::{self, Front};
 use crate::limits::WRITE_BYTES;
 use crate::meta::Parsed;
 use crate::route::{Kind, Routes};
 use crate::status::{self, HEAD, Status};
+
+/// What a call is told whose connection holds too much already.
+const BODY_TOO_LARGE: &str = "grpc: too many request bytes held by the connection";
 
 /// A connection and what is known of it.
 pub(super) struct Connection {
@@ -36,10 +40,7 @@ pub(super) struct Connection {
     pub broken: bool,
     /// How its task is called.
     pub waker: Option<Waker>,
-    /// When something was read last.
-    pub heard_at: Instant,
-    /// When a keepalive ping was sent that is not answered, and the count its answer will pass.
-    pub ping: Option<(Instant, u64)>,
+    pub keepalive: Keepalive,
 }
 
 #[derive(Clone, Copy)]
@@ -49,6 +50,15 @@ struct Call {
     kind: Kind,
     /// The service knows of it.
     told: bool,
+}
+
+/// What a connection needs of its net to deal with what came.
+pub(super) struct Intake<'a> {
+    pub routes: &'a Routes,
+    pub message_bytes_max: usize,
+    pub counters: &'a mut Counters,
+    /// Gets the frame of a unary message.
+    pub message: &'a mut Vec<u8>,
 }
 
 /// What the service is to be told of a stream, in this order.
@@ -81,39 +91,30 @@ impl Connection {
             ending: false,
             broken: false,
             waker: None,
-            heard_at: now,
-            ping: None,
+            keepalive: Keepalive::new(now),
         }
     }
 
     /// Takes in what was read.
     pub fn recv(&mut self, bytes: &[u8], now: Instant, counters: &mut Counters) {
         counters.received_bytes += bytes.len() as u64;
-        self.heard_at = now;
+        self.keepalive.on_heard(now);
         if let Err(error) = self.session.recv(bytes, now) {
             tracing::debug!(%error, "http/2 connection ends");
             self.ending = true;
         }
     }
 
-    /// What the service is to be told next. A unary message is moved into `message`. What is refused is answered here.
-    pub fn next_news(
-        &mut self,
-        routes: &Routes,
-        message_bytes_max: usize,
-        message: &mut Vec<u8>,
-        counters: &mut Counters,
-    ) -> Option<News> {
+    /// What the service is to be told next. What is refused is answered here.
+    pub fn next_news(&mut self, intake: &mut Intake<'_>) -> Option<News> {
         loop {
             let ready = self.session.next_ready()?;
-            let opened = if ready.head { self.open(ready.stream, routes, counters) } else { None };
+            let opened = if ready.head { self.open(ready.stream, intake) } else { None };
             let Some(call) = self.call(ready.stream).copied() else { continue };
             let news = match (ready.closed, call.kind) {
-                (Some(_), _) => self.cancel(call, counters),
-                (None, Kind::Unary) => {
-                    self.unary(call, ready, opened, routes, message_bytes_max, message, counters)
-                }
-                (None, _) => Some(self.streaming(call, ready, opened)),
+                (Some(_), _) => self.cancel(call, intake.counters),
+                (None, Kind::Unary) => self.unary(call, ready, opened, intake),
+                (None, _) => self.streaming(call, ready, opened, intake.counters),
             };
             if news.is_some() {
                 return news;
@@ -122,8 +123,8 @@ impl Connection {
     }
 
     /// Begins a call, or refuses it.
-    fn open(&mut self, stream: StreamRef, routes: &Routes, counters: &mut Counters) -> Option<Rc<Parsed>> {
-        let parsed = self.parse(stream, routes)?;
+    fn open(&mut self, stream: StreamRef, intake: &mut Intake<'_>) -> Option<Rc<Parsed>> {
+        let parsed = self.parse(stream, intake.routes)?;
         let route = match &parsed.route {
             Ok(route) => *route,
             Err(refusal) => {
@@ -134,12 +135,12 @@ impl Connection {
                 return None;
             }
         };
-        counters.routes[route].started += 1;
+        intake.counters.routes[route].started += 1;
         let row = stream.row();
         if self.calls.len() <= row {
             self.calls.resize(row + 1, None);
         }
-        self.calls[row] = Some(Call { stream, route, kind: routes.kind(route), told: false });
+        self.calls[row] = Some(Call { stream, route, kind: intake.routes.kind(route), told: false });
         Some(parsed)
     }
 
@@ -154,54 +155,56 @@ impl Connection {
         Some(parsed)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the one place where everything meets")]
     fn unary(
         &mut self,
         call: Call,
         ready: Ready,
         opened: Option<Rc<Parsed>>,
-        routes: &Routes,
-        message_bytes_max: usize,
-        message: &mut Vec<u8>,
-        counters: &mut Counters,
+        intake: &mut Intake<'_>,
     ) -> Option<News> {
         let stream = call.stream;
+        let max = intake.message_bytes_max;
         let checked = if ready.overflow || !ready.end {
-            let body = self.session.body(stream)?;
-            match frame::front(body, message_bytes_max) {
-                Ok(_) if ready.overflow => {
-                    Err(Status::new(Code::ResourceExhausted, "request body too large"))
-                }
+            match frame::front(self.session.body(stream)?, max) {
+                Ok(_) if ready.overflow => Err(Status::new(Code::ResourceExhausted, BODY_TOO_LARGE)),
                 front => front.map(|_| ()),
             }
         } else {
-            self.session.swap_body(stream, message);
-            frame::only(message, message_bytes_max).map(|_| ())
+            self.session.swap_body(stream, intake.message);
+            frame::only(intake.message, max).map(|_| ())
         };
         if let Err(Status { code, text }) = checked {
-            self.end(stream, counters, code, &text);
+            self.end(stream, intake.counters, code, &text);
             return None;
         }
         if !ready.end {
             return None;
         }
-        counters.routes[call.route].received += 1;
+        intake.counters.routes[call.route].received += 1;
         self.call_mut(stream)?.told = true;
-        let parsed = opened.or_else(|| self.parse(stream, routes))?;
+        let parsed = opened.or_else(|| self.parse(stream, intake.routes))?;
         Some(News { unary: Some(parsed), ..News::of(call) })
     }
 
-    fn streaming(&mut self, call: Call, ready: Ready, opened: Option<Rc<Parsed>>) -> News {
-        if let Some(call) = self.call_mut(call.stream) {
-            call.told = true;
+    fn streaming(
+        &mut self,
+        call: Call,
+        ready: Ready,
+        opened: Option<Rc<Parsed>>,
+        counters: &mut Counters,
+    ) -> Option<News> {
+        if ready.overflow {
+            self.end(call.stream, counters, Code::ResourceExhausted, BODY_TOO_LARGE);
+            return call.told.then(|| News { cancelled: true, ..News::of(call) });
         }
-        News {
+        self.call_mut(call.stream)?.told = true;
+        Some(News {
             open: opened,
-            messages: ready.data || ready.overflow,
+            messages: ready.data,
             half_closed: ready.end,
             writable: ready.writable,
             ..News::of(call)
-        }
+        })
     }
 
     /// Forgets a call whose stream is gone. News if the service knows of it.

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use windlass_http2::StreamRef;
 
 use super::Net;
-use super::connection::News;
+use super::connection::{Intake, News};
 use crate::frame::{self, Front, PREFIX_BYTES};
 use crate::limits::READ_BYTES;
 use crate::{CallId, Event};
@@ -115,8 +115,12 @@ impl Driver {
     fn next_news(&self, message: &mut Vec<u8>) -> Option<News> {
         let mut table = self.net.0.table.borrow_mut();
         let (connection, counters) = table.connection_and_counters(self.connection);
-        let shared = &self.net.0;
-        connection.next_news(&shared.routes, shared.limits.message_bytes_max, message, counters)
+        connection.next_news(&mut Intake {
+            routes: &self.net.0.routes,
+            message_bytes_max: self.net.0.limits.message_bytes_max,
+            counters,
+            message,
+        })
     }
 
     fn tell(&self, news: &News, message: &mut Vec<u8>) {

@@ -8,6 +8,7 @@
 mod accept;
 mod connection;
 mod driver;
+mod keepalive;
 mod table;
 mod turn;
 mod upkeep;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use windlass_http2::ErrorCode;
 
 use super::connection::Connection;
+use super::keepalive::Due;
 use super::{Net, Phase};
 use crate::limits::Limits;
 
@@ -34,25 +35,18 @@ fn keep_alive(net: &Net, now: Instant) {
     }
 }
 
-/// Pings a silent client and gives up on one that does not answer. True if there is output.
+/// Pings a silent client, and gives up on one that does not answer or does not let its connection end. True if the
+/// connection is to be looked at by its task.
 fn check(connection: &mut Connection, limits: &Limits, now: Instant) -> bool {
-    let acks = connection.session.ping_acks();
-    match connection.ping {
-        Some((_, before)) if acks > before => {
-            connection.ping = None;
-            false
-        }
-        Some((sent, _)) if now >= sent + limits.keepalive_timeout => {
+    match connection.keepalive.due(now, limits) {
+        Due::Ping if !connection.ending => connection.ending |= connection.session.ping().is_err(),
+        Due::GiveUp => connection.broken = true,
+        _ if connection.ending && connection.keepalive.silence(now) > limits.keepalive_timeout => {
             connection.broken = true;
-            true
         }
-        None if now >= connection.heard_at + limits.keepalive_interval => {
-            connection.ping = Some((now, acks));
-            connection.ending |= connection.session.ping().is_err();
-            true
-        }
-        _ => false,
+        _ => return false,
     }
+    true
 }
 
 /// Ends a net: first politely, after `grace` by force.
