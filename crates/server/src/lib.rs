@@ -1,4 +1,12 @@
 //! The daemon `windlass`: what turns the pure crates into a running member. Threads, actors and wiring live here;
 //! rules of the store do not.
 
+pub mod consensus;
 pub mod mailbox;
+pub mod member;
+pub mod metrics;
+pub mod net;
+pub mod published;
+pub mod shard;
+pub mod sink;
+pub mod startup;

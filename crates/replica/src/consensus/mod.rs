@@ -127,7 +127,10 @@ impl Consensus {
             Input::Durable { stream, index } => return self.stream_durable(stream, index, out),
             Input::ShardsFull(full) => self.shards_full = full,
             Input::Receive(message) => return self.tell_raft(windlass_raft::Input::Receive(message), out),
-            Input::Tick => return self.tell_raft(windlass_raft::Input::Tick, out),
+            Input::Tick => {
+                self.log.settle(&mut self.scratch.ops);
+                return self.tell_raft(windlass_raft::Input::Tick, out);
+            }
             Input::RetrySpace => {
                 self.log.retry(&mut self.scratch.ops);
                 self.submit_persists(out);

@@ -4,6 +4,7 @@
 //! a new reason gets a new one. `docs/operating/exit-codes.md` is printed from the same table.
 
 use super::logging;
+use crate::shard;
 use std::{error::Error, fmt::Write as _, io::Write as _, panic, process};
 use tracing::error;
 
@@ -182,6 +183,32 @@ impl Reason {
     }
 }
 
+impl Reason {
+    /// The reason for which the shards cannot be opened.
+    pub fn of_shards(error: &shard::OpenError) -> Self {
+        use windlass_replica::shard::Error;
+        match error {
+            shard::OpenError::Io { .. } => Self::FolderAccess,
+            shard::OpenError::Manifest { .. } | shard::OpenError::NoManifest(_) => Self::Damaged,
+            shard::OpenError::Stranger(_) => Self::FolderForeign,
+            shard::OpenError::Stream { source: Error::Stream(error), .. } => Self::of_log(error),
+            shard::OpenError::Stream { source: Error::Write(_), .. } => Self::DiskFailed,
+            shard::OpenError::Stream { source: Error::NoSpace, .. } => Self::DiskFull,
+        }
+    }
+
+    /// The reason for which a shard's thread does not start, or ended.
+    pub fn of_shard(error: &shard::Error) -> Self {
+        match error {
+            shard::Error::NoRing(_) => Self::NoRing,
+            shard::Error::LockedMemory(_) => Self::LockedMemory,
+            shard::Error::Disk { .. } => Self::DiskFailed,
+            shard::Error::Folder { .. } => Self::FolderAccess,
+            shard::Error::Executor(_) | shard::Error::Panicked => Self::Failure,
+        }
+    }
+}
+
 /// Logs why (to stderr where logging does not work yet) and ends the process with the reason's code. Nothing is
 /// flushed or cleaned up: whatever must survive is durable before it is acknowledged.
 pub fn fatal(reason: Reason, error: impl Into<Box<dyn Error>>) -> ! {
@@ -233,8 +260,8 @@ pub fn document() -> String {
     text += "| 134 | A bug: the process aborted (SIGABRT) after a log line of level `panic`. | Report it with the \
              last log lines. |\n\
              | 143 | SIGTERM, after a graceful stop. | |\n\n\
-             Codes 10 to 22, 40 and 41 mean that nothing was written and that a restart alone will not help: for\n\
-             systemd, `RestartPreventExitStatus=2 10-15 20-22`.\n";
+             Below 30, and with 40 and 41, no data was changed and a restart alone will not help. For systemd:\n\
+             `RestartPreventExitStatus=2 10 11 12 13 14 15 20 21 22`.\n";
     text
 }
 

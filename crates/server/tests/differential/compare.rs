@@ -5,7 +5,7 @@
 //! any order, and a limit may cut any of them off.
 
 use bytes::Bytes;
-use windlass_api::etcdserverpb::range_request::{SortOrder, SortTarget};
+use windlass_api::etcdserverpb::range_request::SortTarget;
 use windlass_api::etcdserverpb::request_op::Request as Operation;
 use windlass_api::etcdserverpb::response_op::Response as OperationAnswer;
 use windlass_api::etcdserverpb::{RangeRequest, RangeResponse, ResponseHeader, TxnRequest, TxnResponse};
@@ -63,12 +63,11 @@ fn txn(request: &TxnRequest, response: &mut TxnResponse) {
 
 fn range(request: &RangeRequest, response: &mut RangeResponse) {
     header(&mut response.header);
-    let is_cut = response.more && is_limit_applied_after_sorting(request);
     match request.sort_target() {
         // No two keys are equal.
         SortTarget::Key => return,
         // They were sorted by values that were not sent.
-        SortTarget::Value if request.keys_only => return unordered(&mut response.kvs, is_cut),
+        SortTarget::Value if request.keys_only => return unordered(&mut response.kvs, response.more),
         _ => {}
     }
     let mut rest = response.kvs.as_mut_slice();
@@ -76,22 +75,9 @@ fn range(request: &RangeRequest, response: &mut RangeResponse) {
         let key = sort_key(request, first);
         let len = rest.iter().take_while(|kv| sort_key(request, kv) == key).count();
         let (ties, others) = rest.split_at_mut(len);
-        unordered(ties, is_cut && others.is_empty());
+        unordered(ties, response.more && others.is_empty());
         rest = others;
     }
-}
-
-/// With another target than keys and no order, the limit is applied by key first, and then nothing is left open.
-fn is_limit_applied_after_sorting(request: &RangeRequest) -> bool {
-    request.sort_order != SortOrder::None as i32
-        || [
-            request.min_mod_revision,
-            request.max_mod_revision,
-            request.min_create_revision,
-            request.max_create_revision,
-        ]
-        .iter()
-        .any(|bound| *bound != 0)
 }
 
 /// Leaves only the set of the ties to compare; if a limit cut some of them off, only their number.
@@ -120,6 +106,8 @@ fn sort_key(request: &RangeRequest, kv: &KeyValue) -> SortKey {
 
 #[cfg(test)]
 mod tests {
+    use windlass_api::etcdserverpb::range_request::SortOrder;
+
     use super::*;
 
     fn pair(key: &'static str, version: i64) -> KeyValue {
@@ -161,7 +149,7 @@ mod tests {
         let one = answer(&[a.clone(), b.clone()], true);
         let other = answer(&[a.clone(), c.clone()], true);
         assert!(equal(&by_version(SortOrder::Ascend), &one, &other));
-        assert!(!equal(&by_version(SortOrder::None), &one, &other), "the limit came before the sort");
+        assert!(equal(&by_version(SortOrder::None), &one, &other));
         assert!(!equal(&by_version(SortOrder::Ascend), &one, &answer(&[a], true)), "but not more of them");
         let not_cut = (answer(&[b], false), answer(&[c], false));
         assert!(!equal(&by_version(SortOrder::Ascend), &not_cut.0, &not_cut.1));

@@ -52,13 +52,13 @@ const VALUES: &[&[u8]] = &[b"", b"0", b"1", b"2", b"10", b"\xff"];
 /// How many keys `l/000`, `l/001`, ... there are, so that some ranges are long.
 const LONG_RANGE_KEYS: usize = 300;
 /// etcd's default bound on the operations of a txn.
-const TXN_OPS_MAX: usize = 128;
+pub const TXN_OPS_MAX: usize = 128;
 /// How deep txns are nested.
 const TXN_DEPTH_MAX: usize = 3;
 /// etcd's default bound on a request, in bytes.
-const REQUEST_BYTES_MAX: usize = 1_572_864;
+pub const REQUEST_BYTES_MAX: usize = 1_572_864;
 /// Where gRPC itself refuses a message, in bytes: 512 KiB above etcd's bound.
-const MESSAGE_BYTES_MAX: usize = REQUEST_BYTES_MAX + (512 << 10);
+pub const MESSAGE_BYTES_MAX: usize = REQUEST_BYTES_MAX + (512 << 10);
 /// The key of large values. It is deleted at once, or every long read would carry them.
 const LARGE_KEY: &[u8] = b"large";
 

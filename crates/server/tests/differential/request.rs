@@ -8,6 +8,7 @@ use windlass_api::etcdserverpb::{
 };
 use windlass_api::method::kv;
 use windlass_client::{Call, Connection, Error};
+use windlass_types::RequestError;
 
 /// Far beyond what any request takes; a server that needs longer is stuck.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -47,6 +48,11 @@ pub enum Answer {
 }
 
 impl Answer {
+    /// The refusal of etcd's catalogue that it is.
+    pub fn error(&self) -> Option<RequestError> {
+        RequestError::ALL.iter().copied().find(|error| *self == Self::from(*error))
+    }
+
     /// The header; a refusal has none.
     pub fn header(&self) -> Option<ResponseHeader> {
         match self {
@@ -57,6 +63,24 @@ impl Answer {
             Self::Compact(response) => response.header,
             Self::Refused(..) => None,
         }
+    }
+
+    /// The header, to be changed.
+    pub fn header_mut(&mut self) -> Option<&mut ResponseHeader> {
+        match self {
+            Self::Range(response) => response.header.as_mut(),
+            Self::Put(response) => response.header.as_mut(),
+            Self::Delete(response) => response.header.as_mut(),
+            Self::Txn(response) => response.header.as_mut(),
+            Self::Compact(response) => response.header.as_mut(),
+            Self::Refused(..) => None,
+        }
+    }
+}
+
+impl From<RequestError> for Answer {
+    fn from(error: RequestError) -> Self {
+        Self::Refused(format!("{:?}", error.code()), error.text().to_owned())
     }
 }
 

@@ -61,10 +61,12 @@ impl Server {
         Connection::open(&self.endpoint, START_TIMEOUT).expect("the server accepts")
     }
 
-    /// The end of what the server logged.
+    /// What the server logged from its panic on, or the end of its log.
     pub fn log(&self) -> String {
         let log = std::fs::read(self.folder.path().join("log")).unwrap_or_default();
-        String::from_utf8_lossy(&log[log.len().saturating_sub(LOG_BYTES_MAX)..]).into_owned()
+        let log = String::from_utf8_lossy(&log);
+        let start = log.rfind("panic: ").unwrap_or_else(|| log.len().saturating_sub(LOG_BYTES_MAX));
+        log.get(start..).unwrap_or(&log).chars().take(LOG_BYTES_MAX).collect()
     }
 }
 

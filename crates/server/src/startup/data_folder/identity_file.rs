@@ -1,6 +1,6 @@
 //! The file that says whose data folder this is.
 //!
-//! Five lines of text that people can read, and their checksum. The first line never changes, the second always holds
+//! Seven lines of text that people can read, and their checksum. The first line never changes, the second always holds
 //! the format's number: so any version can tell a newer folder from a damaged one. `docs/formats/data-folder.md`.
 
 use super::Error;
@@ -26,17 +26,27 @@ pub struct Identity {
     pub name: String,
     /// The cluster's token; without control characters.
     pub token: String,
+    /// A random number made with the folder. The logs' frames are told apart by it, so that no client who knows the
+    /// ids can write a value that looks like one (`docs/formats/log.md`).
+    pub salt: u64,
 }
 
 impl Identity {
+    /// Whether both name the same member of the same cluster; folders of one member differ in their salt.
+    #[must_use]
+    pub fn is_same_member(&self, other: &Self) -> bool {
+        let named = |i: &Self| (i.cluster, i.member, i.name.clone(), i.token.clone());
+        named(self) == named(other)
+    }
+
     /// The file's text.
     pub(super) fn encode(&self) -> String {
         for text in [&self.name, &self.token] {
             assert!(!text.chars().any(char::is_control), "the configuration refuses control characters");
         }
         let body = format!(
-            "{MAGIC}\nformat {FORMAT}\ncluster {:016x}\nmember {:016x}\nname {}\ntoken {}\n",
-            self.cluster.0, self.member.0, self.name, self.token
+            "{MAGIC}\nformat {FORMAT}\ncluster {:016x}\nmember {:016x}\nname {}\ntoken {}\nsalt {:016x}\n",
+            self.cluster.0, self.member.0, self.name, self.token, self.salt
         );
         let checksum = checksum(&body);
         body + &checksum
@@ -60,16 +70,18 @@ impl Identity {
             return Err(damaged("its checksum does not match"));
         }
         let mut field = |key: &str| lines.next().and_then(|line| line.strip_prefix(key)?.strip_prefix(' '));
-        let fields = (field("cluster"), field("member"), field("name"), field("token"));
-        let (Some(cluster), Some(member), Some(name), Some(token)) = fields else {
+        let fields = (field("cluster"), field("member"), field("name"), field("token"), field("salt"));
+        let (Some(cluster), Some(member), Some(name), Some(token), Some(salt)) = fields else {
             return Err(damaged("a line is missing"));
         };
-        let id = |text: &str| u64::from_str_radix(text, 16).map_err(|_| damaged("an id is not hexadecimal"));
+        let id =
+            |text: &str| u64::from_str_radix(text, 16).map_err(|_| damaged("a number is not hexadecimal"));
         Ok(Self {
             cluster: ClusterId(id(cluster)?),
             member: MemberId(id(member)?),
             name: name.to_owned(),
             token: token.to_owned(),
+            salt: id(salt)?,
         })
     }
 }
@@ -91,12 +103,13 @@ mod tests {
             member: MemberId(0x0e9e_05c5_2164_694d),
             name: "a sha1 name".to_owned(),
             token: String::new(),
+            salt: 7,
         }
     }
 
     /// A folder of format 1 must stay readable for ever, so its text is written out here.
     const FORMAT_1: &str = "windlass data folder\nformat 1\ncluster cdf818194e3a8c32\nmember 0e9e05c52164694d\n\
-                            name a sha1 name\ntoken \nsha1 ";
+                            name a sha1 name\ntoken \nsalt 0000000000000007\nsha1 ";
 
     #[test]
     fn what_is_written_is_read_back() {
@@ -113,6 +126,7 @@ mod tests {
             member: MemberId(0x8e9e_05c5_2164_694d),
             name: "default".to_owned(),
             token: "etcd-cluster".to_owned(),
+            salt: 0x5a17_0000_c0ff_ee11,
         };
         assert!(page.contains(&format!("```text\n{}```\n", lone.encode())));
     }

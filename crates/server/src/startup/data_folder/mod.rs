@@ -156,6 +156,7 @@ impl Expected {
                 member: bootstrap.member_id,
                 name: name.to_owned(),
                 token: bootstrap.token.clone(),
+                salt: random(),
             },
             must_match: begins && bootstrap.explicit,
             may_begin: begins,
@@ -223,7 +224,7 @@ pub fn examine(path: &Path, expected: &Expected) -> Result<Examined, Error> {
         return Err(Error::NothingToJoin { path: path.to_owned() });
     }
     let identity = found.unwrap_or_else(|| expected.identity.clone());
-    if expected.must_match && identity != expected.identity {
+    if expected.must_match && !identity.is_same_member(&expected.identity) {
         return Err(mismatch(path, &identity, &expected.identity));
     }
     Ok(Examined { path: path.to_owned(), lock, identity, is_new })
@@ -335,6 +336,15 @@ fn check_empty(path: &Path) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// A number that nobody can guess.
+fn random() -> u64 {
+    let mut bytes = [0; 8];
+    // Fails only for lengths and flags that are not used here.
+    let filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    assert_eq!(filled, Ok(bytes.len()), "the kernel gives random bytes");
+    u64::from_ne_bytes(bytes)
 }
 
 fn mismatch(path: &Path, found: &Identity, wanted: &Identity) -> Error {

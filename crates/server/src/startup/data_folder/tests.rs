@@ -11,6 +11,7 @@ fn expected() -> Expected {
             member: MemberId(2),
             name: "default".to_owned(),
             token: "etcd-cluster".to_owned(),
+            salt: 1,
         },
         must_match: true,
         may_begin: true,

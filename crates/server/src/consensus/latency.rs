@@ -1,0 +1,24 @@
+//! How long the log's writes take.
+
+use std::time::Instant;
+
+use prometheus_client::metrics::histogram::Histogram;
+use windlass_io_log::op::Ticket;
+
+/// The writes in flight and when they were submitted: no more than the flush depth, so a list.
+#[derive(Default)]
+pub struct WriteLatency(Vec<(Ticket, Instant)>);
+
+impl WriteLatency {
+    /// A write is submitted.
+    pub fn begin(&mut self, ticket: Ticket) {
+        self.0.push((ticket, Instant::now()));
+    }
+
+    /// An operation ended; if it was a write, its time goes to `seconds`.
+    pub fn end(&mut self, ticket: Ticket, seconds: &Histogram) {
+        if let Some(at) = self.0.iter().position(|(t, _)| *t == ticket) {
+            seconds.observe(self.0.swap_remove(at).1.elapsed().as_secs_f64());
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! The consensus actor: the thin shell around [`windlass_replica::consensus`].
+//!
+//! It runs on the first net arbiter, feeds the core with what arbiters, shards and the log's ring say, and carries out
+//! what the core wants. It must never decide anything itself, and never block.
+
+mod disk_ready;
+mod latency;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, StreamHandler};
+use tokio::sync::oneshot;
+use windlass_io_disk::uring::Uring;
+use windlass_io_log::op::{Completion, Op};
+use windlass_raft::ReadId;
+use windlass_records::batch::{Batch, BatchBuilder};
+use windlass_replica::consensus::{Consensus, Error, Input, Output};
+use windlass_replica::reading::Snapshot;
+use windlass_replica::task::ShardAnswer;
+use windlass_types::{LogIndex, Revision, ShardId};
+
+use crate::metrics::Metrics;
+use crate::net::{ArbiterId, NetActor, Ticket, ToArbiter, Told, arbiter_of, asker};
+use crate::published::Published;
+use crate::shard::Senders;
+use crate::startup::{Reason, fatal};
+use disk_ready::{DiskReady, disk_ready};
+use latency::WriteLatency;
+
+/// How often a log without room looks for some.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What arbiters ask.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub enum FromArbiter {
+    /// The checked commands of one turn.
+    Propose(BatchBuilder),
+    /// Where do the linearizable reads of this turn look?
+    Read(ReadId),
+}
+
+/// What a shard said in one of its turns.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct FromShards(pub Vec<FromShard>);
+
+/// What shards say.
+#[derive(Debug)]
+pub enum FromShard {
+    /// An answer to a task.
+    Answer(ShardId, ShardAnswer),
+    /// A stream is durable up to here: the shards' are `0..shards`, the sequencer's is the last.
+    Durable {
+        /// Which.
+        stream: usize,
+        /// Up to where.
+        index: LogIndex,
+    },
+    /// Whether the shard's disk has no room for what it must write.
+    Full(ShardId, bool),
+}
+
+/// The arbiters to answer, in the order of their ids; to be sent once, before any question.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Arbiters(pub Vec<Addr<NetActor>>);
+
+/// The actor.
+pub struct ConsensusActor {
+    core: Consensus,
+    disk: Uring,
+    shards: Senders<Ticket>,
+    arbiters: Vec<Addr<NetActor>>,
+    published: Arc<Published>,
+    metrics: Arc<Metrics>,
+    heartbeat: Duration,
+    /// Told once, when the member has caught up with its own log.
+    ready: Option<oneshot::Sender<()>>,
+    shards_full: Vec<bool>,
+    retrying: bool,
+    lingering: bool,
+    clock: Instant,
+    latency: WriteLatency,
+    outputs: Vec<Output>,
+    completions: Vec<Completion>,
+    /// For each arbiter, what it is to be told at the end of this step.
+    told: Vec<Vec<ToArbiter>>,
+}
+
+/// What the actor is made of.
+pub struct Wiring {
+    /// The core, restored.
+    pub core: Consensus,
+    /// The ring of the log that the core holds.
+    pub disk: Uring,
+    /// The mailboxes of the shards.
+    pub shards: Senders<Ticket>,
+    /// What everyone sees.
+    pub published: Arc<Published>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Time of one tick.
+    pub heartbeat: Duration,
+    /// Told when the member serves.
+    pub ready: oneshot::Sender<()>,
+}
+
+impl ConsensusActor {
+    /// An actor that campaigns when it starts.
+    #[must_use]
+    pub fn new(wiring: Wiring) -> Self {
+        let Wiring { core, disk, shards, published, metrics, heartbeat, ready } = wiring;
+        Self {
+            core,
+            disk,
+            shards_full: vec![false; usize::from(shards.count())],
+            shards,
+            arbiters: Vec::new(),
+            published,
+            metrics,
+            heartbeat,
+            ready: Some(ready),
+            retrying: false,
+            lingering: false,
+            clock: Instant::now(),
+            latency: WriteLatency::default(),
+            outputs: Vec::new(),
+            completions: Vec::new(),
+            told: Vec::new(),
+        }
+    }
+
+    fn feed(&mut self, input: Input) {
+        survive(self.core.step(input, &mut self.outputs));
+    }
+
+    /// Ends a step: lets the core flush, and carries out all that it wants with one system call for the disk and one
+    /// message for each arbiter.
+    fn end_step(&mut self, context: &mut Context<Self>) {
+        self.flush(context);
+        let mut outputs = std::mem::take(&mut self.outputs);
+        for output in outputs.drain(..) {
+            self.carry_out(output, context);
+        }
+        self.outputs = outputs;
+        if let Err(failure) = self.disk.flush() {
+            fatal(Reason::DiskFailed, failure);
+        }
+        for (arbiter, told) in self.arbiters.iter().zip(&mut self.told) {
+            if !told.is_empty() {
+                arbiter.do_send(Told(std::mem::take(told)));
+            }
+        }
+        self.announce_ready();
+    }
+
+    fn flush(&mut self, context: &mut Context<Self>) {
+        let before = self.core.gathered();
+        let now_ns = u64::try_from(self.clock.elapsed().as_nanos()).expect("a run shorter than 584 years");
+        let wake_at_ns = survive(self.core.flush(now_ns, &mut self.outputs));
+        let taken = before - self.core.gathered();
+        if taken > 0 {
+            self.metrics.batch_commands.observe(taken as f64);
+        }
+        if let Some(at_ns) = wake_at_ns
+            && !self.lingering
+        {
+            self.lingering = true;
+            context.run_later(Duration::from_nanos(at_ns - now_ns), |actor, context| {
+                actor.lingering = false;
+                actor.end_step(context);
+            });
+        }
+    }
+
+    fn carry_out(&mut self, output: Output, context: &mut Context<Self>) {
+        match output {
+            Output::Disk(op) => self.start(op),
+            // There are no peers in a cluster of one.
+            Output::Send(_) => {}
+            Output::ToShard { shard, task } => self.shards.task(shard, task),
+            Output::Reply { id, result } => self.tell(arbiter_of(id), ToArbiter::Reply { id, result }),
+            Output::PutReplies { batch, commands, first_revision } => {
+                self.put_replies(&batch, commands, first_revision);
+            }
+            Output::Applied(state) => {
+                self.published.set_last_index(self.core.raft().last_index());
+                self.published.set_state(state);
+                self.shards.state(state);
+            }
+            Output::ReadReady { id, index, revision } => {
+                let compact_revision = self.core.numbered().compact_revision;
+                let snapshot = Some(Snapshot { index, revision, compact_revision });
+                self.tell(asker(id), ToArbiter::Snapshot { id, snapshot });
+            }
+            Output::ReadDropped(id) => self.tell(asker(id), ToArbiter::Snapshot { id, snapshot: None }),
+            Output::Stable(index) => {
+                self.metrics.stable_index.set(index.0);
+                self.shards.stable(index);
+            }
+            Output::RoleChanged { role, term, leader } => {
+                tracing::info!(%role, %term, %leader, "role changed");
+                if leader != self.published.leader() {
+                    self.metrics.leader_changes.inc();
+                }
+                self.published.set_leader(term, leader);
+            }
+            Output::Full(full) => self.set_full(full, context),
+        }
+    }
+
+    fn start(&mut self, op: Op) {
+        if let Op::WriteDurable { ticket, buffer, .. } = &op {
+            self.metrics.wal_write_bytes.inc_by(buffer.bytes().len() as u64);
+            self.latency.begin(*ticket);
+        }
+        self.disk.submit([op]);
+    }
+
+    /// Gives each arbiter the runs of commands that are its own; commands of one arbiter mostly stand together.
+    fn put_replies(&mut self, batch: &Batch, commands: std::ops::Range<usize>, first_revision: Revision) {
+        let mut begin = commands.start;
+        let mut owners =
+            batch.commands().skip(begin).take(commands.len()).map(|c| arbiter_of(c.id)).peekable();
+        while let Some(owner) = owners.next() {
+            let mut end = begin + 1;
+            while owners.next_if_eq(&owner).is_some() {
+                end += 1;
+            }
+            let offset = i64::try_from(begin - commands.start).expect("an entry holds few commands");
+            let first_revision = Revision(first_revision.0 + offset);
+            let (batch, commands) = (batch.clone(), begin..end);
+            self.told[usize::from(owner.0)].push(ToArbiter::Puts { batch, commands, first_revision });
+            begin = end;
+        }
+    }
+
+    fn tell(&mut self, arbiter: ArbiterId, message: ToArbiter) {
+        self.told[usize::from(arbiter.0)].push(message);
+    }
+
+    fn set_full(&mut self, full: bool, context: &mut Context<Self>) {
+        self.published.set_full(full);
+        if full {
+            tracing::error!("the disk is full: writes are refused until there is room, reads go on");
+        } else {
+            tracing::info!("the disk has room again: writes are accepted");
+        }
+        if full && !self.retrying {
+            self.retrying = true;
+            self.retry_later(context);
+        }
+    }
+
+    fn retry_later(&mut self, context: &mut Context<Self>) {
+        context.run_later(RETRY_INTERVAL, |actor, context| {
+            actor.feed(Input::RetrySpace);
+            actor.end_step(context);
+            if actor.published.is_full() {
+                actor.retry_later(context);
+            } else {
+                actor.retrying = false;
+            }
+        });
+    }
+
+    fn announce_ready(&mut self) {
+        if self.ready.is_none() {
+            return;
+        }
+        let raft = self.core.raft();
+        if raft.is_leader_ready() && self.core.numbered().index >= raft.commit() {
+            self.published.set_serving();
+            let ready = self.ready.take().expect("checked above");
+            // The one who waits ends with the process only.
+            let _ = ready.send(());
+        }
+    }
+}
+
+impl Actor for ConsensusActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        // Everyone who sends here bounds what it has unanswered: arbiters their calls, shards their mailboxes.
+        context.set_mailbox_capacity(1 << 16);
+        match disk_ready(self.disk.eventfd()) {
+            Ok(stream) => drop(context.add_stream(stream)),
+            Err(error) => fatal(Reason::Failure, error),
+        }
+        context.run_interval(self.heartbeat, |actor, context| {
+            actor.metrics.proposals_pending.set(i64::try_from(actor.core.gathered()).unwrap_or(i64::MAX));
+            actor.feed(Input::Tick);
+            actor.end_step(context);
+        });
+        survive(self.core.campaign(&mut self.outputs));
+        self.end_step(context);
+    }
+}
+
+impl Handler<Arbiters> for ConsensusActor {
+    type Result = ();
+
+    fn handle(&mut self, Arbiters(arbiters): Arbiters, _: &mut Self::Context) {
+        self.told = arbiters.iter().map(|_| Vec::new()).collect();
+        self.arbiters = arbiters;
+    }
+}
+
+impl Handler<FromArbiter> for ConsensusActor {
+    type Result = ();
+
+    fn handle(&mut self, message: FromArbiter, context: &mut Self::Context) {
+        self.feed(match message {
+            FromArbiter::Propose(commands) => Input::Propose(commands),
+            FromArbiter::Read(id) => Input::Read(id),
+        });
+        self.end_step(context);
+    }
+}
+
+impl Handler<FromShards> for ConsensusActor {
+    type Result = ();
+
+    fn handle(&mut self, FromShards(messages): FromShards, context: &mut Self::Context) {
+        for message in messages {
+            let input = match message {
+                FromShard::Answer(shard, answer) => Input::Shard { shard, answer },
+                FromShard::Durable { stream, index } => Input::Durable { stream, index },
+                FromShard::Full(shard, full) => {
+                    self.shards_full[usize::from(shard.0)] = full;
+                    Input::ShardsFull(self.shards_full.contains(&true))
+                }
+            };
+            self.feed(input);
+        }
+        self.end_step(context);
+    }
+}
+
+impl StreamHandler<DiskReady> for ConsensusActor {
+    fn handle(&mut self, _: DiskReady, context: &mut Self::Context) {
+        let mut completions = std::mem::take(&mut self.completions);
+        self.disk.reap(&mut completions);
+        for completion in completions.drain(..) {
+            self.latency.end(completion.ticket, &self.metrics.wal_fsync_seconds);
+            self.feed(Input::Disk(completion));
+        }
+        self.completions = completions;
+        self.end_step(context);
+    }
+}
+
+/// Ends the process where the core cannot go on: a half-alive core would be worse than none.
+fn survive<T>(result: Result<T, Error>) -> T {
+    result.unwrap_or_else(|error| match error {
+        Error::Log(_) => fatal(Reason::DiskFailed, error),
+        Error::Entry { .. } => fatal(Reason::Damaged, error),
+    })
+}

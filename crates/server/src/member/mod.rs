@@ -1,0 +1,30 @@
+//! The life of the process: open, serve, stop.
+//!
+//! Everything that can refuse the start is looked at before anything is written ([`open`]); then threads and actors
+//! are made and wired ([`serve`]), and end in the reverse order when a signal comes.
+
+mod listeners;
+mod open;
+mod serve;
+mod signals;
+
+use crate::startup::{Config, fatal, preflight};
+
+pub use open::OpenError;
+
+/// Runs a member until a signal stops it. Ends the process.
+pub fn run(config: Config) -> ! {
+    let opened = open::open(&config).unwrap_or_else(|error| fatal(error.reason(), error));
+    let signal = actix_rt::System::new().block_on(serve::serve(&config, opened));
+    signals::end_by(signal)
+}
+
+/// Locked memory in bytes that a member with this configuration needs, beside its executors'.
+fn registered_bytes(buffers: &[windlass_io_log::buffer::Buffer]) -> u64 {
+    buffers.iter().map(|buffer| buffer.capacity() as u64).sum()
+}
+
+/// Raises the limits of the process to what the configuration needs.
+fn raise_limits(config: &Config, registered_bytes: u64) -> Result<(), preflight::Error> {
+    preflight::raise_limits(config.storage.shards, registered_bytes)
+}

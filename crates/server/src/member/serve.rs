@@ -1,0 +1,231 @@
+//! Threads and actors of a running member: made, wired, and ended in order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, Addr};
+use actix_rt::Arbiter;
+use tokio::sync::oneshot;
+use windlass_rpc::{Limits, PingPolicy};
+
+use super::listeners::Listeners;
+use super::open::Opened;
+use super::signals::{self, Signal};
+use crate::consensus::{self, Arbiters, ConsensusActor};
+use crate::metrics::Metrics;
+use crate::net::{ArbiterId, Drain, ETCD_VERSION, MemberInfo, NetActor, RequestLimits, Ticket};
+use crate::published::Published;
+use crate::shard::{self, Inbox, OpenedShards, Senders, ShardThread};
+use crate::sink::ShardSink;
+use crate::startup::{Config, Reason, fatal};
+
+/// How long calls in flight may take to end after a signal.
+const DRAIN_GRACE: Duration = Duration::from_secs(5);
+
+/// What etcd gives a request beside two elections.
+const REQUEST_TIMEOUT_BASE: Duration = Duration::from_secs(5);
+
+/// Handles to what runs.
+struct Running {
+    arbiters: Vec<Addr<NetActor>>,
+    senders: Senders<Ticket>,
+    shards: Vec<ShardThread>,
+}
+
+/// Runs a member on this thread, which becomes its first arbiter, until a signal; returns once everything has ended.
+pub async fn serve(config: &Config, opened: Opened) -> Signal {
+    let Opened { folder, listeners, core, disk, shards } = opened;
+    let identity = folder.identity();
+    let count = u16::try_from(shards.shards.len()).expect("made from a u16");
+    let published = Arc::new(Published::new(identity.cluster, identity.member, count, shards.state));
+    let quota_bytes = config.limits.quota_bytes;
+    let metrics = Metrics::new(ETCD_VERSION, disk.mode(), quota_bytes.unwrap_or(0));
+    let (senders, inboxes) = shard::mailboxes(count);
+    let (ready, is_ready) = oneshot::channel();
+    let mode = disk.mode();
+    let consensus = ConsensusActor::new(consensus::Wiring {
+        core,
+        disk,
+        shards: senders.clone(),
+        published: Arc::clone(&published),
+        metrics: Arc::clone(&metrics),
+        heartbeat: config.raft.heartbeat_interval,
+        ready,
+    })
+    .start();
+    let wiring = Wiring { config, consensus: &consensus, senders: &senders, published, metrics };
+    let arbiters = wiring.start_arbiters(listeners, identity.member).await;
+    consensus.do_send(Arbiters(arbiters.clone()));
+    let shards = wiring.start_shards(shards, inboxes, &arbiters, mode);
+    is_ready.await.expect("the consensus actor lives as long as the process");
+    announce(config);
+    let signal = signals::wait().await.unwrap_or_else(|error| fatal(Reason::Failure, error));
+    stop(Running { arbiters, senders, shards }, signal).await;
+    signal
+}
+
+struct Wiring<'a> {
+    config: &'a Config,
+    consensus: &'a Addr<ConsensusActor>,
+    senders: &'a Senders<Ticket>,
+    published: Arc<Published>,
+    metrics: Arc<Metrics>,
+}
+
+impl Wiring<'_> {
+    /// One actor for each net thread: the first on this thread, the others on threads of their own.
+    async fn start_arbiters(
+        &self,
+        listeners: Listeners,
+        member: windlass_types::MemberId,
+    ) -> Vec<Addr<NetActor>> {
+        let Listeners { clients, metrics } = listeners;
+        let mut metrics_listeners = Some(metrics);
+        let mut actors = Vec::new();
+        for (i, sockets) in clients.into_iter().enumerate() {
+            let id = ArbiterId(u8::try_from(i).expect("checked with the flags"));
+            let make = self.arbiter(id, member);
+            let metrics = metrics_listeners.take().unwrap_or_default();
+            if i == 0 {
+                actors.push(make(sockets, metrics).start());
+                continue;
+            }
+            let (tell, address) = oneshot::channel();
+            let spawned = Arbiter::new().spawn_fn(move || {
+                // The other side waits for it.
+                let _ = tell.send(make(sockets, metrics).start());
+            });
+            assert!(spawned, "a new arbiter takes work");
+            actors.push(address.await.expect("the arbiter starts its actor"));
+        }
+        actors
+    }
+
+    /// What makes an arbiter's actor, on its own thread.
+    fn arbiter(
+        &self,
+        id: ArbiterId,
+        member: windlass_types::MemberId,
+    ) -> impl FnOnce(Vec<std::net::TcpListener>, Vec<std::net::TcpListener>) -> NetActor + Send + 'static {
+        let limits = rpc_limits(self.config);
+        let (consensus, shards) = (self.consensus.clone(), self.senders.clone());
+        let (published, metrics) = (Arc::clone(&self.published), Arc::clone(&self.metrics));
+        let info = Arc::new(member_info(self.config, member));
+        let request_limits = request_limits(self.config);
+        move |sockets, metrics_sockets| {
+            let net = NetActor::network(limits);
+            let limits = request_limits;
+            let wiring =
+                crate::net::Wiring { id, net, consensus, shards, published, metrics, info, limits };
+            NetActor::new(wiring, sockets, metrics_sockets)
+        }
+    }
+
+    fn start_shards(
+        &self,
+        opened: OpenedShards<Ticket>,
+        inboxes: Vec<Inbox<Ticket>>,
+        arbiters: &[Addr<NetActor>],
+        mode: windlass_io_disk::uring::SyncMode,
+    ) -> Vec<ShardThread> {
+        let count = self.senders.count();
+        let sink = || ShardSink::new(self.consensus.clone(), arbiters.to_vec(), Arc::clone(&self.published));
+        let cpus = shard::place(count, self.config.storage.net_threads);
+        let mut state = Some((opened.state_stream, opened.state_folder));
+        let shards = opened.shards.into_iter().zip(inboxes).zip(cpus);
+        let spawn = |(number, ((shard, inbox), cpu)): (u16, ((shard::OpenedShard<Ticket>, _), _))| {
+            let options = shard::Options {
+                core: shard.core,
+                id: windlass_types::ShardId(number),
+                shards: count,
+                folder: shard.folder,
+                state: state.take(),
+                inbox,
+                mode,
+                cpu,
+            };
+            ShardThread::spawn(options, sink()).unwrap_or_else(|error| fatal(Reason::of_shard(&error), error))
+        };
+        (0..count).zip(shards).map(spawn).collect()
+    }
+}
+
+fn rpc_limits(config: &Config) -> Limits {
+    /// What gRPC's framing and protobuf add to the largest request; etcd's figure.
+    const MESSAGE_OVERHEAD_BYTES: usize = 512 << 10;
+    let connections = &config.connections;
+    let defaults = Limits::default();
+    // Zero is "never" in the flags.
+    let or_never = |d: Duration| if d.is_zero() { Duration::from_secs(u64::from(u32::MAX)) } else { d };
+    Limits {
+        message_bytes_max: config.limits.request_bytes_max + MESSAGE_OVERHEAD_BYTES,
+        // A bound where the flag says "any number"; what a client really needs is far below.
+        streams_max: config.limits.concurrent_streams_max.min(defaults.streams_max),
+        ping_policy: PingPolicy { min_interval: connections.keepalive_min_time, ..defaults.ping_policy },
+        keepalive_interval: or_never(connections.keepalive_interval),
+        keepalive_timeout: or_never(connections.keepalive_timeout),
+        ..defaults
+    }
+}
+
+fn request_limits(config: &Config) -> RequestLimits {
+    RequestLimits {
+        request_bytes_max: config.limits.request_bytes_max,
+        txn_ops_max: config.limits.txn_ops_max,
+        quota_bytes: config.limits.quota_bytes,
+        timeout: REQUEST_TIMEOUT_BASE + 2 * config.raft.election_timeout,
+    }
+}
+
+fn member_info(config: &Config, id: windlass_types::MemberId) -> MemberInfo {
+    let texts = |urls: &[crate::startup::flags::Url]| urls.iter().map(ToString::to_string).collect();
+    MemberInfo {
+        id,
+        name: config.name.clone(),
+        peer_urls: texts(&config.urls.advertise_peer),
+        client_urls: texts(&config.urls.advertise_client),
+    }
+}
+
+/// Says that the member serves: to people and log readers in etcd's words, to systemd, and on a terminal with what to
+/// type next.
+fn announce(config: &Config) {
+    let urls: Vec<String> = config.urls.advertise_client.iter().map(ToString::to_string).collect();
+    let urls = urls.join(",");
+    tracing::info!(name = %config.name, client_urls = %urls, "ready to serve client requests");
+    // Without systemd there is nobody to notify.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
+        eprintln!(
+            "\nServing on {urls}, data in {}. In another terminal:\n\n  \
+             cargo run --release -p windlassctl -- --endpoints {urls} put greeting hello\n  \
+             cargo run --release -p windlassctl -- --endpoints {urls} get greeting\n",
+            config.data_dir.display()
+        );
+    }
+}
+
+/// Ends everything: clients first, then the shards, which make durable what they hold.
+async fn stop(running: Running, signal: Signal) {
+    tracing::info!(?signal, "stopping");
+    let drains: Vec<_> = running.arbiters.iter().map(|arbiter| arbiter.send(Drain(DRAIN_GRACE))).collect();
+    for drain in drains {
+        // An arbiter that is gone has nothing to drain.
+        let _ = drain.await;
+    }
+    running.senders.stop();
+    // Joined on a thread of its own: this one must still take what the shards say.
+    let joined = tokio::task::spawn_blocking(move || {
+        running.shards.into_iter().map(ShardThread::join).collect::<Result<Vec<_>, _>>()
+    });
+    match joined.await {
+        Ok(Ok(stopped)) => {
+            for shard in stopped {
+                tracing::debug!(shard = %shard.id, complete = %shard.complete, durable = %shard.durable, "shard stopped");
+            }
+            tracing::info!("stopped");
+        }
+        Ok(Err(error)) => fatal(Reason::of_shard(&error), error),
+        Err(error) => fatal(Reason::Failure, error),
+    }
+}

@@ -1,0 +1,115 @@
+//! The actix shell of an arbiter: it feeds it what other actors and threads say.
+
+use std::cell::RefCell;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::{Actor, AsyncContext, Context, Handler, Message, ResponseFuture};
+use windlass_rpc::{Event, Limits, Net, Service};
+
+use super::ToArbiter;
+use super::arbiter::{Arbiter, Wiring};
+use super::http::Http;
+use crate::startup::{Reason, fatal};
+
+/// How often overdue calls are looked for. A timeout is late by at most this.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
+
+/// What several messages to an arbiter travel in.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Told(pub Vec<ToArbiter>);
+
+/// Asks an arbiter to finish: no new connections, calls in flight are answered, the rest is closed after this time.
+#[derive(Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Drain(pub Duration);
+
+/// One net thread.
+pub struct NetActor {
+    net: Net,
+    arbiter: Rc<RefCell<Arbiter>>,
+    http: Http,
+    listeners: Vec<TcpListener>,
+    /// Serves HTTP/1.1 alone, on addresses for metrics.
+    metrics_net: Net,
+    metrics_listeners: Vec<TcpListener>,
+}
+
+/// The service of a network without methods.
+struct NoMethods;
+
+impl Service for NoMethods {
+    fn event(&mut self, _: Event<'_>) {}
+}
+
+/// The service as the network sees it.
+struct Shell(Rc<RefCell<Arbiter>>);
+
+impl Service for Shell {
+    fn event(&mut self, event: Event<'_>) {
+        self.0.borrow_mut().event(event);
+    }
+}
+
+impl NetActor {
+    /// An arbiter that serves clients on `listeners`, and metrics and health alone on `metrics_listeners`, once it is
+    /// started. To be called on the arbiter's own thread.
+    #[must_use]
+    pub fn new(wiring: Wiring, listeners: Vec<TcpListener>, metrics_listeners: Vec<TcpListener>) -> Self {
+        let (published, metrics) = (Arc::clone(&wiring.published), Arc::clone(&wiring.metrics));
+        let net = wiring.net.clone();
+        let arbiter = Rc::new(RefCell::new(Arbiter::new(wiring)));
+        let http = Http::new(Rc::clone(&arbiter), published, metrics);
+        let metrics_net = Net::new(&[], Limits::default());
+        Self { net, arbiter, http, listeners, metrics_net, metrics_listeners }
+    }
+
+    /// The network of an arbiter with these limits.
+    #[must_use]
+    pub fn network(limits: Limits) -> Net {
+        Net::new(&super::routes::ROUTES, limits)
+    }
+}
+
+impl Actor for NetActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        // The consensus actor bounds what it sends by what it was asked, so its batches are never refused here.
+        context.set_mailbox_capacity(1 << 16);
+        self.net.start(Box::new(Shell(Rc::clone(&self.arbiter))), Some(Rc::new(self.http.clone())));
+        self.metrics_net.start(Box::new(NoMethods), Some(Rc::new(self.http.clone())));
+        let clients = self.listeners.drain(..).map(|listener| (&self.net, listener));
+        let metrics = self.metrics_listeners.drain(..).map(|listener| (&self.metrics_net, listener));
+        for (net, listener) in clients.chain(metrics) {
+            if let Err(error) = net.listen(listener) {
+                fatal(Reason::Address, error);
+            }
+        }
+        context.run_interval(SWEEP_INTERVAL, |actor, _| actor.arbiter.borrow_mut().sweep(Instant::now()));
+    }
+}
+
+impl Handler<Told> for NetActor {
+    type Result = ();
+
+    fn handle(&mut self, Told(messages): Told, _: &mut Self::Context) {
+        let mut arbiter = self.arbiter.borrow_mut();
+        messages.into_iter().for_each(|message| arbiter.told(message));
+    }
+}
+
+impl Handler<Drain> for NetActor {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, Drain(grace): Drain, _: &mut Self::Context) -> Self::Result {
+        let (net, metrics_net) = (self.net.clone(), self.metrics_net.clone());
+        Box::pin(async move {
+            net.shutdown(grace).await;
+            metrics_net.shutdown(grace).await;
+        })
+    }
+}

@@ -1,0 +1,62 @@
+//! What the consensus actor and the shards say, turned into answers.
+
+use windlass_api::etcdserverpb::PutResponse;
+use windlass_records::batch::Batch;
+use windlass_replica::txn::Response;
+use windlass_types::{RequestError, RequestId, Revision};
+
+use super::ToArbiter;
+use super::arbiter::Arbiter;
+
+impl Arbiter {
+    /// Takes one message.
+    pub(super) fn told(&mut self, message: ToArbiter) {
+        match message {
+            ToArbiter::Puts { batch, commands, first_revision } => self.puts(&batch, commands, first_revision),
+            ToArbiter::Reply { id, result } => self.replied(id, result),
+            ToArbiter::Snapshot { id, snapshot } => self.snapshot(id, snapshot),
+            ToArbiter::Read { ticket, shard, answer } => self.read_answer(ticket, shard, answer),
+        }
+    }
+
+    fn puts(&mut self, batch: &Batch, commands: std::ops::Range<usize>, first_revision: Revision) {
+        let mut response = PutResponse { header: Some(self.headers.at(first_revision)), prev_kv: None };
+        for command in batch.commands().skip(commands.start).take(commands.len()) {
+            if let Some(pending) = self.calls.take(command.id) {
+                self.reply(pending.call, &response);
+            }
+            if let Some(header) = &mut response.header {
+                header.revision += 1;
+            }
+        }
+    }
+
+    fn replied(&mut self, id: RequestId, result: Result<Box<Response>, RequestError>) {
+        let Some(pending) = self.calls.take(id) else { return };
+        let response = match result {
+            Ok(response) => *response,
+            Err(error) => {
+                self.metrics.proposals_failed.inc();
+                return self.refuse(pending.call, error);
+            }
+        };
+        match response {
+            Response::Put(mut put) => {
+                self.headers.complete(&mut put.header);
+                self.reply(pending.call, &put);
+            }
+            Response::DeleteRange(mut delete) => {
+                self.headers.complete(&mut delete.header);
+                self.reply(pending.call, &delete);
+            }
+            Response::Txn(mut txn) => {
+                self.headers.complete(&mut txn.header);
+                self.reply(pending.call, &txn);
+            }
+            Response::Compaction(mut compaction) => {
+                self.headers.complete(&mut compaction.header);
+                self.reply(pending.call, &compaction);
+            }
+        }
+    }
+}

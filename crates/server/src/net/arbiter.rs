@@ -1,0 +1,176 @@
+//! The service of one net arbiter: what every event leads to.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::Addr;
+use windlass_records::batch::BatchBuilder;
+use windlass_rpc::{CallId, Code, Event, Meta, Net};
+use windlass_types::RequestError;
+
+use super::calls::{ArbiterId, Calls};
+use super::header::Headers;
+use super::info::MemberInfo;
+use super::range_stream::RangeStream;
+use super::reads::{Reads, Ticket};
+use super::routes::Method;
+use crate::consensus::{ConsensusActor, FromArbiter};
+use crate::metrics::Metrics;
+use crate::published::Published;
+use crate::shard::Senders;
+
+/// Bounds on requests, from the flags.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestLimits {
+    /// Most bytes of one request.
+    pub request_bytes_max: usize,
+    /// Most operations of one transaction.
+    pub txn_ops_max: usize,
+    /// Size of the store above which writes are refused; none if there is no quota.
+    pub quota_bytes: Option<u64>,
+    /// How long a request may take before it is answered with etcd's timeout.
+    pub timeout: Duration,
+}
+
+/// One net arbiter.
+pub struct Arbiter {
+    pub(super) net: Net,
+    pub(super) consensus: Addr<ConsensusActor>,
+    pub(super) shards: Senders<Ticket>,
+    pub(super) published: Arc<Published>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) info: Arc<MemberInfo>,
+    pub(super) limits: RequestLimits,
+    pub(super) headers: Headers,
+    pub(super) calls: Calls,
+    pub(super) reads: Reads,
+    /// Commands of this turn.
+    pub(super) batch: BatchBuilder,
+    /// Streams that wait until their client has taken more.
+    pub(super) paused: Vec<RangeStream>,
+    /// Time at the start of the turn: close enough for the timeouts of its calls.
+    pub(super) now: Instant,
+}
+
+/// What an arbiter is made of.
+pub struct Wiring {
+    /// Which one it is.
+    pub id: ArbiterId,
+    /// Its network.
+    pub net: Net,
+    /// The consensus actor.
+    pub consensus: Addr<ConsensusActor>,
+    /// The mailboxes of the shards.
+    pub shards: Senders<Ticket>,
+    /// What everyone sees.
+    pub published: Arc<Published>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Who this member is.
+    pub info: Arc<MemberInfo>,
+    /// Bounds on requests.
+    pub limits: RequestLimits,
+}
+
+impl Arbiter {
+    /// An arbiter without calls.
+    #[must_use]
+    pub fn new(wiring: Wiring) -> Self {
+        let Wiring { id, net, consensus, shards, published, metrics, info, limits } = wiring;
+        Self {
+            net,
+            consensus,
+            shards,
+            headers: Headers::new(Arc::clone(&published)),
+            published,
+            metrics,
+            info,
+            limits,
+            calls: Calls::new(id),
+            reads: Reads::new(id),
+            batch: BatchBuilder::default(),
+            paused: Vec::new(),
+            now: Instant::now(),
+        }
+    }
+
+    /// Deals with an event of the network.
+    pub fn event(&mut self, event: Event<'_>) {
+        match event {
+            Event::Unary { call, route, meta, message } => {
+                let method = Method::of_route(route);
+                if let Err(error) = check_meta(meta, &self.published) {
+                    return self.refuse(call, error);
+                }
+                self.unary(call, method, message);
+            }
+            Event::StreamMessage { call, route, message } => match Method::of_route(route) {
+                Method::RangeStream => self.range_stream(call, message),
+                Method::HealthWatch => self.health_watch(call, message),
+                method => unreachable!("the table says that {method:?} is unary"),
+            },
+            Event::StreamOpen { .. } | Event::StreamHalfClosed { .. } => {}
+            Event::Cancelled { call } => self.paused.retain(|stream| stream.call != call),
+            Event::Writable { call } => self.resume(call),
+            Event::TurnEnd => self.end_turn(),
+        }
+    }
+
+    fn unary(&mut self, call: CallId, method: Method, message: &[u8]) {
+        match method {
+            Method::Put => self.put(call, message),
+            Method::DeleteRange => self.delete_range(call, message),
+            Method::Txn => self.txn(call, message),
+            Method::Compact => self.compact(call, message),
+            Method::Range => self.range(call, message),
+            Method::MemberList => self.member_list(call, message),
+            Method::Status => self.status(call),
+            Method::Alarm => self.alarm(call, message),
+            Method::HealthCheck => self.health_check(call, message),
+            Method::HealthList => self.health_list(call),
+            Method::RangeStream | Method::HealthWatch => unreachable!("the table says these are streams"),
+        }
+    }
+
+    /// Hands over what the turn gathered.
+    pub(super) fn end_turn(&mut self) {
+        if !self.batch.is_empty() {
+            self.consensus.do_send(FromArbiter::Propose(std::mem::take(&mut self.batch)));
+        }
+        if let Some(id) = self.reads.ask() {
+            self.consensus.do_send(FromArbiter::Read(id));
+        }
+        self.now = Instant::now();
+    }
+
+    /// Answers calls that waited too long. Their commands may still take effect, as the text says.
+    pub(super) fn sweep(&mut self, now: Instant) {
+        for overdue in self.calls.take_overdue(now, self.limits.timeout) {
+            self.refuse(overdue.call, RequestError::Timeout);
+        }
+    }
+
+    /// Answers a call with an error.
+    pub(super) fn refuse(&self, call: CallId, error: RequestError) {
+        self.net.fail(call, error.code(), error.text());
+    }
+
+    /// Answers a call whose message does not decode, in grpc-go's words.
+    pub(super) fn refuse_message(&self, call: CallId, error: &prost::DecodeError) {
+        let text = format!("grpc: error unmarshalling request: {error}");
+        self.net.fail(call, Code::Internal, &text);
+    }
+
+    /// Answers a unary call with a message.
+    pub(super) fn reply(&self, call: CallId, message: &impl prost::Message) {
+        self.net.reply_with(call, |out| message.encode(out).expect("a vector takes any length"));
+    }
+}
+
+/// Source: etcd `v3rpc/interceptor.go`: a client that asks for a leader is refused while there is none.
+fn check_meta(meta: &Meta, published: &Published) -> Result<(), RequestError> {
+    if meta.require_leader && published.leader().0 == 0 {
+        return Err(RequestError::NoLeader);
+    }
+    Ok(())
+}

@@ -1,0 +1,244 @@
+//! HTTP/1.1: health, version and metrics. Source: etcd `server/etcdserver/api/etcdhttp`.
+
+use std::cell::RefCell;
+use std::fmt::Write as _;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use windlass_rpc::{HttpHandler, Request, Response, StatusCode, header};
+use windlass_types::RequestError;
+
+use super::arbiter::Arbiter;
+use super::info::{ETCD_VERSION, STORAGE_VERSION};
+use crate::metrics::Metrics;
+use crate::published::Published;
+
+/// The checks behind `/livez`.
+const LIVEZ: &[Check] = &[Check::SerializableRead];
+
+/// The checks behind `/readyz`.
+const READYZ: &[Check] =
+    &[Check::DataCorruption, Check::SerializableRead, Check::LinearizableRead, Check::NonLearner];
+
+/// One check of a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Check {
+    DataCorruption,
+    SerializableRead,
+    LinearizableRead,
+    NonLearner,
+}
+
+impl Check {
+    fn name(self) -> &'static str {
+        match self {
+            Self::DataCorruption => "data_corruption",
+            Self::SerializableRead => "serializable_read",
+            Self::LinearizableRead => "linearizable_read",
+            Self::NonLearner => "non_learner",
+        }
+    }
+}
+
+/// Answers HTTP/1.1 requests of one arbiter. Cheap to clone.
+#[derive(Clone)]
+pub struct Http {
+    arbiter: Rc<RefCell<Arbiter>>,
+    published: Arc<Published>,
+    metrics: Arc<Metrics>,
+}
+
+impl Http {
+    /// A handler beside `arbiter`, whose reads its checks are.
+    #[must_use]
+    pub fn new(arbiter: Rc<RefCell<Arbiter>>, published: Arc<Published>, metrics: Arc<Metrics>) -> Self {
+        Self { arbiter, published, metrics }
+    }
+
+    async fn answer(self, request: Request<Bytes>) -> Response<Bytes> {
+        let path = request.uri().path();
+        let query = Query(request.uri().query().unwrap_or_default().to_owned());
+        if !is_known(path) {
+            return text(StatusCode::NOT_FOUND, "404 page not found\n");
+        }
+        if request.method() != "GET" {
+            let mut refusal = text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n");
+            refusal.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET"));
+            return refusal;
+        }
+        match path {
+            "/health" => self.health(&query).await,
+            "/livez" => self.probe(LIVEZ, &query).await,
+            "/readyz" => self.probe(READYZ, &query).await,
+            "/version" => version(),
+            "/metrics" => self.scrape(),
+            _ => match single_check(path) {
+                Some(check) => self.probe(&[check], &query).await,
+                None => text(StatusCode::NOT_FOUND, "404 page not found\n"),
+            },
+        }
+    }
+
+    async fn health(&self, query: &Query) -> Response<Bytes> {
+        let serializable = query.value("serializable") == Some("true");
+        let reason = if !serializable && self.published.leader().0 == 0 {
+            Some("RAFT NO LEADER".to_owned())
+        } else {
+            self.read(serializable).await.err().map(|error| format!("RANGE ERROR:{error}"))
+        };
+        self.count(reason.is_none());
+        let (status, healthy) = match reason {
+            None => (StatusCode::OK, "true"),
+            Some(_) => (StatusCode::SERVICE_UNAVAILABLE, "false"),
+        };
+        let body = serde_json::json!({ "health": healthy, "reason": reason.unwrap_or_default() });
+        // etcd ends an unhealthy answer with a line feed, as Go's `http.Error` does.
+        let end = if status == StatusCode::OK { "" } else { "\n" };
+        text(status, &format!("{body}{end}"))
+    }
+
+    async fn probe(&self, checks: &[Check], query: &Query) -> Response<Bytes> {
+        let (mut report, mut failed) = (String::new(), false);
+        let excluded: Vec<&str> = query.values("exclude").collect();
+        for check in checks {
+            let name = check.name();
+            let outcome =
+                if excluded.contains(&name) { Ok("excluded: ok") } else { self.run(*check).await.map(|()| "ok") };
+            let line = match outcome {
+                Ok(how) => writeln!(report, "[+]{name} {how}"),
+                Err(error) => {
+                    failed = true;
+                    writeln!(report, "[-]{name} failed: {error}")
+                }
+            };
+            line.expect("strings take any text");
+        }
+        self.count(!failed);
+        if failed {
+            // The reason is always told when something is wrong.
+            return text(StatusCode::SERVICE_UNAVAILABLE, &format!("{report}\n"));
+        }
+        let verbose = query.has("verbose");
+        text(StatusCode::OK, &format!("{}ok\n", if verbose { report } else { String::new() }))
+    }
+
+    async fn run(&self, check: Check) -> Result<(), RequestError> {
+        match check {
+            // A member that finds its data damaged ends; a single member is never a learner.
+            Check::DataCorruption | Check::NonLearner => Ok(()),
+            Check::SerializableRead => self.read(true).await,
+            Check::LinearizableRead => self.read(false).await,
+        }
+    }
+
+    async fn read(&self, serializable: bool) -> Result<(), RequestError> {
+        let (done, result) = oneshot::channel();
+        let timeout = {
+            let mut arbiter = self.arbiter.borrow_mut();
+            arbiter.check(serializable, done);
+            arbiter.limits.timeout
+        };
+        match tokio::time::timeout(timeout, result).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(RequestError::Stopped),
+            Err(_) => Err(RequestError::Timeout),
+        }
+    }
+
+    fn count(&self, healthy: bool) {
+        let gauge = if healthy { &self.metrics.health_success } else { &self.metrics.health_failures };
+        gauge.inc();
+    }
+
+    fn scrape(&self) -> Response<Bytes> {
+        let mut response = text(StatusCode::OK, &self.metrics.encode(&self.published));
+        let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+        response
+    }
+}
+
+impl HttpHandler for Http {
+    fn call(&self, request: Request<Bytes>) -> Pin<Box<dyn Future<Output = Response<Bytes>>>> {
+        Box::pin(self.clone().answer(request))
+    }
+}
+
+fn is_known(path: &str) -> bool {
+    matches!(path, "/health" | "/livez" | "/readyz" | "/version" | "/metrics") || single_check(path).is_some()
+}
+
+fn single_check(path: &str) -> Option<Check> {
+    let find = |checks: &[Check], name: &str| checks.iter().copied().find(|check| check.name() == name);
+    match path.strip_prefix('/')?.split_once('/')? {
+        ("livez", name) => find(LIVEZ, name),
+        ("readyz", name) => find(READYZ, name),
+        _ => None,
+    }
+}
+
+fn version() -> Response<Bytes> {
+    // In etcd's order of fields.
+    let body = format!(
+        r#"{{"etcdserver":"{ETCD_VERSION}","etcdcluster":"{STORAGE_VERSION}","storage":"{STORAGE_VERSION}"}}"#
+    );
+    let mut response = text(StatusCode::OK, &body);
+    let kind = header::HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
+
+fn text(status: StatusCode, body: &str) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::copy_from_slice(body.as_bytes()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    let kind = header::HeaderValue::from_static("text/plain; charset=utf-8");
+    headers.insert(header::CONTENT_TYPE, kind);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, header::HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// The query part of a request. No name or value that matters here needs percent-decoding.
+struct Query(String);
+
+impl Query {
+    fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+    }
+
+    fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.pairs().filter(move |(n, _)| *n == name).map(|(_, value)| value)
+    }
+
+    fn value<'a>(&'a self, name: &'a str) -> Option<&'a str> {
+        self.values(name).next()
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.pairs().any(|(n, _)| n == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn single_checks_belong_to_their_probe() {
+        assert_eq!(single_check("/readyz/linearizable_read"), Some(Check::LinearizableRead));
+        assert_eq!(single_check("/livez/linearizable_read"), None);
+        assert_eq!(single_check("/readyz/"), None);
+    }
+
+    #[test]
+    fn queries_may_repeat_and_lack_values() {
+        let query = Query("verbose&exclude=a&exclude=b&serializable=true".into());
+        assert!(query.has("verbose") && !query.has("verb"));
+        assert_eq!(query.values("exclude").collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(query.value("serializable"), Some("true"));
+    }
+}

@@ -1,0 +1,119 @@
+//! Calls that are answered from what this member knows of itself: status, members, alarms, health.
+
+use prost::Message;
+use windlass_api::etcdserverpb::alarm_request::AlarmAction;
+use windlass_api::etcdserverpb::{
+    AlarmRequest, AlarmResponse, DowngradeInfo, Member, MemberListRequest, MemberListResponse, StatusResponse,
+};
+use windlass_api::health::health_check_response::ServingStatus;
+use windlass_api::health::{HealthCheckRequest, HealthCheckResponse, HealthListResponse};
+use windlass_rpc::{CallId, Code};
+use windlass_types::{MemberId, RequestError};
+
+use super::arbiter::Arbiter;
+
+/// The etcd version that clients are told: the one whose semantics this server has. Purely numeric, because Patroni
+/// and Kubernetes parse it.
+pub const ETCD_VERSION: &str = "3.6.14";
+
+/// The storage version that goes with [`ETCD_VERSION`].
+pub const STORAGE_VERSION: &str = "3.6.0";
+
+/// Who this member is and how to reach it.
+#[derive(Clone, Debug)]
+pub struct MemberInfo {
+    /// Its id.
+    pub id: MemberId,
+    /// Its name.
+    pub name: String,
+    /// Where peers reach it.
+    pub peer_urls: Vec<String>,
+    /// Where clients reach it.
+    pub client_urls: Vec<String>,
+}
+
+impl Arbiter {
+    /// `Cluster.MemberList`
+    pub(super) fn member_list(&mut self, call: CallId, message: &[u8]) {
+        if let Err(error) = MemberListRequest::decode(message) {
+            return self.refuse_message(call, &error);
+        }
+        let member = Member {
+            id: self.info.id.0,
+            name: self.info.name.clone(),
+            peer_ur_ls: self.info.peer_urls.clone(),
+            client_ur_ls: self.info.client_urls.clone(),
+            is_learner: false,
+        };
+        let header = Some(self.headers.without_revision());
+        self.reply(call, &MemberListResponse { header, members: vec![member] });
+    }
+
+    /// `Maintenance.Status`
+    pub(super) fn status(&mut self, call: CallId) {
+        let published = &self.published;
+        let bytes = i64::try_from(published.store_bytes()).unwrap_or(i64::MAX);
+        let leader = published.leader().0;
+        let errors = if leader == 0 { vec![RequestError::NoLeader.text().to_owned()] } else { Vec::new() };
+        let quota = self.limits.quota_bytes.map_or(0, |q| i64::try_from(q).unwrap_or(i64::MAX));
+        let response = StatusResponse {
+            header: Some(self.headers.now()),
+            version: ETCD_VERSION.to_owned(),
+            db_size: bytes,
+            leader,
+            raft_index: published.last_index().0,
+            raft_term: published.term().0,
+            raft_applied_index: published.applied().0,
+            errors,
+            db_size_in_use: bytes,
+            is_learner: false,
+            storage_version: STORAGE_VERSION.to_owned(),
+            db_size_quota: quota,
+            downgrade_info: Some(DowngradeInfo::default()),
+        };
+        self.reply(call, &response);
+    }
+
+    /// `Maintenance.Alarm`: nothing raises an alarm in this version, so the list is empty and there is none to lift.
+    pub(super) fn alarm(&mut self, call: CallId, message: &[u8]) {
+        match AlarmRequest::decode(message) {
+            Ok(request) if request.action == AlarmAction::Activate as i32 => {
+                self.net.fail(call, Code::Unimplemented, "alarms cannot be raised by hand in this version");
+            }
+            Ok(_) => self.reply(call, &AlarmResponse { header: Some(self.headers.now()), alarms: Vec::new() }),
+            Err(error) => self.refuse_message(call, &error),
+        }
+    }
+
+    /// `Health.Check`
+    pub(super) fn health_check(&mut self, call: CallId, message: &[u8]) {
+        match HealthCheckRequest::decode(message) {
+            Ok(request) if request.service.is_empty() => self.reply(call, &self.serving_status()),
+            Ok(_) => self.net.fail(call, Code::NotFound, "unknown service"),
+            Err(error) => self.refuse_message(call, &error),
+        }
+    }
+
+    /// `Health.List`
+    pub(super) fn health_list(&mut self, call: CallId) {
+        let statuses = [(String::new(), self.serving_status())].into_iter().collect();
+        self.reply(call, &HealthListResponse { statuses });
+    }
+
+    /// `Health.Watch`: says how it is and stays open, as a watch of a state that does not change while this runs.
+    pub(super) fn health_watch(&mut self, call: CallId, message: &[u8]) {
+        let known = matches!(HealthCheckRequest::decode(message), Ok(request) if request.service.is_empty());
+        let status = if known {
+            self.serving_status()
+        } else {
+            HealthCheckResponse { status: ServingStatus::ServiceUnknown as i32 }
+        };
+        self.net.stream_send_with(call, |out| status.encode(out).expect("a vector takes any length"));
+    }
+
+    fn serving_status(&self) -> HealthCheckResponse {
+        let status =
+            if self.published.is_serving() { ServingStatus::Serving } else { ServingStatus::NotServing };
+        HealthCheckResponse { status: status as i32 }
+    }
+}

@@ -1,0 +1,70 @@
+//! The network plane: one arbiter for each net thread.
+//!
+//! An [`Arbiter`] turns rows into commands, reads and answers. It owns its connections' calls and reads and shares
+//! nothing with other arbiters but what [`Published`](crate::published::Published) shows. It must never block, and
+//! never decide what a write does: that is the log's business.
+
+mod actor;
+mod answer;
+mod arbiter;
+mod calls;
+mod header;
+mod http;
+mod info;
+mod query;
+mod range_stream;
+mod reads;
+mod routes;
+mod write;
+
+pub use actor::{Drain, NetActor, Told};
+pub use arbiter::{RequestLimits, Wiring};
+pub use calls::{ArbiterId, arbiter_of};
+pub use info::{ETCD_VERSION, MemberInfo};
+pub use reads::{Ticket, asker};
+
+use std::ops::Range;
+
+use windlass_raft::ReadId;
+use windlass_records::batch::Batch;
+use windlass_replica::reading::Snapshot;
+use windlass_replica::task::ReadAnswer;
+use windlass_replica::txn::Response;
+use windlass_types::{RequestError, RequestId, Revision, ShardId};
+
+/// Something that other threads, or the consensus actor, tell an arbiter.
+#[derive(Debug)]
+pub enum ToArbiter {
+    /// Plain puts were committed: the i-th of `commands` made revision `first_revision + i`.
+    Puts {
+        /// The entry.
+        batch: Batch,
+        /// Which of its commands are this arbiter's.
+        commands: Range<usize>,
+        /// Revision of the first.
+        first_revision: Revision,
+    },
+    /// A command was answered; of the header only the revision is set.
+    Reply {
+        /// The request.
+        id: RequestId,
+        /// Its answer.
+        result: Result<Box<Response>, RequestError>,
+    },
+    /// The place in history for all reads that shared this question; `None` if there is no leader to say.
+    Snapshot {
+        /// The question.
+        id: ReadId,
+        /// Where they read.
+        snapshot: Option<Snapshot>,
+    },
+    /// A shard answered a read.
+    Read {
+        /// Which read.
+        ticket: Ticket,
+        /// Which shard.
+        shard: ShardId,
+        /// Its answer.
+        answer: ReadAnswer,
+    },
+}

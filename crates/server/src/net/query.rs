@@ -1,0 +1,212 @@
+//! Reads: from the request through the shards to the answer.
+
+use std::sync::Arc;
+
+use prost::Message;
+use tokio::sync::oneshot;
+use windlass_api::etcdserverpb::{RangeRequest, RangeResponse, RangeStreamResponse, TxnRequest};
+use windlass_raft::ReadId;
+use windlass_replica::checks;
+use windlass_replica::reading::{Progress, ReadRequest, Reading, Snapshot};
+use windlass_replica::task::{ReadAnswer, ReadTask};
+use windlass_replica::txn::Transaction;
+use windlass_rpc::{CallId, Code};
+use windlass_types::{RequestError, ShardId};
+
+use super::arbiter::Arbiter;
+use super::range_stream::{RangeStream, Step};
+use super::reads::{ATTEMPTS_MAX, Active, Read, Reader, Ticket};
+
+/// Unsent bytes of one stream above which its next chunk is not read until the client has taken some.
+const STREAM_QUEUED_BYTES_MAX: usize = 1 << 20;
+
+impl Arbiter {
+    /// `KV.Range`
+    pub(super) fn range(&mut self, call: CallId, message: &[u8]) {
+        let request = match RangeRequest::decode(message) {
+            Ok(request) => request,
+            Err(error) => return self.refuse_message(call, &error),
+        };
+        if let Err(error) = checks::check_range(&request) {
+            return self.refuse(call, error);
+        }
+        let serializable = request.serializable;
+        self.read(Reader::Call(call), ReadRequest::Range(Arc::new(request)), serializable);
+    }
+
+    /// `KV.RangeStream`
+    pub(super) fn range_stream(&mut self, call: CallId, message: &[u8]) {
+        let request = match RangeRequest::decode(message) {
+            Ok(request) => request,
+            Err(error) => {
+                let text = format!("grpc: error unmarshalling request: {error}");
+                return self.net.stream_end(call, Code::Internal, &text);
+            }
+        };
+        if let Err(error) = checks::check_range(&request) {
+            return self.net.stream_end(call, error.code(), error.text());
+        }
+        match RangeStream::new(call, request, self.limits.request_bytes_max) {
+            Some(stream) => self.next_chunk(stream, false),
+            None => {
+                let text = "a range stream cannot be sorted or filtered by revision";
+                self.net.stream_end(call, Code::Unimplemented, text);
+            }
+        }
+    }
+
+    /// A transaction that changes nothing.
+    pub(super) fn read_txn(&mut self, call: CallId, request: TxnRequest) {
+        let serializable = checks::is_serializable(&request);
+        match Transaction::from_txn(request) {
+            Ok(txn) => self.read(Reader::Call(call), ReadRequest::Txn(Arc::new(txn)), serializable),
+            Err(error) => self.refuse(call, error),
+        }
+    }
+
+    /// Reads one key, as a health check; the result goes to `done`.
+    pub(super) fn check(&mut self, serializable: bool, done: oneshot::Sender<Result<(), RequestError>>) {
+        // etcd's own probe reads a key that need not exist.
+        let range = RangeRequest { key: "health".into(), limit: 1, keys_only: true, ..RangeRequest::default() };
+        self.read(Reader::Check(done), ReadRequest::Range(Arc::new(range)), serializable);
+        self.end_turn();
+    }
+
+    /// The consensus actor said where the reads of a question see history.
+    pub(super) fn snapshot(&mut self, id: ReadId, snapshot: Option<Snapshot>) {
+        for read in self.reads.answered(id) {
+            match snapshot {
+                Some(snapshot) => self.begin(read, snapshot),
+                None if self.published.leader().0 == 0 => self.refuse_read(read, RequestError::NoLeader),
+                None => self.refuse_read(read, RequestError::LeaderChanged),
+            }
+        }
+    }
+
+    /// A shard answered.
+    pub(super) fn read_answer(&mut self, ticket: Ticket, shard: ShardId, answer: ReadAnswer) {
+        let mut tasks = Vec::new();
+        // Nobody waits for a read that failed at another shard.
+        let Some(active) = self.reads.get_mut(ticket) else { return };
+        let progress = active.reading.answer(shard, answer, &mut tasks);
+        self.hand_out(ticket, tasks);
+        if !matches!(progress, Progress::Waiting) {
+            let read = self.reads.finish(ticket);
+            self.conclude(read, progress);
+        }
+    }
+
+    /// A stream's client has taken what was queued.
+    pub(super) fn resume(&mut self, call: CallId) {
+        if let Some(at) = self.paused.iter().position(|stream| stream.call == call) {
+            let stream = self.paused.swap_remove(at);
+            self.next_chunk(stream, true);
+        }
+    }
+
+    fn read(&mut self, reader: Reader, request: ReadRequest, serializable: bool) {
+        let read = Read { reader, request, attempts: 0 };
+        if self.reads.is_full() {
+            self.refuse_read(read, RequestError::TooManyRequests);
+        } else if serializable {
+            let snapshot = self.newest_here();
+            self.begin(read, snapshot);
+        } else {
+            self.reads.push(read);
+        }
+    }
+
+    /// Where a serializable read looks: at everything this member has numbered.
+    fn newest_here(&self) -> Snapshot {
+        let compact_revision = self.published.compact_revision();
+        let (revision, index) = self.published.revision_and_index();
+        Snapshot { index, revision, compact_revision }
+    }
+
+    fn begin(&mut self, read: Read, snapshot: Snapshot) {
+        let mut tasks = Vec::new();
+        let (reading, progress) = Reading::begin(&read.request, self.shards.count(), snapshot, &mut tasks);
+        if matches!(progress, Progress::Waiting) {
+            let ticket = self.reads.activate(Active { read, reading });
+            self.hand_out(ticket, tasks);
+        } else {
+            self.conclude(read, progress);
+        }
+    }
+
+    fn hand_out(&self, ticket: Ticket, tasks: Vec<(ShardId, ReadTask)>) {
+        for (shard, task) in tasks {
+            self.shards.read(shard, ticket, task);
+        }
+    }
+
+    fn conclude(&mut self, read: Read, progress: Progress) {
+        match progress {
+            Progress::Waiting => unreachable!("the caller keeps those"),
+            Progress::Range(response) => self.give_range(read.reader, response),
+            Progress::Txn(mut response) => {
+                self.headers.complete(&mut response.header);
+                if let Reader::Call(call) = read.reader {
+                    self.reply(call, &response);
+                }
+            }
+            Progress::Refused(error) => self.refuse_read(read, error),
+            Progress::Compacted if read.names_revision() || read.attempts >= ATTEMPTS_MAX => {
+                self.refuse_read(read, RequestError::Compacted);
+            }
+            Progress::Compacted => {
+                self.reads.push(Read { attempts: read.attempts + 1, ..read });
+                self.end_turn();
+            }
+        }
+    }
+
+    fn give_range(&mut self, reader: Reader, mut response: RangeResponse) {
+        match reader {
+            Reader::Call(call) => {
+                self.headers.complete(&mut response.header);
+                self.reply(call, &response);
+            }
+            Reader::Stream(stream) => self.give_chunk(*stream, response),
+            // The client of a health check may have gone.
+            Reader::Check(done) => drop(done.send(Ok(()))),
+        }
+    }
+
+    fn give_chunk(&mut self, mut stream: RangeStream, chunk: RangeResponse) {
+        let call = stream.call;
+        match stream.advance(chunk) {
+            Step::Last(mut response) => {
+                self.headers.complete(&mut response.header);
+                self.send_chunk(call, response);
+                self.net.stream_end(call, Code::Ok, "");
+            }
+            Step::More(response) => match self.send_chunk(call, response) {
+                Some(queued) if queued > STREAM_QUEUED_BYTES_MAX => self.paused.push(stream),
+                Some(_) => self.next_chunk(stream, true),
+                None => {}
+            },
+        }
+    }
+
+    fn next_chunk(&mut self, stream: RangeStream, begun: bool) {
+        let request = stream.next_read();
+        // The first chunk fixes the revision; the later ones name it and need not ask where they are.
+        let local = begun || stream.is_serializable();
+        self.read(Reader::Stream(Box::new(stream)), request, local);
+    }
+
+    /// Returns the bytes that the stream's client has not taken; `None` if it is gone.
+    fn send_chunk(&self, call: CallId, chunk: RangeResponse) -> Option<usize> {
+        let message = RangeStreamResponse { range_response: Some(chunk) };
+        self.net.stream_send_with(call, |out| message.encode(out).expect("a vector takes any length"))
+    }
+
+    fn refuse_read(&mut self, read: Read, error: RequestError) {
+        match read.reader {
+            Reader::Call(call) => self.refuse(call, error),
+            Reader::Stream(stream) => self.net.stream_end(stream.call, error.code(), error.text()),
+            Reader::Check(done) => drop(done.send(Err(error))),
+        }
+    }
+}

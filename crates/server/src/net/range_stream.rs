@@ -1,0 +1,115 @@
+//! One `RangeStream` call: a long range that is sent in chunks, all of one revision. Source: etcd 3.7.
+//!
+//! The stream never holds more than the chunk that is being read. Nothing here sends or asks shards.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use windlass_api::etcdserverpb::range_request::{SortOrder, SortTarget};
+use windlass_api::etcdserverpb::{RangeRequest, RangeResponse};
+use windlass_replica::reading::ReadRequest;
+use windlass_rpc::CallId;
+
+/// Keys of the first chunk; later ones double or halve towards the byte target.
+const FIRST_CHUNK_KEYS: i64 = 10;
+
+/// Most keys of one chunk, however small they are.
+const CHUNK_KEYS_MAX: i64 = 1 << 16;
+
+/// The state of one call between two chunks.
+#[derive(Debug)]
+pub struct RangeStream {
+    /// Who is served.
+    pub call: CallId,
+    request: RangeRequest,
+    /// Total of keys in the range, known with the first chunk.
+    count: Option<i64>,
+    /// Keys sent.
+    sent: i64,
+    chunk_keys: i64,
+    chunk_bytes_target: usize,
+}
+
+/// What to do after a chunk.
+#[derive(Debug)]
+pub enum Step {
+    /// Send this message and read the next chunk.
+    More(RangeResponse),
+    /// Send this message and end; its header, of which the revision is set, is to be completed.
+    Last(RangeResponse),
+}
+
+impl RangeStream {
+    /// A stream for a checked request; `None` if it asks for an order or filter that a stream cannot have.
+    #[must_use]
+    pub fn new(call: CallId, request: RangeRequest, chunk_bytes_target: usize) -> Option<Self> {
+        let in_key_order = request.sort_target == SortTarget::Key as i32
+            && request.sort_order != SortOrder::Descend as i32;
+        let filtered = request.min_mod_revision != 0
+            || request.max_mod_revision != 0
+            || request.min_create_revision != 0
+            || request.max_create_revision != 0;
+        (in_key_order && !filtered).then_some(Self {
+            call,
+            request,
+            count: None,
+            sent: 0,
+            chunk_keys: FIRST_CHUNK_KEYS,
+            chunk_bytes_target,
+        })
+    }
+
+    /// Whether the client lets this member answer from what it has.
+    #[must_use]
+    pub fn is_serializable(&self) -> bool {
+        self.request.serializable
+    }
+
+    /// The read that gives the next chunk.
+    #[must_use]
+    pub fn next_read(&self) -> ReadRequest {
+        let mut range = self.request.clone();
+        if !range.count_only {
+            range.limit = match self.remaining() {
+                Some(remaining) => remaining.min(self.chunk_keys),
+                None => self.chunk_keys,
+            };
+        }
+        ReadRequest::Range(Arc::new(range))
+    }
+
+    /// Takes the chunk that [`next_read`](Self::next_read) gave.
+    pub fn advance(&mut self, mut chunk: RangeResponse) -> Step {
+        let header = chunk.header.take();
+        let revision = header.as_ref().map_or(0, |h| h.revision);
+        let count = *self.count.get_or_insert(chunk.count);
+        self.sent += i64::try_from(chunk.kvs.len()).expect("bounded by the chunk's limit");
+        let limit_reached = self.remaining().is_some_and(|left| left == 0);
+        if self.request.count_only || !chunk.more || limit_reached {
+            let more = !self.request.count_only && chunk.more;
+            return Step::Last(RangeResponse { header, more, count, kvs: chunk.kvs });
+        }
+        if self.request.revision <= 0 {
+            // Later chunks must see what the first one saw.
+            self.request.revision = revision;
+        }
+        self.adapt(&chunk);
+        let last = &chunk.kvs.last().expect("more means that there was one").key;
+        self.request.key = Bytes::from([&last[..], &[0]].concat());
+        Step::More(RangeResponse { header: None, more: false, count: 0, kvs: chunk.kvs })
+    }
+
+    /// Keys that the request's limit still lets through; `None` without a limit.
+    fn remaining(&self) -> Option<i64> {
+        (self.request.limit > 0).then(|| self.request.limit - self.sent)
+    }
+
+    fn adapt(&mut self, chunk: &RangeResponse) {
+        let bytes: usize = chunk.kvs.iter().map(|kv| kv.key.len() + kv.value.len()).sum();
+        if bytes > self.chunk_bytes_target {
+            self.chunk_keys = (self.chunk_keys / 2).max(1);
+        } else if bytes * 2 <= self.chunk_bytes_target {
+            self.chunk_keys = (self.chunk_keys * 2).min(CHUNK_KEYS_MAX);
+        }
+    }
+}

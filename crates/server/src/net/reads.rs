@@ -1,0 +1,154 @@
+//! The reads of one net arbiter: those that wait for their place in history, and those that shards work on.
+//!
+//! All linearizable reads of one loop turn share one question to the consensus actor. Nothing here sends or answers;
+//! the arbiter does.
+
+use std::collections::VecDeque;
+
+use slab::Slab;
+use tokio::sync::oneshot;
+use windlass_raft::ReadId;
+use windlass_replica::reading::{ReadRequest, Reading};
+use windlass_rpc::CallId;
+use windlass_types::RequestError;
+
+use super::calls::ArbiterId;
+use super::range_stream::RangeStream;
+
+/// Most reads of one arbiter in progress. At the bound new ones get etcd's `too many requests`.
+pub const READS_MAX: usize = 1 << 16;
+
+/// How often a read that a compaction overtook is begun anew before the client hears of it. A snapshot is only
+/// overtaken if a compaction runs between the question and the shard, so twice in a row is already unlikely.
+pub const ATTEMPTS_MAX: u8 = 4;
+
+/// Who wants the result of a read.
+#[derive(Debug)]
+pub enum Reader {
+    /// A unary call.
+    Call(CallId),
+    /// A stream; the read is its next chunk.
+    Stream(Box<RangeStream>),
+    /// A health check.
+    Check(oneshot::Sender<Result<(), RequestError>>),
+}
+
+/// A read that is not answered yet.
+#[derive(Debug)]
+pub struct Read {
+    /// Who wants it.
+    pub reader: Reader,
+    /// What is read.
+    pub request: ReadRequest,
+    /// How often it was begun.
+    pub attempts: u8,
+}
+
+impl Read {
+    /// Whether the request itself names the revision that it wants.
+    #[must_use]
+    pub fn names_revision(&self) -> bool {
+        matches!(&self.request, ReadRequest::Range(range) if range.revision > 0)
+    }
+}
+
+/// A read that shards work on.
+#[derive(Debug)]
+pub struct Active {
+    /// The read itself.
+    pub read: Read,
+    /// How far it is.
+    pub reading: Reading,
+}
+
+/// Names an [`Active`] read in a shard's answer. Never valid twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    /// The arbiter that asked.
+    pub arbiter: ArbiterId,
+    slot: u32,
+    generation: u32,
+}
+
+/// The reads of one arbiter.
+pub struct Reads {
+    arbiter: ArbiterId,
+    /// Those of this turn that want an index.
+    turn: Vec<Read>,
+    /// Those whose question is with the consensus actor, by question.
+    asked: VecDeque<(ReadId, Vec<Read>)>,
+    active: Slab<(u32, Active)>,
+    next_question: u64,
+    generation: u32,
+}
+
+impl Reads {
+    /// No reads.
+    #[must_use]
+    pub fn new(arbiter: ArbiterId) -> Self {
+        Self {
+            arbiter,
+            turn: Vec::new(),
+            asked: VecDeque::new(),
+            active: Slab::new(),
+            next_question: 0,
+            generation: 0,
+        }
+    }
+
+    /// Whether a further read would pass [`READS_MAX`].
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let asked: usize = self.asked.iter().map(|(_, reads)| reads.len()).sum();
+        self.turn.len() + asked + self.active.len() >= READS_MAX
+    }
+
+    /// Lets a linearizable read wait for the end of the turn.
+    pub fn push(&mut self, read: Read) {
+        self.turn.push(read);
+    }
+
+    /// The question that this turn's reads share, if there are any.
+    pub fn ask(&mut self) -> Option<ReadId> {
+        if self.turn.is_empty() {
+            return None;
+        }
+        self.next_question += 1;
+        let id = ReadId(u64::from(self.arbiter.0) << QUESTION_BITS | self.next_question);
+        self.asked.push_back((id, std::mem::take(&mut self.turn)));
+        Some(id)
+    }
+
+    /// The reads that share a question, when it is answered.
+    pub fn answered(&mut self, id: ReadId) -> Vec<Read> {
+        let at = self.asked.iter().position(|(asked, _)| *asked == id);
+        at.and_then(|at| self.asked.remove(at)).map_or_else(Vec::new, |(_, reads)| reads)
+    }
+
+    /// Keeps a read that shards work on.
+    pub fn activate(&mut self, active: Active) -> Ticket {
+        self.generation = self.generation.wrapping_add(1);
+        let slot = self.active.insert((self.generation, active));
+        let slot = u32::try_from(slot).expect("bounded by READS_MAX");
+        Ticket { arbiter: self.arbiter, slot, generation: self.generation }
+    }
+
+    /// The read of a ticket, if it is still in progress.
+    pub fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Active> {
+        let (generation, active) = self.active.get_mut(ticket.slot as usize)?;
+        (*generation == ticket.generation).then_some(active)
+    }
+
+    /// Takes a read out that is done.
+    pub fn finish(&mut self, ticket: Ticket) -> Read {
+        self.active.remove(ticket.slot as usize).1.read
+    }
+}
+
+const QUESTION_BITS: u32 = 56;
+
+/// The arbiter that asked a question.
+#[must_use]
+pub fn asker(id: ReadId) -> ArbiterId {
+    ArbiterId((id.0 >> QUESTION_BITS) as u8)
+}

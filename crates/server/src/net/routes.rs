@@ -1,0 +1,71 @@
+//! The methods that this version serves.
+
+use windlass_api::method::{cluster, health, kv, maintenance};
+use windlass_rpc::{Kind, Route};
+
+/// A method of the table, as the arbiter dispatches on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// `KV.Range`
+    Range,
+    /// `KV.RangeStream`
+    RangeStream,
+    /// `KV.Put`
+    Put,
+    /// `KV.DeleteRange`
+    DeleteRange,
+    /// `KV.Txn`
+    Txn,
+    /// `KV.Compact`
+    Compact,
+    /// `Cluster.MemberList`
+    MemberList,
+    /// `Maintenance.Status`
+    Status,
+    /// `Maintenance.Alarm`
+    Alarm,
+    /// `Health.Check`
+    HealthCheck,
+    /// `Health.List`
+    HealthList,
+    /// `Health.Watch`
+    HealthWatch,
+}
+
+const TABLE: [(Method, Route); 12] = [
+    (Method::Range, unary(kv::RANGE)),
+    (Method::RangeStream, Route { path: kv::RANGE_STREAM, kind: Kind::ServerStream }),
+    (Method::Put, unary(kv::PUT)),
+    (Method::DeleteRange, unary(kv::DELETE_RANGE)),
+    (Method::Txn, unary(kv::TXN)),
+    (Method::Compact, unary(kv::COMPACT)),
+    (Method::MemberList, unary(cluster::MEMBER_LIST)),
+    (Method::Status, unary(maintenance::STATUS)),
+    (Method::Alarm, unary(maintenance::ALARM)),
+    (Method::HealthCheck, unary(health::CHECK)),
+    (Method::HealthList, unary(health::LIST)),
+    (Method::HealthWatch, Route { path: health::WATCH, kind: Kind::ServerStream }),
+];
+
+const fn unary(path: &'static str) -> Route {
+    Route { path, kind: Kind::Unary }
+}
+
+/// The table as `windlass-rpc` takes it; the index of a route is that of its [`Method`].
+pub static ROUTES: [Route; TABLE.len()] = {
+    let mut routes = [TABLE[0].1; TABLE.len()];
+    let mut i = 0;
+    while i < TABLE.len() {
+        routes[i] = TABLE[i].1;
+        i += 1;
+    }
+    routes
+};
+
+impl Method {
+    /// The method of a route of [`ROUTES`].
+    #[must_use]
+    pub fn of_route(route: usize) -> Self {
+        TABLE[route].0
+    }
+}

@@ -1,0 +1,142 @@
+//! What the consensus actor lets every thread see without asking it.
+//!
+//! Single values behind atomics, written by the consensus actor alone. Nothing here may take part in a decision that
+//! must be linearizable: such a reader asks the actor.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+
+use windlass_records::state::State;
+use windlass_types::{ClusterId, LogIndex, MemberId, Revision, Term};
+
+/// Shared by all threads of the member.
+pub struct Published {
+    /// This cluster; never changes.
+    pub cluster: ClusterId,
+    /// This member; never changes.
+    pub member: MemberId,
+    applied: AtomicU64,
+    revision: AtomicI64,
+    compact_revision: AtomicI64,
+    term: AtomicU64,
+    leader: AtomicU64,
+    last_index: AtomicU64,
+    serving: AtomicBool,
+    full: AtomicBool,
+    /// Logical bytes of keys and values, one figure for each shard.
+    shard_bytes: Box<[AtomicU64]>,
+}
+
+impl Published {
+    /// Before anything is known but `state`, the recovered one.
+    #[must_use]
+    pub fn new(cluster: ClusterId, member: MemberId, shards: u16, state: State) -> Self {
+        Self {
+            cluster,
+            member,
+            applied: AtomicU64::new(state.index.0),
+            revision: AtomicI64::new(state.revision.0),
+            compact_revision: AtomicI64::new(state.compact_revision.0),
+            term: AtomicU64::new(state.term.0),
+            leader: AtomicU64::new(0),
+            last_index: AtomicU64::new(state.index.0),
+            serving: AtomicBool::new(false),
+            full: AtomicBool::new(false),
+            shard_bytes: (0..shards).map(|_| AtomicU64::new(0)).collect(),
+        }
+    }
+
+    /// Makes a newer state visible. The index is stored first, so that whoever sees the revision sees an index at
+    /// which the shards hold it.
+    pub fn set_state(&self, state: State) {
+        self.applied.store(state.index.0, Ordering::Release);
+        self.compact_revision.store(state.compact_revision.0, Ordering::Release);
+        self.revision.store(state.revision.0, Ordering::Release);
+    }
+
+    /// The newest numbered revision, and a log index at which a shard holds all of it.
+    #[must_use]
+    pub fn revision_and_index(&self) -> (Revision, LogIndex) {
+        let revision = Revision(self.revision.load(Ordering::Acquire));
+        (revision, LogIndex(self.applied.load(Ordering::Acquire)))
+    }
+
+    /// The newest numbered revision.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        Revision(self.revision.load(Ordering::Acquire))
+    }
+
+    /// The revision compacted last; -1 before the first compaction.
+    #[must_use]
+    pub fn compact_revision(&self) -> Revision {
+        Revision(self.compact_revision.load(Ordering::Acquire))
+    }
+
+    /// The last applied log index.
+    #[must_use]
+    pub fn applied(&self) -> LogIndex {
+        LogIndex(self.applied.load(Ordering::Acquire))
+    }
+
+    /// Makes the role visible.
+    pub fn set_leader(&self, term: Term, leader: MemberId) {
+        self.term.store(term.0, Ordering::Release);
+        self.leader.store(leader.0, Ordering::Release);
+    }
+
+    /// The current term.
+    #[must_use]
+    pub fn term(&self) -> Term {
+        Term(self.term.load(Ordering::Acquire))
+    }
+
+    /// The current leader; zero is nobody.
+    #[must_use]
+    pub fn leader(&self) -> MemberId {
+        MemberId(self.leader.load(Ordering::Acquire))
+    }
+
+    /// Makes the end of the Raft log visible.
+    pub fn set_last_index(&self, index: LogIndex) {
+        self.last_index.store(index.0, Ordering::Release);
+    }
+
+    /// The last index of the Raft log.
+    #[must_use]
+    pub fn last_index(&self) -> LogIndex {
+        LogIndex(self.last_index.load(Ordering::Acquire))
+    }
+
+    /// Declares that the member has caught up with its own log and answers requests.
+    pub fn set_serving(&self) {
+        self.serving.store(true, Ordering::Release);
+    }
+
+    /// Whether [`set_serving`](Self::set_serving) was called.
+    #[must_use]
+    pub fn is_serving(&self) -> bool {
+        self.serving.load(Ordering::Acquire)
+    }
+
+    /// Says whether writes are refused because the disk has no room.
+    pub fn set_full(&self, full: bool) {
+        self.full.store(full, Ordering::Release);
+    }
+
+    /// Whether writes are refused because the disk has no room.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.full.load(Ordering::Acquire)
+    }
+
+    /// Says how many bytes of keys and values a shard holds.
+    pub fn set_shard_bytes(&self, shard: usize, bytes: u64) {
+        self.shard_bytes[shard].store(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes of keys and values in the whole store.
+    #[must_use]
+    pub fn store_bytes(&self) -> u64 {
+        self.shard_bytes.iter().map(|b| b.load(Ordering::Relaxed)).sum()
+    }
+}

@@ -1,0 +1,76 @@
+//! Where a shard's thread puts what it says: the consensus actor and the arbiters, one message each for a turn.
+
+use std::sync::Arc;
+
+use actix::Addr;
+use windlass_replica::task::{ReadAnswer, ShardAnswer};
+use windlass_types::{LogIndex, ShardId};
+
+use crate::consensus::{ConsensusActor, FromShard, FromShards};
+use crate::net::{NetActor, Ticket, ToArbiter, Told};
+use crate::published::Published;
+use crate::shard::{Error, Sink};
+use crate::startup::{Reason, fatal};
+
+/// The sink of one shard.
+pub struct ShardSink {
+    consensus: Addr<ConsensusActor>,
+    arbiters: Vec<Addr<NetActor>>,
+    published: Arc<Published>,
+    to_consensus: Vec<FromShard>,
+    to_arbiters: Vec<Vec<ToArbiter>>,
+}
+
+impl ShardSink {
+    /// A sink into these actors.
+    #[must_use]
+    pub fn new(
+        consensus: Addr<ConsensusActor>,
+        arbiters: Vec<Addr<NetActor>>,
+        published: Arc<Published>,
+    ) -> Self {
+        let to_arbiters = arbiters.iter().map(|_| Vec::new()).collect();
+        Self { consensus, arbiters, published, to_consensus: Vec::new(), to_arbiters }
+    }
+}
+
+impl Sink for ShardSink {
+    type Ticket = Ticket;
+
+    fn answer(&mut self, shard: ShardId, answer: ShardAnswer) {
+        self.to_consensus.push(FromShard::Answer(shard, answer));
+    }
+
+    fn read(&mut self, shard: ShardId, ticket: Ticket, answer: ReadAnswer) {
+        let arbiter = usize::from(ticket.arbiter.0);
+        self.to_arbiters[arbiter].push(ToArbiter::Read { ticket, shard, answer });
+    }
+
+    fn durable(&mut self, stream: usize, index: LogIndex) {
+        self.to_consensus.push(FromShard::Durable { stream, index });
+    }
+
+    fn full(&mut self, shard: ShardId, full: bool) {
+        self.to_consensus.push(FromShard::Full(shard, full));
+    }
+
+    fn usage(&mut self, shard: ShardId, bytes: u64) {
+        self.published.set_shard_bytes(usize::from(shard.0), bytes);
+    }
+
+    fn failed(&mut self, error: &Error) {
+        // The thread's own result is read only by an orderly stop; a failed shard ends the process at once.
+        fatal(Reason::of_shard(error), error.to_string());
+    }
+
+    fn flush(&mut self) {
+        if !self.to_consensus.is_empty() {
+            self.consensus.do_send(FromShards(std::mem::take(&mut self.to_consensus)));
+        }
+        for (arbiter, told) in self.arbiters.iter().zip(&mut self.to_arbiters) {
+            if !told.is_empty() {
+                arbiter.do_send(Told(std::mem::take(told)));
+            }
+        }
+    }
+}
