@@ -186,3 +186,133 @@ impl Intervals {
         (other_end >= start).then(|| (other.clone(), other_end.clone()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use windlass_api::etcdserverpb::Compare;
+
+    use super::*;
+
+    const OPS_MAX: usize = 4;
+
+    fn op(request: Request) -> RequestOp {
+        RequestOp { request: Some(request) }
+    }
+
+    fn put(key: &'static str) -> RequestOp {
+        op(Request::RequestPut(PutRequest { key: key.into(), ..PutRequest::default() }))
+    }
+
+    fn delete(key: &'static str, range_end: &'static str) -> RequestOp {
+        let request = DeleteRangeRequest {
+            key: key.into(),
+            range_end: range_end.into(),
+            ..DeleteRangeRequest::default()
+        };
+        op(Request::RequestDeleteRange(request))
+    }
+
+    fn range(key: &'static str) -> RequestOp {
+        op(Request::RequestRange(RangeRequest { key: key.into(), ..RangeRequest::default() }))
+    }
+
+    fn nested(success: Vec<RequestOp>, failure: Vec<RequestOp>) -> RequestOp {
+        op(Request::RequestTxn(TxnRequest { success, failure, ..TxnRequest::default() }))
+    }
+
+    fn success(ops: Vec<RequestOp>) -> Result<(), RequestError> {
+        let alone = TxnRequest { success: ops.clone(), ..TxnRequest::default() };
+        let otherwise = TxnRequest { failure: ops, ..TxnRequest::default() };
+        assert_eq!(check_txn(&alone, OPS_MAX), check_txn(&otherwise, OPS_MAX), "both branches alike");
+        check_txn(&alone, OPS_MAX)
+    }
+
+    const DUPLICATE: Result<(), RequestError> = Err(RequestError::DuplicateKey);
+
+    #[test]
+    fn a_branch_puts_a_key_once() {
+        assert_eq!(success(vec![put("a"), put("b")]), Ok(()));
+        assert_eq!(success(vec![put("a"), put("a")]), DUPLICATE);
+        assert_eq!(success(vec![put("a"), nested(vec![put("a")], vec![])]), DUPLICATE);
+        assert_eq!(success(vec![nested(vec![put("a")], vec![]), nested(vec![], vec![put("a")])]), DUPLICATE);
+        let both = TxnRequest { success: vec![put("a")], failure: vec![put("a")], ..TxnRequest::default() };
+        assert_eq!(check_txn(&both, OPS_MAX), Ok(()));
+    }
+
+    #[test]
+    fn the_two_branches_of_one_nested_transaction_may_put_the_same_key() {
+        assert_eq!(success(vec![nested(vec![put("a")], vec![put("a")])]), Ok(()));
+        let failure_after_sibling =
+            vec![nested(vec![put("a")], vec![]), nested(vec![put("b")], vec![put("a")])];
+        assert_eq!(success(failure_after_sibling), DUPLICATE);
+    }
+
+    #[test]
+    fn a_branch_does_not_put_what_it_deletes() {
+        assert_eq!(success(vec![put("a"), delete("a", "")]), DUPLICATE);
+        assert_eq!(success(vec![delete("a", "c"), put("b")]), DUPLICATE);
+        assert_eq!(success(vec![delete("a", "c"), put("c")]), Ok(()));
+        assert_eq!(success(vec![delete("a", "c"), delete("b", "d"), put("c")]), DUPLICATE);
+        assert_eq!(success(vec![nested(vec![put("b")], vec![]), delete("a", "c")]), DUPLICATE);
+        assert_eq!(success(vec![put("b"), nested(vec![], vec![delete("a", "c")])]), DUPLICATE);
+    }
+
+    #[test]
+    fn deletes_overlap_freely_and_follow_puts_of_other_nested_transactions() {
+        assert_eq!(success(vec![delete("a", "c"), delete("b", ""), delete("a", "c")]), Ok(()));
+        let put_first = vec![nested(vec![put("b")], vec![]), nested(vec![delete("a", "c")], vec![])];
+        assert_eq!(success(put_first), Ok(()));
+        let delete_first = vec![nested(vec![delete("a", "c")], vec![]), nested(vec![put("b")], vec![])];
+        assert_eq!(success(delete_first), DUPLICATE);
+    }
+
+    #[test]
+    fn etcd_overlooks_deletes_with_an_open_or_inverted_range() {
+        assert_eq!(success(vec![delete("a", "\0"), put("b")]), Ok(()));
+        assert_eq!(success(vec![delete("c", "a"), put("b")]), Ok(()));
+    }
+
+    #[test]
+    fn operations_are_counted_down_the_nest() {
+        let two = || vec![range("a"), range("b")];
+        assert_eq!(success(vec![nested(two(), vec![]), range("c")]), Ok(()));
+        let three = vec![range("a"), range("b"), range("c")];
+        assert_eq!(success(vec![nested(three.clone(), vec![]), range("c")]), Err(RequestError::TooManyOps));
+        let compares = vec![Compare { key: "a".into(), ..Compare::default() }; 5];
+        let request = TxnRequest { compare: compares, ..TxnRequest::default() };
+        assert_eq!(check_txn(&request, OPS_MAX), Err(RequestError::TooManyOps));
+    }
+
+    #[test]
+    fn faults_get_etcds_errors_in_etcds_order() {
+        assert_eq!(success(vec![RequestOp { request: None }]), Err(RequestError::KeyNotFound));
+        assert_eq!(success(vec![put("a"), put("a"), range("")]), Err(RequestError::EmptyKey));
+        let nameless = TxnRequest { compare: vec![Compare::default()], ..TxnRequest::default() };
+        assert_eq!(check_txn(&nameless, OPS_MAX), Err(RequestError::EmptyKey));
+        let sorted = |sort_order, sort_target| RangeRequest {
+            key: "a".into(),
+            sort_order,
+            sort_target,
+            ..RangeRequest::default()
+        };
+        assert_eq!(check_range(&sorted(2, 4)), Ok(()));
+        assert_eq!(check_range(&sorted(3, 0)), Err(RequestError::InvalidSortOption));
+        assert_eq!(check_range(&sorted(0, 5)), Err(RequestError::InvalidSortOption));
+        let put = PutRequest { key: "a".into(), value: "v".into(), lease: 1, ..PutRequest::default() };
+        let both = PutRequest { ignore_value: true, ignore_lease: true, ..put.clone() };
+        assert_eq!(check_put(&both), Err(RequestError::ValueProvided));
+        assert_eq!(check_put(&PutRequest { ignore_lease: true, ..put }), Err(RequestError::LeaseProvided));
+        assert_eq!(check_delete(&DeleteRangeRequest::default()), Err(RequestError::EmptyKey));
+        assert_eq!(check_size(9, 8), Err(RequestError::RequestTooLarge));
+        assert_eq!(check_size(8, 8), Ok(()));
+    }
+
+    #[test]
+    fn only_ranges_are_read_only() {
+        let txn = |success: Vec<RequestOp>| TxnRequest { success, ..TxnRequest::default() };
+        assert!(is_read_only(&txn(vec![])) && is_serializable(&txn(vec![])));
+        assert!(is_read_only(&txn(vec![range("a")])) && !is_serializable(&txn(vec![range("a")])));
+        assert!(!is_read_only(&txn(vec![range("a"), delete("a", "")])));
+        assert!(!is_read_only(&txn(vec![nested(vec![], vec![])])));
+    }
+}

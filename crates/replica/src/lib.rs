@@ -15,5 +15,6 @@ pub mod read;
 pub mod reading;
 pub mod sequencer;
 pub mod shard;
+pub mod shard_set;
 pub mod task;
 pub mod txn;

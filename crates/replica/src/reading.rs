@@ -10,8 +10,9 @@ use windlass_types::key::KeyRange;
 use windlass_types::{LogIndex, RequestError, Revision, ShardId};
 
 use crate::merge::merge_range;
+use crate::shard_set::ShardSet;
 use crate::task::{OpResult, Query, RangePart, ReadAnswer, ReadTask};
-use crate::txn::{Decision, Probe, Response, Revisions, ShardSet, Transaction};
+use crate::txn::{Decision, Probe, Response, Revisions, Transaction};
 
 /// What is read.
 #[derive(Clone, Debug)]

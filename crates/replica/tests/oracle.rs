@@ -26,7 +26,7 @@ use windlass_types::{LogIndex, MemberId, RequestError, RequestId, Revision, Shar
 
 const US: MemberId = MemberId(7);
 const OTHER: MemberId = MemberId(8);
-const SEEDS: u64 = 150;
+const SEEDS: u64 = 100;
 const ENTRIES: u64 = 60;
 
 type Reply = Result<Response, RequestError>;

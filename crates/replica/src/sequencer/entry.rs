@@ -12,8 +12,9 @@ use windlass_types::{LogIndex, RequestError, RequestId, Revision, ShardId, Term}
 use super::wave::EvaluatingWave;
 use super::{Output, Response, Sequencer};
 use crate::put_view::PutView;
+use crate::shard_set::ShardSet;
 use crate::task::{Compact, PutOp, PutRun, ShardTask};
-use crate::txn::{ShardSet, Transaction, header};
+use crate::txn::{Transaction, header};
 
 /// Plain puts after something else begin a run of their own if there are at least this many: a shorter run joins
 /// the wave, which saves a round trip to the shards.

@@ -11,6 +11,8 @@
 //! What an entry does must depend on nothing but the log: not on the number of shards, nor on when they answer.
 
 mod entry;
+#[cfg(test)]
+mod tests;
 mod wave;
 
 use std::collections::VecDeque;
@@ -24,8 +26,8 @@ use windlass_types::{LogIndex, MemberId, RequestError, RequestId, Revision, Shar
 
 pub use crate::txn::Response;
 
+use crate::shard_set::ShardSet;
 use crate::task::{ShardAnswer, ShardTask};
-use crate::txn::ShardSet;
 use entry::{Entry, PendingCompaction};
 use wave::PendingWave;
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use windlass_types::{LogIndex, RequestError, RequestId, ShardId};
 
 use super::{Output, Sequencer};
+use crate::shard_set::ShardSet;
 use crate::task::{Assigned, Evaluate, Install, OpResult, ShardTask, Verdict, Wave, WaveId};
-use crate::txn::{Decision, Probe, Revisions, ShardSet, Transaction};
+use crate::txn::{Decision, Probe, Revisions, Transaction};
 
 /// A wave that shards evaluate.
 pub(super) struct EvaluatingWave {

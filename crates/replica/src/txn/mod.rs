@@ -13,12 +13,14 @@ use windlass_api::etcdserverpb::request_op::Request;
 use windlass_api::etcdserverpb::{
     Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
 };
-use windlass_types::key::{KeyRange, shard_of};
-use windlass_types::{RequestError, Revision, ShardId};
+use windlass_types::key::KeyRange;
+use windlass_types::{RequestError, Revision};
 
 pub use compare::{Facts, compare_holds};
 pub use respond::Response;
 pub(crate) use respond::header;
+
+use crate::shard_set::ShardSet;
 
 /// A flattened transaction.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,71 +102,6 @@ pub struct Revisions {
     pub current: Revision,
     /// The compaction revision; -1 before the first compaction.
     pub compact: Revision,
-}
-
-/// A set of shards, one bit each.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ShardSet(u64);
-
-const _: () = assert!(windlass_types::key::SHARDS_MAX as u32 <= u64::BITS);
-
-impl ShardSet {
-    /// The first `shards` shards.
-    #[must_use]
-    pub fn all(shards: u16) -> Self {
-        Self(u64::MAX >> (64 - u32::from(shards)))
-    }
-
-    /// Only `shard`.
-    #[must_use]
-    pub fn one(shard: ShardId) -> Self {
-        Self(1 << shard.0)
-    }
-
-    /// The shards that may hold keys of `range`.
-    #[must_use]
-    pub fn touched(range: KeyRange<'_>, shards: u16) -> Self {
-        match range {
-            KeyRange::Point(key) => Self::one(shard_of(key, shards)),
-            KeyRange::Bounded(..) | KeyRange::From(_) => Self::all(shards),
-        }
-    }
-
-    /// The shards in either.
-    #[must_use]
-    pub fn or(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    /// Whether `shard` is in it.
-    #[must_use]
-    pub fn contains(self, shard: ShardId) -> bool {
-        self.0 >> shard.0 & 1 == 1
-    }
-
-    /// Takes `shard` out; says whether it was in.
-    pub fn remove(&mut self, shard: ShardId) -> bool {
-        let was_in = self.contains(shard);
-        self.0 &= !Self::one(shard).0;
-        was_in
-    }
-
-    /// Whether no shard is in it.
-    #[must_use]
-    pub fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// Number of shards in it.
-    #[must_use]
-    pub fn len(self) -> u32 {
-        self.0.count_ones()
-    }
-
-    /// The shards in it, ascending.
-    pub fn iter(self) -> impl Iterator<Item = ShardId> {
-        (0..64_u16).map(ShardId).filter(move |&shard| self.contains(shard))
-    }
 }
 
 impl Op {
