@@ -66,14 +66,18 @@ struct Prober {
 }
 
 impl Prober {
-    /// Takes turns, so that a noisy moment hits both ways.
+    /// Takes turns, so that a noisy moment hits both ways, and changes who goes first: whoever comes second finds
+    /// a device cache that was just flushed.
     fn measure(&mut self) -> Result<Probe, Error> {
         let (mut dsync, mut then_sync) = (Vec::new(), Vec::new());
         let start = Instant::now();
         for i in 0..WARM_UP + WRITES {
-            for (mode, times) in [(SyncMode::Dsync, &mut dsync), (SyncMode::WriteThenSync, &mut then_sync)] {
-                let time = self.write(mode, i)?;
-                times.push(time);
+            if i % 2 == 0 {
+                dsync.push(self.write(SyncMode::Dsync, i)?);
+                then_sync.push(self.write(SyncMode::WriteThenSync, i)?);
+            } else {
+                then_sync.push(self.write(SyncMode::WriteThenSync, i)?);
+                dsync.push(self.write(SyncMode::Dsync, i)?);
             }
             if start.elapsed() > TIME_MAX {
                 break;
