@@ -18,7 +18,7 @@ fn poll(net: &Net, cx: &mut Context<'_>) -> Poll<()> {
         return Poll::Pending;
     }
     // What the service answers at the end of the batch goes out with what it answered before.
-    while table.borrow_mut().take_rows() {
+    if table.borrow_mut().take_rows() {
         net.tell(Event::TurnEnd);
     }
     let mut table = table.borrow_mut();
