@@ -77,6 +77,12 @@ impl<Side> Session<Side> {
         self.raw.hooks.slab.next_ready()
     }
 
+    /// Whether `next_ready` would give something; `send` too can make news.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        self.raw.hooks.slab.has_news()
+    }
+
     /// The block of fields that opened the peer's side of `stream`; empty until [`Ready::head`].
     #[must_use]
     pub fn head(&self, stream: StreamRef) -> Option<Headers<'_>> {

@@ -232,6 +232,11 @@ impl Slab {
         Some(Ready { stream, head, data, end, overflow, writable, closed })
     }
 
+    /// Whether a row has news.
+    pub fn has_news(&self) -> bool {
+        self.next < self.ready.len()
+    }
+
     /// Frees the row whose closing was reported.
     pub fn free_leaving(&mut self) {
         if let Some(slot) = self.leaving.take() {

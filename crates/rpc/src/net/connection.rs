@@ -314,10 +314,8 @@ impl Connection {
                 break;
             }
         }
-        let over = self.broken || self.is_finished();
-        if (over || !self.unsent.is_empty())
-            && let Some(waker) = &self.waker
-        {
+        let wanted = self.broken || self.is_finished() || self.is_blocked() || self.session.has_news();
+        if wanted && let Some(waker) = &self.waker {
             waker.wake_by_ref();
         }
     }

@@ -52,6 +52,10 @@ impl Driver {
     }
 
     fn poll_with(&self, cx: &mut Context<'_>, input: &mut [u8]) -> Poll<()> {
+        // Writing can make news too: a stream that has room again.
+        if self.net.0.table.borrow_mut().connection(self.connection).session.has_news() {
+            self.tell_news();
+        }
         loop {
             match ready!(self.poll_read(cx, input)) {
                 Read::End | Read::Finished => return Poll::Ready(()),
@@ -95,21 +99,25 @@ impl Driver {
 
     /// Takes in what was read and tells the service.
     fn take_in(&self, bytes: &[u8], now: Instant) {
-        let mut message = {
+        {
             let mut table = self.net.0.table.borrow_mut();
             let (connection, counters) = table.connection_and_counters(self.connection);
             connection.recv(bytes, now, counters);
-            std::mem::take(&mut table.message)
-        };
-        while let Some(news) = self.next_news(&mut message) {
-            self.tell(&news, &mut message);
         }
+        self.tell_news();
         let mut table = self.net.0.table.borrow_mut();
-        table.message = message;
         let connection = table.connection(self.connection);
         if connection.ending || connection.session.wants_send() || connection.session.is_done() {
             table.mark_dirty(self.connection);
         }
+    }
+
+    fn tell_news(&self) {
+        let mut message = std::mem::take(&mut self.net.0.table.borrow_mut().message);
+        while let Some(news) = self.next_news(&mut message) {
+            self.tell(&news, &mut message);
+        }
+        self.net.0.table.borrow_mut().message = message;
     }
 
     fn next_news(&self, message: &mut Vec<u8>) -> Option<News> {
