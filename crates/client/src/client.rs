@@ -189,7 +189,7 @@ impl Client {
             match connection.begin(method, request, deadline.saturating_duration_since(Instant::now())) {
                 Ok(call) => return Ok((self.connection.insert(connection), call)),
                 // The server is about to leave: a new connection will do.
-                Err(Error::NotSent) => {}
+                Err(Error::NotSent { .. }) => {}
                 Err(error) => return Err(error),
             }
         }

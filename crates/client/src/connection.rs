@@ -90,7 +90,7 @@ impl Connection {
             field("grpc-timeout", timeout_ms.as_bytes()),
         ];
         let framed = framing::frame(request);
-        let stream = self.session.request_whole(&head, &framed).map_err(|_| Error::NotSent)?;
+        let stream = self.session.request_whole(&head, &framed).map_err(|error| self.not_sent(error))?;
         self.calls.insert(stream, Incoming::default());
         self.flush(Instant::now() + timeout)?;
         Ok(Call(stream))
@@ -189,6 +189,11 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    fn not_sent(&self, error: windlass_http2::Error) -> Error {
+        let said = self.session.goaway().map(|(code, text)| format!(", GOAWAY {} {text:?}", code.0));
+        Error::NotSent { why: format!("{error}{}", said.unwrap_or_default()) }
     }
 
     fn lost(&self, why: &dyn std::fmt::Display) -> Error {

@@ -28,8 +28,11 @@ pub enum Error {
         why: String,
     },
     /// The connection takes no further request; this one was not sent.
-    #[error("the server takes no more requests on this connection")]
-    NotSent,
+    #[error("the server takes no more requests on this connection: {why}")]
+    NotSent {
+        /// For people.
+        why: String,
+    },
     /// The list of endpoints is empty.
     #[error("etcdclient: no available endpoints")]
     NoEndpoints,

@@ -91,8 +91,9 @@ pub struct Pending {
 }
 
 impl Request {
-    /// Sends the request; `has_range_stream` says whether the server knows `RangeStream`.
-    pub fn send(&self, connection: &mut Connection, has_range_stream: bool) -> Pending {
+    /// Sends the request; `has_range_stream` says whether the server knows `RangeStream`. It fails only if the
+    /// connection does.
+    pub fn send(&self, connection: &mut Connection, has_range_stream: bool) -> Result<Pending, Error> {
         type Read = fn(&mut Connection, Call, Instant) -> Result<Answer, Error>;
         let range: Read = |connection, call, deadline| connection.finish(call, deadline).map(Answer::Range);
         let (call, read): (_, Read) = match self {
@@ -123,7 +124,7 @@ impl Request {
                 })
             }
         };
-        Pending { call: call.unwrap_or_else(|error| panic!("cannot send {self:?}: {error}")), read }
+        Ok(Pending { call: call?, read })
     }
 }
 

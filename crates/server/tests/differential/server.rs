@@ -19,6 +19,7 @@ pub struct Server {
     process: Child,
     endpoint: Endpoint,
     folder: tempfile::TempDir,
+    name: String,
 }
 
 impl Server {
@@ -40,7 +41,7 @@ impl Server {
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
         let endpoint = client.parse().expect("an address is an endpoint");
-        let server = Self { process, endpoint, folder };
+        let server = Self { process, endpoint, folder, name: program.display().to_string() };
         server.wait_until_ready(&client);
         server
     }
@@ -59,6 +60,11 @@ impl Server {
     /// A new connection to the server.
     pub fn connect(&self) -> Connection {
         Connection::open(&self.endpoint, START_TIMEOUT).expect("the server accepts")
+    }
+
+    /// The program that runs.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// What the server logged from its panic on, or the end of its log.

@@ -1,6 +1,6 @@
 //! One of the two that are asked the same: a server process or the model.
 
-use windlass_client::Connection;
+use windlass_client::{Connection, Error};
 
 use crate::model::Model;
 use crate::request::{Answer, Pending, Request};
@@ -45,17 +45,18 @@ impl<'a> Side<'a> {
 
     /// Sends all requests before any answer is awaited.
     pub fn ask(&mut self, requests: &[Request]) -> Asked {
-        let send = |connection: &mut Connection, has_range_stream| {
-            let send = |request: &Request| request.send(connection, has_range_stream);
-            Asked::Pending(requests.iter().map(send).collect())
-        };
-        match self {
-            Self::Etcd(_, connection) => send(connection, false),
-            Self::Windlass(_, connection) => send(connection, true),
+        let has_range_stream = self.is_newer();
+        let (server, connection) = match self {
             Self::Model(model) => {
-                Asked::Answered(requests.iter().map(|request| model.answer(request)).collect())
+                return Asked::Answered(requests.iter().map(|request| model.answer(request)).collect());
             }
-        }
+            Self::Etcd(server, connection) | Self::Windlass(server, connection) => (server, connection),
+        };
+        let send = |request: &Request| {
+            let sent = request.send(connection, has_range_stream);
+            sent.unwrap_or_else(|error| panic!("{}", failure(request, &error, server)))
+        };
+        Asked::Pending(requests.iter().map(send).collect())
     }
 
     /// Waits for the answers to `requests`, which were asked.
@@ -68,13 +69,17 @@ impl<'a> Side<'a> {
             unreachable!("the model answers at once");
         };
         let answer = |(pending, request): (Pending, &Request)| {
-            pending.answer(connection).unwrap_or_else(|error| {
-                let (request, log) = (shorten(&format!("{request:#?}")), server.log());
-                panic!("no answer to {request}: {error}\nlog of the server: {log}")
-            })
+            let answer = pending.answer(connection);
+            answer.unwrap_or_else(|error| panic!("{}", failure(request, &error, server)))
         };
         pending.into_iter().zip(requests).map(answer).collect()
     }
+}
+
+/// What a person needs to know when a server gave no answer.
+fn failure(request: &Request, error: &Error, server: &Server) -> String {
+    let (request, log) = (shorten(&format!("{request:#?}")), server.log());
+    format!("no answer to {request}{error}\nlog of {}: {log}", server.name())
 }
 
 /// Cuts long lines, which are values, to what a person can read.
