@@ -57,7 +57,14 @@ impl Server {
         answer.unwrap_or_else(|error| panic!("the server does not answer: {error}\n{}", self.log()));
     }
 
+    /// Where it listens, `host:port`.
+    #[allow(dead_code)] // of the tests that share this file, not all use all of it
+    pub fn address(&self) -> &str {
+        self.endpoint.authority()
+    }
+
     /// A new connection to the server.
+    #[allow(dead_code)]
     pub fn connect(&self) -> Connection {
         Connection::open(&self.endpoint, START_TIMEOUT).expect("the server accepts")
     }
