@@ -45,12 +45,22 @@ pub(crate) struct Block(Vec<u8>);
 impl Block {
     /// Appends a field.
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
-        let len = |bytes: &[u8]| u32::try_from(bytes.len()).expect("nghttp2 bounds a field at 64 KiB");
-        let lengths = u64::from(len(name)) | u64::from(len(value)) << 32;
         self.0.reserve(LENGTHS_BYTES + name.len() + value.len());
-        self.0.extend_from_slice(&lengths.to_le_bytes());
+        self.0.extend_from_slice(&lengths(name, value));
         self.0.extend_from_slice(name);
         self.0.extend_from_slice(value);
+    }
+
+    /// Where the field after the one at byte `at` begins, if that one is `name` and `value`.
+    pub fn match_at(&self, at: usize, name: &[u8], value: &[u8]) -> Option<usize> {
+        let rest = self.0[at..].strip_prefix(&lengths(name, value))?;
+        let rest = rest.strip_prefix(name)?.strip_prefix(value)?;
+        Some(self.0.len() - rest.len())
+    }
+
+    /// Appends the first `len` bytes of another block, which are whole fields.
+    pub fn extend_from(&mut self, other: &Self, len: usize) {
+        self.0.extend_from_slice(&other.0[..len]);
     }
 
     /// The fields so far.
@@ -68,6 +78,11 @@ impl Block {
         self.0.clear();
         self.0.shrink_to(keep_bytes);
     }
+}
+
+fn lengths(name: &[u8], value: &[u8]) -> [u8; LENGTHS_BYTES] {
+    let len = |bytes: &[u8]| u32::try_from(bytes.len()).expect("nghttp2 bounds a field at 64 KiB");
+    (u64::from(len(name)) | u64::from(len(value)) << 32).to_le_bytes()
 }
 
 #[cfg(test)]

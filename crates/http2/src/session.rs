@@ -86,7 +86,7 @@ impl<Side> Session<Side> {
     /// The block of fields that opened the peer's side of `stream`; empty until [`Ready::head`].
     #[must_use]
     pub fn head(&self, stream: StreamRef) -> Option<Headers<'_>> {
-        self.raw.hooks.slab.get(stream).map(|row| row.head.headers())
+        self.raw.hooks.head(stream)
     }
 
     /// The block of fields that came after the body; empty until [`Ready::end`] and if there was none.

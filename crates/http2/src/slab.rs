@@ -70,6 +70,8 @@ pub(crate) struct Row {
     pub listed: bool,
     /// The first block of fields received: a request, or a response.
     pub head: Block,
+    /// The head is the connection's known one, and `head` is empty.
+    pub shares_head: bool,
     /// The block received after the body.
     pub trailers: Block,
     /// The head that was received is an informational response; the real one is still to come.

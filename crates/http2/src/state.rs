@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
+use crate::known_head::KnownHead;
 use crate::ping::PingWatch;
 use crate::raw::{BlockKind, Hooks, Role, Supply};
 use crate::slab::Slab;
-use crate::{ErrorCode, Field, Settings, StreamRef, Trailers, request};
+use crate::{ErrorCode, Field, Headers, Settings, StreamRef, Trailers, request};
 
 /// Credit for a stream is given back once this part of its window was taken in: often enough that a sender never
 /// waits, seldom enough that small requests cause no frame.
@@ -20,8 +21,8 @@ pub(crate) struct State {
     block: Option<(u32, bool)>,
     /// The stream whose block began last, and its row; 0 once it is closed.
     recent: (i32, u32),
-    /// The request head that was found valid last.
-    valid_head: Vec<u8>,
+    /// The request head that most streams have.
+    known_head: KnownHead,
     /// When the bytes at hand arrived.
     pub now: Instant,
     pings: Option<PingWatch>,
@@ -53,7 +54,7 @@ impl State {
             slab: Slab::default(),
             block: None,
             recent: (0, 0),
-            valid_head: Vec::new(),
+            known_head: KnownHead::default(),
             now,
             pings,
             ping_flood: false,
@@ -115,21 +116,30 @@ impl State {
         }
     }
 
-    /// Whether a client's block of fields is well-formed. A head equal to the last valid one is.
-    fn is_valid_block(&mut self, slot: u32, later: bool) -> bool {
-        let row = self.slab.peek(slot);
+    /// The block of fields that opened the peer's side of `stream`.
+    pub fn head(&self, stream: StreamRef) -> Option<Headers<'_>> {
+        let row = self.slab.get(stream)?;
+        Some(if row.shares_head { self.known_head.headers() } else { row.head.headers() })
+    }
+
+    /// A client's block of fields is whole. Whether it is well-formed: the known head is.
+    fn check_block(&mut self, slot: u32, later: bool) -> bool {
+        let row = self.slab.row(slot);
         if later {
             return request::are_valid_trailers(row.trailers.headers());
         }
-        let head = row.head.headers();
-        if head.as_key() == self.valid_head {
+        row.shares_head = self.known_head.share();
+        if row.shares_head {
             return true;
         }
-        let valid = request::is_valid_head(head);
-        if valid {
-            self.valid_head.clear();
-            self.valid_head.extend_from_slice(head.as_key());
+        let before = row.head.len();
+        self.known_head.depart(&mut row.head);
+        let valid = request::is_valid_head(row.head.headers());
+        if valid && self.known_head.adopt(&mut row.head) {
+            row.shares_head = true;
+            row.head.clear(usize::MAX);
         }
+        self.buffered = self.buffered + row.head.len() - before;
         valid
     }
 
@@ -141,15 +151,24 @@ impl State {
     }
 
     fn release(&mut self, slot: u32) {
-        self.buffered -= self.slab.peek(slot).held_bytes();
+        self.forget(slot);
         self.slab.remove(slot);
     }
 
     /// The row that was reported as closed is given up.
     pub fn free_leaving(&mut self) {
         if let Some(slot) = self.slab.leaving() {
-            self.buffered -= self.slab.peek(slot).held_bytes();
+            self.forget(slot);
             self.slab.free_leaving();
+        }
+    }
+
+    /// Gives back what a row that is going holds.
+    fn forget(&mut self, slot: u32) {
+        let row = self.slab.peek(slot);
+        self.buffered -= row.held_bytes();
+        if row.shares_head {
+            self.known_head.unshare();
         }
     }
 }
@@ -169,29 +188,42 @@ impl Hooks for State {
         }
         self.block = Some((slot, kind == BlockKind::Later && !again));
         self.recent = (stream_id, slot);
+        if kind == BlockKind::Request {
+            self.known_head.begin();
+        }
         Some(slot)
     }
 
     fn field(&mut self, name: &[u8], value: &[u8]) -> bool {
         let Some((slot, later)) = self.block else { return false };
+        let is_request = self.role == Role::Server && !later;
+        if is_request && self.known_head.take(name, value) {
+            return true;
+        }
         let row = self.slab.row(slot);
         let block = if later { &mut row.trailers } else { &mut row.head };
+        let held_before = block.len();
+        if is_request {
+            self.known_head.depart(block);
+        }
         let before = block.len();
         let full = before + name.len() + value.len() > self.settings.header_list_bytes_max as usize
             || self.buffered + name.len() + value.len() > self.settings.buffered_bytes_max;
+        if !full {
+            block.push(name, value);
+        }
+        self.buffered += block.len() - held_before;
         if full {
             self.block = None;
             return false;
         }
-        block.push(name, value);
-        self.buffered += block.len() - before;
         row.informational |= name == b":status" && value.first() == Some(&b'1');
         true
     }
 
     fn block_ends(&mut self) -> bool {
         let Some((slot, later)) = self.block.take() else { return true };
-        if self.role == Role::Server && !self.is_valid_block(slot, later) {
+        if self.role == Role::Server && !self.check_block(slot, later) {
             return false;
         }
         let row = self.slab.row(slot);
