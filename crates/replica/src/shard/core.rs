@@ -65,6 +65,8 @@ pub struct ShardCore<R> {
     parked: BTreeMap<LogIndex, Vec<(ReadTask, R)>>,
     /// Whether compaction has something to do.
     compacting: bool,
+    /// The entry of the newest compaction. It may be gone through before the shard is complete up to here.
+    compacted: LogIndex,
     /// Entries whose compaction somebody waits for. Bounded by the compactions that a client has in flight.
     compact_answers: Vec<LogIndex>,
     /// Where the checkpoint's walk is; `None` before its first version.
@@ -92,6 +94,7 @@ impl<R> ShardCore<R> {
             parked: BTreeMap::new(),
             // What a start loaded may have to be compacted again.
             compacting: true,
+            compacted: index,
             compact_answers: Vec::new(),
             cursor: None,
             reported_durable: index,
@@ -125,9 +128,8 @@ impl<R> ShardCore<R> {
     pub fn work(&mut self, out: &mut Vec<Output<R>>) -> bool {
         if self.stream.is_walking() {
             self.checkpoint_slice();
-        } else if self.stream.wants_checkpoint(self.shard.usage().bytes) {
-            self.cursor = None;
-            self.stream.begin_checkpoint();
+        } else if self.wants_checkpoint() {
+            self.begin_checkpoint();
         } else if self.compacting {
             self.compact_slice(out);
         }
@@ -140,7 +142,20 @@ impl<R> ShardCore<R> {
         if self.stream.is_walking() {
             return self.stream.takes_checkpoint();
         }
-        self.compacting || self.stream.wants_checkpoint(self.shard.usage().bytes)
+        self.compacting || self.wants_checkpoint()
+    }
+
+    /// Begins a checkpoint although the stream is not long yet, if one may begin: it hastens what would come anyway.
+    pub fn hasten_checkpoint(&mut self) {
+        if self.stream.may_checkpoint() && self.may_checkpoint() {
+            self.begin_checkpoint();
+        }
+    }
+
+    /// Whether a checkpoint is being taken.
+    #[must_use]
+    pub fn is_checkpointing(&self) -> bool {
+        self.stream.is_walking()
     }
 
     /// Flushes with the next tick.
@@ -187,6 +202,7 @@ impl<R> ShardCore<R> {
         out.extend(perform(&mut self.shard, self.id, task, &mut self.stream).map(Output::Answer));
         if let ShardTask::Compact(compact) = task {
             self.compacting = true;
+            self.compacted = compact.index;
             self.compact_answers.extend(compact.answer.then_some(compact.index));
         }
         if let Some(index) = task.completes() {
@@ -211,6 +227,21 @@ impl<R> ShardCore<R> {
                 out.push(Output::Read(whom, read(&self.shard, &task)));
             }
         }
+    }
+
+    fn wants_checkpoint(&self) -> bool {
+        self.may_checkpoint() && self.stream.wants_checkpoint(self.shard.usage().bytes)
+    }
+
+    /// A checkpoint stands for the index up to which the shard is complete, so it must not lack what an entry above
+    /// that took away.
+    fn may_checkpoint(&self) -> bool {
+        self.compacted <= self.watermark
+    }
+
+    fn begin_checkpoint(&mut self) {
+        self.cursor = None;
+        self.stream.begin_checkpoint();
     }
 
     fn compact_slice(&mut self, out: &mut Vec<Output<R>>) {
