@@ -299,6 +299,7 @@ impl Options {
             ffi::nghttp2_option_set_max_settings(p, settings.settings_entries_max);
             ffi::nghttp2_option_set_max_continuations(p, settings.continuations_max);
             ffi::nghttp2_option_set_stream_reset_rate_limit(p, settings.resets_burst, settings.resets_per_s);
+            ffi::nghttp2_option_set_glitch_rate_limit(p, settings.glitches_burst, settings.glitches_per_s);
         }
         Ok(Self(option))
     }

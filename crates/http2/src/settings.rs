@@ -24,6 +24,11 @@ pub struct Settings {
     pub resets_burst: u64,
     /// Streams the peer may reset per second in the long run.
     pub resets_per_s: u64,
+    /// Frames that make no sense where they come which the peer may send at once before their rate counts; a faster
+    /// peer gets GOAWAY. Each frame of a message that was refused for its size is one until the peer has heard of it.
+    pub glitches_burst: u64,
+    /// Such frames per second in the long run.
+    pub glitches_per_s: u64,
     /// Acknowledgements (of PING and SETTINGS) that may wait to be written; beyond it the session ends.
     pub acks_waiting_max: usize,
     /// Entries a SETTINGS frame may have; beyond it the session ends.
@@ -46,6 +51,8 @@ impl Default for Settings {
             hold_queued_bytes: 256 << 10,
             resets_burst: 10_000,
             resets_per_s: 1_000,
+            glitches_burst: 100_000,
+            glitches_per_s: 10_000,
             acks_waiting_max: 1_000,
             settings_entries_max: 32,
             continuations_max: 8,

@@ -249,6 +249,31 @@ fn a_body_beyond_its_bound_overflows_and_is_dropped() {
 }
 
 #[test]
+fn refusing_many_large_bodies_does_not_end_the_connection() {
+    let settings = Settings { body_bytes_max: 1000, ..Settings::default() };
+    let mut pair = Pair::new(&settings);
+    // Each refusal finds frames on the wire for a stream that is gone by the time they arrive.
+    for _ in 0..400 {
+        pair.client.request_whole(&request_head("/a/b"), &vec![1; 2 << 20]).expect("opens");
+        let (mut wire, mut out) = (Vec::new(), Vec::new());
+        pair.client.send(&mut wire, NO_LIMIT).expect("sends");
+        let (first, rest) = wire.split_at(wire.len().min(40_000));
+        pair.server.recv(first, pair.now).expect("takes");
+        while let Some(ready) = pair.server.next_ready() {
+            if ready.overflow {
+                pair.server.respond_only(ready.stream, HEAD);
+            }
+        }
+        pair.server.send(&mut out, NO_LIMIT).expect("sends");
+        pair.server.recv(rest, pair.now).expect("takes what is late");
+        pair.server.send(&mut out, NO_LIMIT).expect("sends");
+        pair.client.recv(&out, pair.now).expect("takes");
+        pair.collect();
+        assert!(!pair.server.is_done());
+    }
+}
+
+#[test]
 fn all_streams_together_are_bounded() {
     let settings = Settings { buffered_bytes_max: 10_000, ..Settings::default() };
     let mut pair = Pair::new(&settings);
