@@ -112,8 +112,7 @@ impl History {
 const WINDOW: i64 = 64;
 
 fn read_all(client: &mut Client) -> (i64, Vec<KeyValue>) {
-    let request =
-        RangeRequest { key: vec![0].into(), range_end: vec![0].into(), ..RangeRequest::default() };
+    let request = RangeRequest { key: vec![0].into(), range_end: vec![0].into(), ..RangeRequest::default() };
     let response = client.range(&request).expect("the member answers");
     assert_eq!(response.count as usize, response.kvs.len());
     (response.header.expect("every response has a header").revision, response.kvs)

@@ -78,7 +78,8 @@ impl Member {
     /// Asks the process to end, and waits for it.
     pub fn stop_gracefully(mut self) {
         let pid = rustix::process::Pid::from_child(&self.process);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("the process can be signalled");
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)
+            .expect("the process can be signalled");
         let deadline = Instant::now() + STOP_TIMEOUT;
         while self.process.try_wait().expect("the process can be waited for").is_none() {
             assert!(Instant::now() < deadline, "the member does not stop:\n{}", self.log());
