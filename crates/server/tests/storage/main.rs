@@ -48,6 +48,7 @@ fn shards_hold_what_the_model_holds() {
 fn a_checkpoint_waits_until_the_entry_of_a_compaction_is_complete() {
     let mut core = plane::empty_core();
     let mut out = Vec::new();
+    core.step(Input::Tick(0), &mut out).unwrap();
     let compact = Compact { index: LogIndex(1), revision: Revision(1), answer: false };
     core.step(Input::Task(ShardTask::Compact(compact)), &mut out).unwrap();
     core.hasten_checkpoint();
