@@ -18,7 +18,10 @@ pub struct DiskReady;
 /// If the thread's event loop cannot watch it.
 pub fn disk_ready(eventfd: BorrowedFd<'_>) -> io::Result<impl Stream<Item = DiskReady> + 'static> {
     let eventfd = eventfd.try_clone_to_owned()?;
-    #[expect(deprecated, reason = "its successor is unsafe for types that may change their fd; OwnedFd never does")]
+    #[expect(
+        deprecated,
+        reason = "its successor is unsafe for types that may change their fd; OwnedFd never does"
+    )]
     let eventfd = AsyncFd::with_interest(eventfd, Interest::READABLE)?;
     Ok(Wakes(eventfd))
 }

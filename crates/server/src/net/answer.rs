@@ -12,7 +12,9 @@ impl Arbiter {
     /// Takes one message.
     pub(super) fn told(&mut self, message: ToArbiter) {
         match message {
-            ToArbiter::Puts { batch, commands, first_revision } => self.puts(&batch, commands, first_revision),
+            ToArbiter::Puts { batch, commands, first_revision } => {
+                self.puts(&batch, commands, first_revision)
+            }
             ToArbiter::Reply { id, result } => self.replied(id, result),
             ToArbiter::Snapshot { id, snapshot } => self.snapshot(id, snapshot),
             ToArbiter::Read { ticket, shard, answer } => self.read_answer(ticket, shard, answer),

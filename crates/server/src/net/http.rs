@@ -106,8 +106,11 @@ impl Http {
         let excluded: Vec<&str> = query.values("exclude").collect();
         for check in checks {
             let name = check.name();
-            let outcome =
-                if excluded.contains(&name) { Ok("excluded: ok") } else { self.run(*check).await.map(|()| "ok") };
+            let outcome = if excluded.contains(&name) {
+                Ok("excluded: ok")
+            } else {
+                self.run(*check).await.map(|()| "ok")
+            };
             let line = match outcome {
                 Ok(how) => writeln!(report, "[+]{name} {how}"),
                 Err(error) => {

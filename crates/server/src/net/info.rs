@@ -80,7 +80,9 @@ impl Arbiter {
             Ok(request) if request.action == AlarmAction::Activate as i32 => {
                 self.net.fail(call, Code::Unimplemented, "alarms cannot be raised by hand in this version");
             }
-            Ok(_) => self.reply(call, &AlarmResponse { header: Some(self.headers.now()), alarms: Vec::new() }),
+            Ok(_) => {
+                self.reply(call, &AlarmResponse { header: Some(self.headers.now()), alarms: Vec::new() })
+            }
             Err(error) => self.refuse_message(call, &error),
         }
     }

@@ -67,7 +67,8 @@ impl Arbiter {
     /// Reads one key, as a health check; the result goes to `done`.
     pub(super) fn check(&mut self, serializable: bool, done: oneshot::Sender<Result<(), RequestError>>) {
         // etcd's own probe reads a key that need not exist.
-        let range = RangeRequest { key: "health".into(), limit: 1, keys_only: true, ..RangeRequest::default() };
+        let range =
+            RangeRequest { key: "health".into(), limit: 1, keys_only: true, ..RangeRequest::default() };
         self.read(Reader::Check(done), ReadRequest::Range(Arc::new(range)), serializable);
         self.end_turn();
     }

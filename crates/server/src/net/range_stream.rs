@@ -43,8 +43,8 @@ impl RangeStream {
     /// A stream for a checked request; `None` if it asks for an order or filter that a stream cannot have.
     #[must_use]
     pub fn new(call: CallId, request: RangeRequest, chunk_bytes_target: usize) -> Option<Self> {
-        let in_key_order = request.sort_target == SortTarget::Key as i32
-            && request.sort_order != SortOrder::Descend as i32;
+        let in_key_order =
+            request.sort_target == SortTarget::Key as i32 && request.sort_order != SortOrder::Descend as i32;
         let filtered = request.min_mod_revision != 0
             || request.max_mod_revision != 0
             || request.min_create_revision != 0
