@@ -1,0 +1,262 @@
+//! Real processes for the tests of this folder: members over folders that outlive them, and starts that must fail.
+//!
+//! Nothing here waits for a fixed time: every wait is for a condition, with a deadline.
+
+#![allow(dead_code, reason = "each test that shares this file uses its part of it")]
+
+use std::fs::OpenOptions;
+use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use windlass_api::etcdserverpb::RangeRequest;
+use windlass_client::{Client, Config};
+
+/// How long a start, recovery included, may take.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a process may take to end, once it has a reason.
+const END_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long one request may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Between two looks at something that a test waits for.
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
+
+/// What is to be started.
+pub struct Launch {
+    /// The program and its arguments so far.
+    words: Vec<String>,
+    environment: Vec<(String, String)>,
+    endpoint: String,
+    log: PathBuf,
+}
+
+impl Launch {
+    /// A member with its data in `folder/data` and its output in `folder/log.txt`, on ports of its own.
+    pub fn new(folder: &Path) -> Self {
+        let (client, peer) = (free_address(), free_address());
+        Self::bare(folder)
+            .flag(format!("--data-dir={}", folder.join("data").display()))
+            .flag(format!("--listen-client-urls=http://{client}"))
+            .flag(format!("--advertise-client-urls=http://{client}"))
+            .flag(format!("--listen-peer-urls=http://{peer}"))
+            .flag("--log-level=warn")
+            .at(client)
+    }
+
+    /// A member with no flags at all.
+    pub fn bare(folder: &Path) -> Self {
+        Self {
+            words: vec![env!("CARGO_BIN_EXE_windlass").to_owned()],
+            environment: Vec::new(),
+            endpoint: String::new(),
+            log: folder.join("log.txt"),
+        }
+    }
+
+    fn at(self, endpoint: String) -> Self {
+        Self { endpoint, ..self }
+    }
+
+    /// With one more flag; a later one wins over an earlier one of the same name.
+    pub fn flag(mut self, flag: impl Into<String>) -> Self {
+        self.words.push(flag.into());
+        self
+    }
+
+    /// With more flags.
+    pub fn flags(mut self, flags: &[String]) -> Self {
+        self.words.extend_from_slice(flags);
+        self
+    }
+
+    /// With a variable in its environment.
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Started by another program, whose arguments end with the member's command line.
+    pub fn through(mut self, program: &[&str]) -> Self {
+        self.words.splice(0..0, program.iter().map(|word| (*word).to_owned()));
+        self
+    }
+
+    /// Where it will listen for clients, `host:port`.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    fn spawn(self) -> Member {
+        let output = OpenOptions::new().create(true).append(true).open(&self.log).expect("a log file");
+        let process = Command::new(&self.words[0])
+            .args(&self.words[1..])
+            .envs(self.environment)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().expect("a second handle"))
+            .stderr(output)
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {:?}: {error}", self.words));
+        Member { process, endpoint: self.endpoint, log: self.log }
+    }
+
+    /// Starts it and waits until it answers.
+    pub fn member(self) -> Member {
+        let mut member = self.spawn();
+        member.wait_until_ready();
+        member
+    }
+
+    /// Starts what must end by itself, and waits for that.
+    pub fn ended(self) -> Ended {
+        // Only what this start says.
+        let _ = std::fs::remove_file(&self.log);
+        self.spawn().ended()
+    }
+}
+
+/// How a process ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// By itself or by a signal.
+    pub status: ExitStatus,
+    /// All that was printed or logged.
+    pub output: String,
+}
+
+impl Ended {
+    /// The exit code, as a shell shows it.
+    pub fn code(&self) -> i32 {
+        let by_signal = || self.status.signal().map(|signal| 128 + signal);
+        self.status.code().or_else(by_signal).expect("a code or a signal")
+    }
+}
+
+/// A running member.
+pub struct Member {
+    process: Child,
+    endpoint: String,
+    log: PathBuf,
+}
+
+impl Member {
+    /// Starts a member on the folder and waits until it answers.
+    pub fn start(folder: &Path, flags: &[String]) -> Self {
+        Launch::new(folder).flags(flags).member()
+    }
+
+    fn wait_until_ready(&mut self) {
+        let deadline = Instant::now() + START_TIMEOUT;
+        loop {
+            let request = RangeRequest { key: "k".into(), ..RangeRequest::default() };
+            let Err(error) = self.client_within(Duration::from_millis(500)).range(&request) else { return };
+            if let Some(status) = self.process.try_wait().expect("the process can be waited for") {
+                panic!("the member ended with {status}:\n{}", self.log());
+            }
+            assert!(Instant::now() < deadline, "the member does not answer: {error}\n{}", self.log());
+            std::thread::sleep(LOOK_INTERVAL);
+        }
+    }
+
+    /// A client of this member.
+    pub fn client(&self) -> Client {
+        self.client_within(REQUEST_TIMEOUT)
+    }
+
+    fn client_within(&self, timeout: Duration) -> Client {
+        let endpoints = vec![self.endpoint.clone()];
+        let config = Config { endpoints, dial_timeout: timeout, command_timeout: timeout };
+        Client::new(&config).expect("a valid endpoint")
+    }
+
+    /// The process.
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.process)
+    }
+
+    /// Ends the process at once, as a crash does.
+    pub fn kill(mut self) {
+        self.process.kill().expect("the process can be killed");
+        self.process.wait().expect("the process can be waited for");
+    }
+
+    /// Asks the process to end.
+    pub fn terminate(&self) {
+        kill_process(self.pid(), Signal::TERM).expect("the process can be signalled");
+    }
+
+    /// Asks the process to end, and waits for it.
+    pub fn stop_gracefully(self) -> Ended {
+        self.terminate();
+        self.ended()
+    }
+
+    /// Waits until the process has ended.
+    pub fn ended(mut self) -> Ended {
+        let deadline = Instant::now() + END_TIMEOUT;
+        loop {
+            if let Some(status) = self.process.try_wait().expect("the process can be waited for") {
+                return Ended { status, output: self.log() };
+            }
+            assert!(Instant::now() < deadline, "the process does not end:\n{}", self.log());
+            std::thread::sleep(LOOK_INTERVAL);
+        }
+    }
+
+    /// All that was printed or logged on this folder.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        // It may have ended by itself; either way it is gone after the wait.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A folder on a disk that goes with the test, unless the test fails.
+pub struct Scratch(tempfile::TempDir);
+
+impl Scratch {
+    /// An empty folder.
+    pub fn new() -> Self {
+        Self(tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder"))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.disable_cleanup(true);
+            println!("the member's folder is kept: {}", self.0.path().display());
+        }
+    }
+}
+
+/// Whether a program can be run here; says so where it cannot, and what is skipped for it.
+pub fn can_run(program: &str, what_for: &str) -> bool {
+    let found = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if found.is_err() {
+        eprintln!("skipped: there is no `{program}` here, {what_for}");
+    }
+    found.is_ok()
+}
+
+/// An address whose port was free a moment ago.
+pub fn free_address() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("a bound address").to_string()
+}
