@@ -1,6 +1,7 @@
 //! Shard threads on real files: what is told to them is answered, becomes durable, and is there after a start, also
 //! with another number of shards. Skipped, with the reason, where io_uring is not permitted.
 
+mod measure;
 mod member;
 
 use member::{Member, entry};

@@ -51,6 +51,8 @@ impl Sink for ToTest {
 
     fn full(&mut self, _: ShardId, _: bool) {}
 
+    fn complete(&mut self, _: ShardId, _: LogIndex) {}
+
     fn usage(&mut self, _: ShardId, _: u64) {}
 
     fn flush(&mut self) {}
