@@ -5,9 +5,18 @@
 //! what the model held there. Replay one history with `WINDLASS_SEED=<seed> cargo test -p windlass-io-disk --test
 //! stream`.
 
+mod full;
 mod model;
 mod world;
 
+use windlass_io_disk::sim::SimDisk;
+use windlass_io_log::buffer::BLOCK_BYTES;
+use windlass_io_log::ids::Identity;
+use windlass_io_log::op::Op;
+use windlass_io_log::stream::{Options, ShardHistory, StateHistory};
+use windlass_records::state::State;
+use windlass_records::wal::Version;
+use windlass_types::{LogIndex, Revision};
 use world::{Rng, World};
 
 const SEEDS: u64 = 400;
@@ -49,4 +58,52 @@ fn the_generator_repeats_itself() {
         |seed| (0..9).map(|_| 0).scan(Rng(seed), |rng, _: u64| Some(rng.below(100))).collect::<Vec<_>>();
     assert_eq!(numbers(5), numbers(5));
     assert_ne!(numbers(5), numbers(6));
+}
+
+fn small_segments() -> Options {
+    Options { segment_bytes: 8 * BLOCK_BYTES, flush_age_ns: 10, ..Options::state(Identity(1)) }
+}
+
+#[test]
+fn a_stream_that_waits_for_a_segment_wants_no_tick() {
+    let mut disk = SimDisk::new(1, 1 << 20);
+    let history = StateHistory::open(small_segments(), &mut disk).unwrap();
+    let mut stream = history.start(&mut disk, State::EMPTY).unwrap();
+    let (mut requests, mut preparing) = (Vec::new(), false);
+    for now_ns in (0..2000).step_by(10) {
+        let index = stream.durable_index().next();
+        stream.append(State { index, ..State::EMPTY });
+        stream.tick(now_ns, &mut requests);
+        // The preparation of the next segment never ends.
+        let ops = requests.drain(..).map(|request| request.op);
+        let (waits, goes): (Vec<_>, Vec<_>) = ops.partition(|op| matches!(op, Op::Prepare { .. }));
+        preparing |= !waits.is_empty();
+        disk.submit(goes);
+        while let Some(done) = disk.complete() {
+            stream.complete(done, &mut requests).unwrap();
+        }
+    }
+    assert!(preparing);
+    assert_eq!(stream.deadline_ns(), None, "only the end of the preparation changes anything");
+}
+
+#[test]
+fn small_flushes_count_as_the_blocks_that_they_take() {
+    let mut disk = SimDisk::new(1, 1 << 20);
+    let history = ShardHistory::open(small_segments(), &mut disk).unwrap();
+    let mut stream = history.start(&mut disk, LogIndex(0)).unwrap();
+    let mut requests = Vec::new();
+    for index in (1..40).map(LogIndex) {
+        let revision = Revision(index.0 as i64 + 1);
+        stream.append(&Version { index, revision, sub: 0, key: b"k", live: None });
+        stream.advance(index);
+        stream.flush();
+        stream.tick(0, &mut requests);
+        disk.submit(requests.drain(..).map(|request| request.op));
+        while let Some(done) = disk.complete() {
+            stream.complete(done, &mut requests).unwrap();
+            disk.submit(requests.drain(..).map(|request| request.op));
+        }
+    }
+    assert!(stream.wants_checkpoint(0), "40 blocks are more than two segments of 8");
 }

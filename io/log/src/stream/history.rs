@@ -8,6 +8,7 @@ use super::writer::{Draft, Writer, open_journal};
 use super::{Options, ShardStream};
 use crate::error::Error;
 use crate::folder::Folder;
+use crate::frame::frame_bytes;
 use crate::journal::Journal;
 use crate::scan::scan;
 
@@ -28,7 +29,7 @@ struct Outline {
     bases: Vec<Base>,
     /// Where and at which index earlier starts cut.
     cuts: Vec<(Ordinal, LogIndex)>,
-    /// Size in bytes of each frame's record.
+    /// Size in bytes of each frame.
     sizes: Vec<(Ordinal, u64)>,
 }
 
@@ -40,7 +41,7 @@ impl ShardHistory {
     pub fn open(options: Options, folder: &mut dyn Folder) -> Result<Self, Error> {
         let mut outline = Outline::default();
         let journal = open_journal(&options, folder, &mut |preamble, record| {
-            outline.add(&preamble, record.len() as u64)
+            outline.add(&preamble, frame_bytes(PREAMBLE_BYTES + record.len()) as u64)
         })?;
         Ok(Self { options, journal, outline })
     }

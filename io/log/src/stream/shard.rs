@@ -14,6 +14,7 @@ use windlass_types::LogIndex;
 use super::preamble::{Base, Kind};
 use super::writer::{Draft, Flight, Writer};
 use super::{BUFFER_BYTES_MAX, Options, Request};
+use crate::frame::frame_bytes;
 use crate::journal::Fatal;
 use crate::op::Completion;
 
@@ -301,10 +302,12 @@ impl ShardStream {
         }
     }
 
-    fn count(&mut self, bytes: usize) {
-        self.written_bytes += bytes as u64;
+    fn count(&mut self, body_bytes: usize) {
+        // As they lie on the disk: a small record takes a whole block.
+        let bytes = frame_bytes(body_bytes) as u64;
+        self.written_bytes += bytes;
         if let Some(checkpoint) = &mut self.checkpoint {
-            checkpoint.written_bytes += bytes as u64;
+            checkpoint.written_bytes += bytes;
         }
     }
 

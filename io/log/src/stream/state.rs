@@ -163,7 +163,9 @@ impl StateStream {
     /// When [`tick`](Self::tick) is wanted at the latest; `None` while there is nothing to wait for.
     #[must_use]
     pub fn deadline_ns(&self) -> Option<u64> {
-        let flush = self.waiting_since_ns.filter(|_| !self.writer.is_writing());
+        // The end of an operation comes first: of the write in flight, or of the preparation of a segment.
+        let idle = !self.writer.is_writing() && !self.writer.is_waiting();
+        let flush = self.waiting_since_ns.filter(|_| idle);
         let flush = flush.map(|since| since + self.options.flush_age_ns);
         // While there is no room, the time of the next attempt counts.
         self.writer.retry_at_ns().or(flush)

@@ -83,6 +83,11 @@ impl Writer {
         self.flight.is_some()
     }
 
+    /// Whether a frame waits for the next segment.
+    pub fn is_waiting(&self) -> bool {
+        self.waiting
+    }
+
     pub fn retry_at_ns(&self) -> Option<u64> {
         self.retry_at_ns
     }
