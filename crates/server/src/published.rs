@@ -1,6 +1,7 @@
-//! What the consensus actor lets every thread see without asking it.
+//! What every thread sees without asking another.
 //!
-//! Single values behind atomics, written by the consensus actor alone. Nothing here may take part in a decision that
+//! Single values behind atomics, each written by one thread: the consensus actor's, or for a shard's figures that
+//! shard's. Nothing here may take part in a decision that
 //! must be linearizable: such a reader asks the actor.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -24,6 +25,8 @@ pub struct Published {
     full: AtomicBool,
     /// Logical bytes of keys and values, one figure for each shard.
     shard_bytes: Box<[AtomicU64]>,
+    /// Up to where each shard holds every effect.
+    shard_complete: Box<[AtomicU64]>,
 }
 
 impl Published {
@@ -42,6 +45,7 @@ impl Published {
             serving: AtomicBool::new(false),
             full: AtomicBool::new(false),
             shard_bytes: (0..shards).map(|_| AtomicU64::new(0)).collect(),
+            shard_complete: (0..shards).map(|_| AtomicU64::new(state.index.0)).collect(),
         }
     }
 
@@ -132,6 +136,17 @@ impl Published {
     /// Says how many bytes of keys and values a shard holds.
     pub fn set_shard_bytes(&self, shard: usize, bytes: u64) {
         self.shard_bytes[shard].store(bytes, Ordering::Relaxed);
+    }
+
+    /// Says up to where a shard holds every effect.
+    pub fn set_shard_complete(&self, shard: usize, index: LogIndex) {
+        self.shard_complete[shard].store(index.0, Ordering::Release);
+    }
+
+    /// Up to where every shard holds every effect.
+    #[must_use]
+    pub fn complete(&self) -> LogIndex {
+        LogIndex(self.shard_complete.iter().map(|i| i.load(Ordering::Acquire)).min().unwrap_or(0))
     }
 
     /// Bytes of keys and values in the whole store.

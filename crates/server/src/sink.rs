@@ -54,6 +54,10 @@ impl Sink for ShardSink {
         self.to_consensus.push(FromShard::Full(shard, full));
     }
 
+    fn complete(&mut self, shard: ShardId, index: LogIndex) {
+        self.published.set_shard_complete(usize::from(shard.0), index);
+    }
+
     fn usage(&mut self, shard: ShardId, bytes: u64) {
         self.published.set_shard_bytes(usize::from(shard.0), bytes);
     }

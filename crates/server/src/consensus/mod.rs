@@ -157,6 +157,7 @@ impl ConsensusActor {
     }
 
     fn flush(&mut self, context: &mut Context<Self>) {
+        self.feed(Input::Complete(self.published.complete()));
         let before = self.core.gathered();
         let now_ns = u64::try_from(self.clock.elapsed().as_nanos()).expect("a run shorter than 584 years");
         let wake_at_ns = survive(self.core.flush(now_ns, &mut self.outputs));

@@ -179,8 +179,7 @@ fn recover(
     let log_path = config.wal_dir.clone().unwrap_or_else(|| folder.path().join(LOG_FOLDER));
     make_folder(&log_path)?;
     let mut log_folder = DiskFolder::open(&log_path).map_err(at(&log_path))?;
-    let (log, recovered) =
-        RaftLog::recover(&mut log_folder, options, ids::Identity(folder.identity().salt))?;
+    let (log, recovered) = RaftLog::recover(&mut log_folder, options, ids::Identity(folder.identity().salt))?;
     let shards = shard::open(&shard::OpenOptions {
         folder: folder.path().join(SHARDS_FOLDER),
         identity: folder.identity().salt,

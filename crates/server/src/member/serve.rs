@@ -1,5 +1,6 @@
 //! Threads and actors of a running member: made, wired, and ended in order.
 
+use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -106,7 +107,8 @@ impl Wiring<'_> {
         &self,
         id: ArbiterId,
         member: windlass_types::MemberId,
-    ) -> impl FnOnce(Vec<std::net::TcpListener>, Vec<std::net::TcpListener>) -> NetActor + Send + 'static {
+    ) -> impl FnOnce(Vec<std::net::TcpListener>, Vec<std::net::TcpListener>) -> NetActor + Send + 'static
+    {
         let limits = rpc_limits(self.config);
         let (consensus, shards) = (self.consensus.clone(), self.senders.clone());
         let (published, metrics) = (Arc::clone(&self.published), Arc::clone(&self.metrics));
@@ -115,8 +117,7 @@ impl Wiring<'_> {
         move |sockets, metrics_sockets| {
             let net = NetActor::network(limits);
             let limits = request_limits;
-            let wiring =
-                crate::net::Wiring { id, net, consensus, shards, published, metrics, info, limits };
+            let wiring = crate::net::Wiring { id, net, consensus, shards, published, metrics, info, limits };
             NetActor::new(wiring, sockets, metrics_sockets)
         }
     }
@@ -187,15 +188,15 @@ fn member_info(config: &Config, id: windlass_types::MemberId) -> MemberInfo {
     }
 }
 
-/// Says that the member serves: to people and log readers in etcd's words, to systemd, and on a terminal with what to
-/// type next.
+/// Says that the member serves: to log readers in etcd's words, to systemd, and to people with what to type next.
 fn announce(config: &Config) {
     let urls: Vec<String> = config.urls.advertise_client.iter().map(ToString::to_string).collect();
     let urls = urls.join(",");
     tracing::info!(name = %config.name, client_urls = %urls, "ready to serve client requests");
     // Without systemd there is nobody to notify.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
+    // For people who try it out; where flags are given and a program reads along, the log line above is enough.
+    if std::env::args_os().len() == 1 || std::io::stderr().is_terminal() {
         eprintln!(
             "\nServing on {urls}, data in {}. In another terminal:\n\n  \
              cargo run --release -p windlassctl -- --endpoints {urls} put greeting hello\n  \

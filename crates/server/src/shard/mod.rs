@@ -42,6 +42,9 @@ pub trait Sink: Send + 'static {
     /// Whether new writes should be refused, because the shard's disk has no room and its buffer is full.
     fn full(&mut self, shard: ShardId, full: bool);
 
+    /// The shard holds every effect up to here.
+    fn complete(&mut self, shard: ShardId, index: LogIndex);
+
     /// Logical bytes that the shard holds now.
     fn usage(&mut self, shard: ShardId, bytes: u64);
 

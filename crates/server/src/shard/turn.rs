@@ -28,6 +28,7 @@ pub(super) struct Turns<T> {
     alarm: Option<Alarm>,
     stopping: bool,
     usage_bytes: u64,
+    complete: LogIndex,
 }
 
 /// The sequencer's stream and its files.
@@ -73,6 +74,7 @@ impl<T: Send + 'static> Turns<T> {
             alarm: None,
             stopping: false,
             usage_bytes: 0,
+            complete: LogIndex::ZERO,
         })
     }
 
@@ -111,6 +113,11 @@ impl<T: Send + 'static> Turns<T> {
         if bytes != self.usage_bytes {
             self.usage_bytes = bytes;
             sink.usage(self.id, bytes);
+        }
+        let complete = self.core.watermark();
+        if complete != self.complete {
+            self.complete = complete;
+            sink.complete(self.id, complete);
         }
         sink.flush();
         Ok(())
