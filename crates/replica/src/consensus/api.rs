@@ -18,6 +18,13 @@ pub const GATHERED_BYTES_MAX: usize = 64 << 20;
 /// Most commands in one entry, so that one entry's numbering and replies stay a short step.
 pub const BATCH_COMMANDS_MAX: usize = 16 << 10;
 
+/// Most bytes of entries that were handed to the shards and that some shard has not performed. At the bound no further
+/// entry is proposed until the slowest shard has caught up; commands gather meanwhile.
+pub const HANDED_BYTES_MAX: usize = 64 << 20;
+
+/// How soon to look again whether the slowest shard has caught up, in nanoseconds.
+pub const CATCH_UP_RETRY_NS: u64 = 1_000_000;
+
 /// How commands become entries.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -50,6 +57,8 @@ pub enum Input {
         /// Up to where.
         index: LogIndex,
     },
+    /// Every shard holds every effect up to here.
+    Complete(LogIndex),
     /// Whether some shard can buffer no more writes because its disk has no room.
     ShardsFull(bool),
     /// A message from a peer.

@@ -24,7 +24,10 @@ use windlass_records::log::{Entry, EntryKind};
 use windlass_records::state::State;
 use windlass_types::{LogIndex, MemberId, RequestError, RequestId, Term};
 
-pub use api::{BATCH_COMMANDS_MAX, Error, GATHERED_BYTES_MAX, Input, Options, Output, RestoreError};
+pub use api::{
+    BATCH_COMMANDS_MAX, CATCH_UP_RETRY_NS, Error, GATHERED_BYTES_MAX, HANDED_BYTES_MAX, Input, Options, Output,
+    RestoreError,
+};
 
 use crate::sequencer::{self, Sequencer};
 
@@ -47,6 +50,9 @@ pub struct Consensus {
     numbered: State,
     /// First index of each term that may still be asked for, ascending.
     terms: VecDeque<(LogIndex, Term)>,
+    /// Entries that some shard has not performed, with their size, and the sum of those.
+    handed: VecDeque<(LogIndex, usize)>,
+    handed_bytes: usize,
     shards_full: bool,
     reported_full: bool,
     scratch: Scratch,
@@ -91,12 +97,14 @@ impl Consensus {
     #[must_use]
     pub fn new(member: MemberId, options: Options, parts: Parts) -> Self {
         let Parts { raft, log, state, shards } = parts;
+        let mut sequencer = Sequencer::new(member, shards, state);
+        sequencer.recovered(log.last_index());
         Self {
             member,
             options,
             raft,
             log,
-            sequencer: Sequencer::new(member, shards, state),
+            sequencer,
             stable: Stable::new(usize::from(shards) + 1, state.index),
             gathered: BatchBuilder::default(),
             gathered_since_ns: None,
@@ -104,6 +112,8 @@ impl Consensus {
             reads: VecDeque::new(),
             numbered: state,
             terms: VecDeque::from([(state.index, state.term)]),
+            handed: VecDeque::new(),
+            handed_bytes: 0,
             shards_full: false,
             reported_full: false,
             scratch: Scratch::default(),
@@ -125,6 +135,11 @@ impl Consensus {
                 return self.sequence(sequencer::Input::FromShard { shard, answer }, out);
             }
             Input::Durable { stream, index } => return self.stream_durable(stream, index, out),
+            Input::Complete(index) => {
+                while let Some((_, bytes)) = self.handed.pop_front_if(|entry| entry.0 <= index) {
+                    self.handed_bytes -= bytes;
+                }
+            }
             Input::ShardsFull(full) => self.shards_full = full,
             Input::Receive(message) => return self.tell_raft(windlass_raft::Input::Receive(message), out),
             Input::Tick => {
@@ -141,9 +156,12 @@ impl Consensus {
     }
 
     /// Starts as many flushes as the log can take. Returns when to call again although nothing happened, if a linger
-    /// runs. `now_ns` is any monotonic clock.
+    /// runs or the shards are behind. `now_ns` is any monotonic clock.
     pub fn flush(&mut self, now_ns: u64, out: &mut Vec<Output>) -> Result<Option<u64>, Error> {
         while !self.gathered.is_empty() && self.persists.is_empty() && self.log.can_flush() {
+            if self.handed_bytes >= HANDED_BYTES_MAX {
+                return Ok(Some(now_ns + CATCH_UP_RETRY_NS));
+            }
             let since = *self.gathered_since_ns.get_or_insert(now_ns);
             let due = since + self.options.linger_ns;
             if now_ns < due && self.gathered.payload_bytes() < self.options.batch_bytes_max {
@@ -294,6 +312,8 @@ impl Consensus {
             // Raft itself acts on it; for the store it is an entry without commands.
             EntryKind::ConfChange => Bytes::new(),
         };
+        self.handed.push_back((entry.index, data.len()));
+        self.handed_bytes += data.len();
         self.sequence(sequencer::Input::Committed { index: entry.index, term: entry.term, data }, out)
     }
 
@@ -336,6 +356,9 @@ impl Consensus {
     }
 
     fn submit_persists(&mut self, out: &mut Vec<Output>) {
+        if !self.persists.is_empty() && !self.log.can_flush() {
+            self.log.make_room(&mut self.scratch.ops);
+        }
         while !self.persists.is_empty() && self.log.can_flush() {
             let persist = self.persists.front().expect("checked just above");
             let Persist { id, hard_state, ref entries, .. } = *persist;

@@ -75,7 +75,7 @@ fn plain_put<'a>(batch: &'a Batch, command: &Command) -> Option<PutView<'a>> {
 impl Sequencer {
     /// Begins an entry; one that holds plain puts alone ends here as well.
     pub(super) fn begin(&mut self, index: LogIndex, term: Term, batch: Batch, out: &mut Vec<Output>) {
-        let is_ours = batch.origin() == self.member;
+        let is_ours = batch.origin() == self.member && index > self.recovered;
         let run = self.scan_run(&batch, batch.commands());
         let rest: Vec<Command> = batch.commands().skip(run.len).collect();
         let first_revision = self.revision.next();

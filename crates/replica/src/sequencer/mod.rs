@@ -88,6 +88,8 @@ pub enum Output {
 pub struct Sequencer {
     member: MemberId,
     shards: u16,
+    /// Nobody waits for answers to entries up to here, see [`Self::recovered`].
+    recovered: LogIndex,
     /// After the last entry that is numbered whole.
     applied: State,
     /// Revisions after the last command that is numbered, within the entry under way.
@@ -113,6 +115,7 @@ impl Sequencer {
         Self {
             member,
             shards,
+            recovered: LogIndex::ZERO,
             applied: state,
             revision: state.revision,
             compact_revision: state.compact_revision,
@@ -122,6 +125,12 @@ impl Sequencer {
             pending_compactions: Vec::new(),
             next_wave: 0,
         }
+    }
+
+    /// The log held entries up to `last` when this member started: whoever waited for answers to them waited for the
+    /// process before this one, and the ids of its requests may by now be those of others.
+    pub fn recovered(&mut self, last: LogIndex) {
+        self.recovered = last;
     }
 
     /// The state after the last entry that is numbered whole.

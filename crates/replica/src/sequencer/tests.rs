@@ -249,3 +249,28 @@ fn a_command_that_does_not_decode_has_no_effect() {
           reply 3: etcdserver: key is not provided
     "#]]);
 }
+
+#[test]
+fn what_a_start_found_in_the_log_is_answered_to_nobody() {
+    let mut trace = Trace::new(1);
+    trace.sequencer.recovered(LogIndex(2));
+    trace.commit(&[put("a")]).commit(&[put("a"), delete("a"), compact(2, true)]).shards().shards();
+    trace.commit(&[put("a")]);
+    trace.check(&expect![[r#"
+        commit 1
+          shard 0: puts [2] last
+          applied 1 revision 2
+        commit 2
+          shard 0: puts [3]
+          shard 0: evaluate [0]
+        shard 0 evaluated
+          shard 0: install [0] results false
+          shard 0: compact 2 answer false
+          shard 0: advance 2
+          applied 2 revision 4
+        commit 3
+          shard 0: puts [5] last
+          applied 3 revision 5
+          replies 0..1 from 5
+    "#]]);
+}
