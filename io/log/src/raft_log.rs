@@ -58,14 +58,16 @@ pub struct RaftLog {
     pending: VecDeque<Part>,
     /// A cut retired segments and no frame has been submitted since.
     announce: bool,
+    /// The newest append was refused for want of room.
+    refused: bool,
     /// The newest append has no frame behind it that proves it was durable.
     unproven: bool,
     fbb: FlatBufferBuilder<'static>,
 }
 
 impl RaftLog {
-    /// Reads the log of `identity`, or makes a new one in an empty folder, and writes the frame that begins this
-    /// start's epoch. `identity` should depend on something that clients cannot know, see `docs/formats/log.md`.
+    /// Reads the log of `identity`, or makes a new one in an empty folder, and begins this start: [`open`](Self::open),
+    /// then [`start`](Self::start).
     ///
     /// # Errors
     /// See [`Error`].
@@ -77,10 +79,29 @@ impl RaftLog {
         options: Options,
         identity: Identity,
     ) -> Result<(Self, Recovered), Error> {
+        let (mut log, recovered) = Self::open(folder, options, identity)?;
+        log.start(folder)?;
+        Ok((log, recovered))
+    }
+
+    /// Reads the log of `identity`; an empty folder holds an empty one. Writes nothing, so that a start which is
+    /// refused for another reason leaves the log as it was. `identity` should depend on something that clients cannot
+    /// know, see `docs/formats/log.md`.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    ///
+    /// # Panics
+    /// If `options` contradict themselves.
+    pub fn open(
+        folder: &mut dyn Folder,
+        options: Options,
+        identity: Identity,
+    ) -> Result<(Self, Recovered), Error> {
         let mut replay = Replay::default();
         let journal = Journal::open(folder, options, identity, &mut |body| replay.apply(&body))?;
         let recovered = replay.finish()?;
-        let mut log = Self {
+        let log = Self {
             journal,
             start_index: recovered.start_index,
             start_term: recovered.start_term,
@@ -91,9 +112,16 @@ impl RaftLog {
             unproven: false,
             fbb: FlatBufferBuilder::new(),
         };
-        log.encode(None, &[]);
-        log.journal.boot(folder, log.fbb.finished_data())?;
         Ok((log, recovered))
+    }
+
+    /// Writes the frame that begins this start's epoch; to be called once, before anything else.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`] or [`Error::Disk`].
+    pub fn start(&mut self, folder: &mut dyn Folder) -> Result<(), Error> {
+        self.encode(None, &[]);
+        self.journal.boot(folder, self.fbb.finished_data())
     }
 
     /// The buffers to register with the backend; call it before the first append.
@@ -143,7 +171,8 @@ impl RaftLog {
         assert!(self.can_flush(), "append without asking can_flush");
         self.check_entries(entries);
         let parts = split(entries, self.journal.options());
-        if !self.has_room(&parts) {
+        self.refused = !self.has_room(&parts);
+        if self.refused {
             return Err(Full);
         }
         if let Some(last) = entries.last() {
@@ -201,12 +230,20 @@ impl RaftLog {
     #[must_use]
     pub fn space(&self) -> Space {
         let room = self.journal.room_bytes() >= self.journal.options().frame_bytes_max;
-        if self.journal.is_starved() && !room { Space::Full } else { Space::Ok }
+        // One that is larger than a frame may lack room where others would have some.
+        let waits = self.refused || !self.pending.is_empty();
+        if self.journal.is_starved() && (waits || !room) { Space::Full } else { Space::Ok }
     }
 
     /// Tries again to get room after the disk had none. Cheap; meant for a timer.
     pub fn retry(&mut self, ops: &mut Vec<Op>) {
         self.journal.retry();
+        self.pump(ops);
+    }
+
+    /// Asks for the room that the next append needs. Every other method does that too; this one is for an append that
+    /// waits while nothing else happens, as after a start with a segment that is nearly full.
+    pub fn make_room(&mut self, ops: &mut Vec<Op>) {
         self.pump(ops);
     }
 

@@ -7,7 +7,7 @@ use model::{Life, Random, options};
 use windlass_io_disk::sim::SimDisk;
 use windlass_io_log::buffer::BLOCK_BYTES;
 use windlass_io_log::raft_log::Space;
-use windlass_records::log::HardState;
+use windlass_records::log::{Entry, HardState};
 use windlass_types::{MemberId, Term};
 
 /// Seeds per run; `LOG_SEEDS=100000` runs more, `LOG_SEED=7` one.
@@ -118,6 +118,61 @@ fn a_full_disk_refuses_entries_takes_hard_state_and_recovers_by_itself() {
     assert_eq!(life.log.space(), Space::Ok);
     let mut ops = Vec::new();
     assert!(life.append(None, vec![model::entry(index, Term(2), &mut random)], &mut ops));
+}
+
+#[test]
+fn an_entry_that_finds_no_room_where_smaller_ones_would_makes_the_log_full() {
+    let mut random = Random::new(4);
+    let segment = options(1).segment_bytes;
+    let mut life = Life::start(SimDisk::new(4, segment), options(1)).expect("room for one segment");
+    let mut index = 1;
+    // Until there is no room for a second segment, and still some in the first.
+    while life.disk.in_flight() == 0 {
+        let mut ops = Vec::new();
+        assert!(life.append(None, vec![model::entry(index, Term(1), &mut random)], &mut ops));
+        life.disk.submit(ops);
+        life.complete().expect("no failure");
+        index += 1;
+    }
+    life.complete_all().expect("no failure");
+    assert_eq!(life.log.space(), Space::Ok);
+    let data = vec![7; segment / 2].into();
+    let large = vec![Entry { data, ..model::entry(index, Term(1), &mut random) }];
+    assert!(!life.append(None, large.clone(), &mut Vec::new()));
+    assert_eq!(life.log.space(), Space::Full, "somebody has to look for room");
+
+    life.disk.set_capacity(segment * 2);
+    let mut ops = Vec::new();
+    life.log.retry(&mut ops);
+    assert!(life.append(None, large, &mut ops));
+    life.disk.submit(ops);
+    life.complete_all().expect("no failure");
+    assert_eq!((life.acknowledged() as u64, life.log.space()), (index, Space::Ok));
+}
+
+#[test]
+fn a_start_on_a_segment_that_is_nearly_full_gets_the_next_one() {
+    let mut random = Random::new(3);
+    let segment = options(1).segment_bytes;
+    let mut life = Life::start(SimDisk::new(3, segment), options(1)).expect("room for one segment");
+    for index in 1.. {
+        let mut ops = Vec::new();
+        let taken = life.append(None, vec![model::entry(index, Term(1), &mut random)], &mut ops);
+        life.disk.submit(ops);
+        life.complete_all().expect("no failure");
+        if !taken {
+            break;
+        }
+    }
+    let mut disk = life.disk.crash();
+    disk.set_capacity(segment * 3);
+    let mut life = Life::start(disk, options(1)).expect("the log is whole");
+    assert!(!life.log.can_flush(), "the segment is nearly full");
+    let mut ops = Vec::new();
+    life.log.make_room(&mut ops);
+    life.disk.submit(ops);
+    life.complete_all().expect("no failure");
+    assert!(life.log.can_flush());
 }
 
 #[test]
