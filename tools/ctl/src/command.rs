@@ -67,6 +67,8 @@ pub fn root() -> clap::Command {
     clap::Command::new("windlassctl")
         .about("The command line for a Windlass or etcd cluster")
         .args(config::args())
+        // As etcdctl: `compact` will do.
+        .infer_subcommands(true)
         .subcommands([
             put::command(),
             get::command(),

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use windlass_api::etcdserverpb::RangeRequest;
-use windlass_client::{Client, Config};
+use windlass_client::{Client, Config, Connection};
 
 /// How long a start, recovery included, may take.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -22,7 +22,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 const END_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long one request may take.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Between two looks at something that a test waits for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
@@ -61,6 +61,12 @@ impl Launch {
 
     fn at(self, endpoint: String) -> Self {
         Self { endpoint, ..self }
+    }
+
+    /// Another server that takes the same flags.
+    pub fn program(mut self, program: &Path) -> Self {
+        program.to_str().expect("a plain path").clone_into(&mut self.words[0]);
+        self
     }
 
     /// With one more flag; a later one wins over an earlier one of the same name.
@@ -163,6 +169,17 @@ impl Member {
         }
     }
 
+    /// Where it listens for clients, `host:port`.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// A new connection to this member.
+    pub fn connect(&self) -> Connection {
+        let endpoint = self.endpoint.parse().expect("an address is an endpoint");
+        Connection::open(&endpoint, REQUEST_TIMEOUT).expect("the member accepts")
+    }
+
     /// A client of this member.
     pub fn client(&self) -> Client {
         self.client_within(REQUEST_TIMEOUT)
@@ -244,6 +261,15 @@ impl Drop for Scratch {
             println!("the member's folder is kept: {}", self.0.path().display());
         }
     }
+}
+
+/// The folder with a real etcd 3.5.1 and its etcdctl; `None` after saying what is missing.
+pub fn etcd_folder() -> Option<PathBuf> {
+    let folder = std::env::var_os("WINDLASS_ETCD_DIR").map(PathBuf::from);
+    if folder.is_none() {
+        eprintln!("skipped: WINDLASS_ETCD_DIR does not name a folder with etcd and etcdctl 3.5");
+    }
+    folder
 }
 
 /// Whether a program can be run here; says so where it cannot, and what is skipped for it.

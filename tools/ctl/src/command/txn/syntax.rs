@@ -73,7 +73,7 @@ pub fn compare(line: &[u8]) -> Result<Compare, String> {
     })?;
     let (target, value) = target_value(&target, &parts.value).map_err(|fault| match fault {
         Fault::UnknownTarget => format!("malformed comparison: {text} (unknown target {target})"),
-        Fault::BadValue(cause) => format!("invalid txn compare request: {text} ({cause})"),
+        Fault::BadValue => format!("invalid txn compare request: {text}"),
     })?;
     let result = match parts.operator.as_str() {
         "=" => CompareResult::Equal,
@@ -93,11 +93,11 @@ pub fn compare(line: &[u8]) -> Result<Compare, String> {
 
 enum Fault {
     UnknownTarget,
-    BadValue(String),
+    BadValue,
 }
 
 fn target_value(name: &str, value: &[u8]) -> Result<(CompareTarget, TargetUnion), Fault> {
-    let integer = |base| go::parse_int(&String::from_utf8_lossy(value), base).map_err(Fault::BadValue);
+    let integer = |base| go::parse_int(&String::from_utf8_lossy(value), base).map_err(|_| Fault::BadValue);
     Ok(match name {
         "ver" | "version" => (CompareTarget::Version, TargetUnion::Version(integer(10)?)),
         "c" | "create" => (CompareTarget::Create, TargetUnion::CreateRevision(integer(10)?)),
@@ -184,9 +184,6 @@ mod tests {
             "malformed comparison: foo(\"a\") = \"1\" (unknown target foo)"
         );
         assert_eq!(fault("m(\"a\") ~ \"1\""), "malformed comparison: m(\"a\") ~ \"1\" (unknown operator ~)");
-        assert_eq!(
-            fault("mod(\"a\") = \"x\""),
-            "invalid txn compare request: mod(\"a\") = \"x\" (strconv.ParseInt: parsing \"x\": invalid syntax)"
-        );
+        assert_eq!(fault("mod(\"a\") = \"x\""), "invalid txn compare request: mod(\"a\") = \"x\"");
     }
 }
