@@ -1,0 +1,231 @@
+//! One thread of the load generator: its connections, one epoll and one timer.
+//!
+//! A turn reads from every connection that has something, begins what is due, and writes each connection once.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags};
+
+use crate::connection::{Clock, Connection};
+use crate::schedule::Schedule;
+use crate::tally::Tally;
+use crate::workload::Workload;
+
+/// What the timer's events carry in place of a connection's index.
+const TIMER: u64 = u64::MAX;
+/// Events taken in one turn; further ones come with the next.
+const EVENTS_MAX: usize = 1_024;
+/// Bytes read from a connection in one turn.
+const READ_BYTES: usize = 256 << 10;
+/// A server that says nothing at all for so long while it owes answers has lost them.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+const NS_PER_S: u64 = 1_000_000_000;
+
+/// A thread's state.
+pub struct Worker {
+    epoll: OwnedFd,
+    timer: OwnedFd,
+    connections: Vec<Connection>,
+    schedule: Schedule,
+    workload: Workload,
+    clock: Clock,
+    tally: Tally,
+    /// The connection that gets the next due request, in an open loop.
+    turn: usize,
+    /// Connections to write to at the end of the turn, in an open loop. One may be in it more than once.
+    touched: Vec<usize>,
+    input: Vec<u8>,
+}
+
+impl Worker {
+    /// A worker for `connections`, of which there is at least one.
+    ///
+    /// # Errors
+    /// The kernel refuses an epoll or a timer.
+    pub fn new(
+        connections: Vec<Connection>,
+        schedule: Schedule,
+        workload: Workload,
+        clock: Clock,
+    ) -> io::Result<Self> {
+        assert!(!connections.is_empty(), "flags give each thread a connection");
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?;
+        epoll::add(&epoll, &timer, EventData::new_u64(TIMER), EventFlags::IN)?;
+        for (index, connection) in connections.iter().enumerate() {
+            if let Some(socket) = connection.socket() {
+                epoll::add(&epoll, socket, EventData::new_u64(index as u64), EventFlags::IN)?;
+            }
+        }
+        let (tally, input) = (Tally::new(), vec![0; READ_BYTES]);
+        Ok(Self {
+            epoll,
+            timer,
+            connections,
+            schedule,
+            workload,
+            clock,
+            tally,
+            turn: 0,
+            touched: Vec::new(),
+            input,
+        })
+    }
+
+    /// Runs to the end and gives what was counted.
+    ///
+    /// # Errors
+    /// The kernel refuses to wait. What goes wrong with connections is counted instead.
+    pub fn run(mut self) -> io::Result<Tally> {
+        let mut events: Vec<Event> = Vec::with_capacity(EVENTS_MAX);
+        self.begin_all()?;
+        while !self.is_done() {
+            self.wait(&mut events)?;
+            for event in events.drain(..) {
+                let data = event.data.u64();
+                if data != TIMER {
+                    self.serve(data as usize, event.flags)?;
+                }
+            }
+            if self.schedule.is_open_loop() {
+                self.deal()?;
+            }
+        }
+        Ok(self.tally)
+    }
+
+    /// Begins as much as there is room for.
+    fn begin_all(&mut self) -> io::Result<()> {
+        if self.schedule.is_open_loop() {
+            return self.deal();
+        }
+        for index in 0..self.connections.len() {
+            self.fill(index, Instant::now());
+            self.flush(index)?;
+        }
+        Ok(())
+    }
+
+    /// Whether every request has its outcome. Those that cannot begin any more get theirs here.
+    fn is_done(&mut self) -> bool {
+        if self.connections.iter().any(|connection| connection.in_flight() > 0) {
+            return false;
+        }
+        if !self.schedule.is_exhausted() {
+            let refusals: Option<Vec<_>> = self.connections.iter().map(Connection::refusal).collect();
+            let Some(refusals) = refusals else { return false };
+            let why = format!("not sent, no connection is left: {}", refusals.last().unwrap_or(&""));
+            self.tally.failed(&why, self.schedule.left());
+        }
+        true
+    }
+
+    /// Waits for events, at most until the next request is due.
+    fn wait(&mut self, events: &mut Vec<Event>) -> io::Result<()> {
+        self.arm()?;
+        let silence = Timespec { tv_sec: SILENCE_MAX.as_secs().cast_signed(), tv_nsec: 0 };
+        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(events), Some(&silence)) {
+            Err(rustix::io::Errno::INTR) => {}
+            waited => {
+                waited?;
+                if events.is_empty() {
+                    self.give_up();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets the timer to the next due request, if there is room for it.
+    fn arm(&mut self) -> io::Result<()> {
+        let Some(due_ns) = self.schedule.next_due_ns() else { return Ok(()) };
+        if !self.connections.iter().any(Connection::has_room) {
+            return self.set_timer(0);
+        }
+        // A timer of 0 would be none.
+        self.set_timer(due_ns.saturating_sub(self.clock.ns(Instant::now())).max(1))
+    }
+
+    /// Sets the timer to `after_ns` from now; 0 stops it.
+    fn set_timer(&self, after_ns: u64) -> io::Result<()> {
+        let (seconds, nanos) = (after_ns / NS_PER_S, after_ns % NS_PER_S);
+        let once = Itimerspec {
+            it_interval: Timespec { tv_sec: 0, tv_nsec: 0 },
+            it_value: Timespec { tv_sec: seconds.cast_signed(), tv_nsec: nanos.cast_signed() },
+        };
+        rustix::time::timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once)?;
+        Ok(())
+    }
+
+    /// Nothing has happened for [`SILENCE_MAX`]: what is under way has failed.
+    fn give_up(&mut self) {
+        for connection in self.connections.iter_mut().filter(|connection| connection.in_flight() > 0) {
+            connection.lose(format!("no answer for {} s", SILENCE_MAX.as_secs()), &mut self.tally);
+        }
+    }
+
+    /// Deals with what the kernel says of a connection.
+    fn serve(&mut self, index: usize, flags: EventFlags) -> io::Result<()> {
+        let mut now = None;
+        if flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
+            now = Some(self.connections[index].receive(&mut self.input, &mut self.tally));
+        }
+        if self.schedule.is_open_loop() {
+            self.touched.push(index);
+            return Ok(());
+        }
+        if let Some(now) = now {
+            self.fill(index, now);
+        }
+        self.flush(index)
+    }
+
+    /// Begins requests on a connection while it has room and any is due.
+    fn fill(&mut self, index: usize, now: Instant) {
+        let now_ns = self.clock.ns(now);
+        let connection = &mut self.connections[index];
+        while connection.has_room() {
+            let Some(due) = self.schedule.take(now_ns) else { return };
+            connection.begin(due, self.workload.request(due.number), &mut self.tally);
+        }
+    }
+
+    /// Ends a turn of an open loop: begins all that is due, on one connection after the other, and writes.
+    fn deal(&mut self) -> io::Result<()> {
+        let now_ns = self.clock.ns(Instant::now());
+        while let Some(index) = self.next_with_room() {
+            let Some(due) = self.schedule.take(now_ns) else { break };
+            self.connections[index].begin(due, self.workload.request(due.number), &mut self.tally);
+            self.turn = (index + 1) % self.connections.len();
+            self.touched.push(index);
+        }
+        let mut touched = std::mem::take(&mut self.touched);
+        let result = touched.drain(..).try_for_each(|index| self.flush(index));
+        self.touched = touched;
+        result
+    }
+
+    fn next_with_room(&self) -> Option<usize> {
+        let count = self.connections.len();
+        (0..count).map(|step| (self.turn + step) % count).find(|&index| self.connections[index].has_room())
+    }
+
+    /// Writes to a connection, and asks to be told when it takes more if it did not take all.
+    fn flush(&mut self, index: usize) -> io::Result<()> {
+        let connection = &mut self.connections[index];
+        let was_blocked = connection.is_blocked;
+        connection.flush(&mut self.tally);
+        if connection.is_blocked != was_blocked {
+            let more = if connection.is_blocked { EventFlags::OUT } else { EventFlags::empty() };
+            let data = EventData::new_u64(index as u64);
+            if let Some(socket) = connection.socket() {
+                epoll::modify(&self.epoll, socket, data, EventFlags::IN | more)?;
+            }
+        }
+        Ok(())
+    }
+}
