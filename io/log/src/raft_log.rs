@@ -109,6 +109,7 @@ impl RaftLog {
             hard_state: recovered.hard_state,
             pending: VecDeque::new(),
             announce: false,
+            refused: false,
             unproven: false,
             fbb: FlatBufferBuilder::new(),
         };
