@@ -18,6 +18,7 @@ pub struct Published {
     applied: AtomicU64,
     revision: AtomicI64,
     compact_revision: AtomicI64,
+    handed: AtomicU64,
     term: AtomicU64,
     leader: AtomicU64,
     last_index: AtomicU64,
@@ -39,6 +40,7 @@ impl Published {
             applied: AtomicU64::new(state.index.0),
             revision: AtomicI64::new(state.revision.0),
             compact_revision: AtomicI64::new(state.compact_revision.0),
+            handed: AtomicU64::new(state.index.0),
             term: AtomicU64::new(state.term.0),
             leader: AtomicU64::new(0),
             last_index: AtomicU64::new(state.index.0),
@@ -74,6 +76,17 @@ impl Published {
     #[must_use]
     pub fn compact_revision(&self) -> Revision {
         Revision(self.compact_revision.load(Ordering::Acquire))
+    }
+
+    /// Says up to which log index the shards were handed their tasks.
+    pub fn set_handed(&self, index: LogIndex) {
+        self.handed.store(index.0, Ordering::Release);
+    }
+
+    /// Up to which log index the shards were handed their tasks; behind [`applied`](Self::applied) for a moment.
+    #[must_use]
+    pub fn handed(&self) -> LogIndex {
+        LogIndex(self.handed.load(Ordering::Acquire))
     }
 
     /// The last applied log index.

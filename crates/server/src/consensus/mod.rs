@@ -4,6 +4,7 @@
 //! what the core wants. It must never decide anything itself, and never block.
 
 mod disk_ready;
+mod hand_over;
 mod latency;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::published::Published;
 use crate::shard::Senders;
 use crate::startup::{Reason, fatal};
 use disk_ready::{DiskReady, disk_ready};
+use hand_over::{HOLD_MAX, HandOver};
 use latency::WriteLatency;
 
 /// How often a log without room looks for some.
@@ -39,6 +41,8 @@ pub enum FromArbiter {
     Propose(BatchBuilder),
     /// Where do the linearizable reads of this turn look?
     Read(ReadId),
+    /// A read waits for what the shards were not handed yet.
+    HandOver,
 }
 
 /// What a shard said in one of its turns.
@@ -71,7 +75,7 @@ pub struct Arbiters(pub Vec<Addr<NetActor>>);
 pub struct ConsensusActor {
     core: Consensus,
     disk: Uring,
-    shards: Senders<Ticket>,
+    shards: HandOver,
     arbiters: Vec<Addr<NetActor>>,
     published: Arc<Published>,
     metrics: Arc<Metrics>,
@@ -81,6 +85,8 @@ pub struct ConsensusActor {
     shards_full: Vec<bool>,
     retrying: bool,
     lingering: bool,
+    /// Whether a timer will hand over what is held.
+    holding: bool,
     clock: Instant,
     latency: WriteLatency,
     outputs: Vec<Output>,
@@ -116,7 +122,7 @@ impl ConsensusActor {
             core,
             disk,
             shards_full: vec![false; usize::from(shards.count())],
-            shards,
+            shards: HandOver::new(shards),
             arbiters: Vec::new(),
             published,
             metrics,
@@ -124,6 +130,7 @@ impl ConsensusActor {
             ready: Some(ready),
             retrying: false,
             lingering: false,
+            holding: false,
             clock: Instant::now(),
             latency: WriteLatency::default(),
             outputs: Vec::new(),
@@ -148,12 +155,32 @@ impl ConsensusActor {
         if let Err(failure) = self.disk.flush() {
             fatal(Reason::DiskFailed, failure);
         }
+        self.hand_over(context);
         for (arbiter, told) in self.arbiters.iter().zip(&mut self.told) {
             if !told.is_empty() {
                 arbiter.do_send(Told(std::mem::take(told)));
             }
         }
         self.announce_ready();
+    }
+
+    /// Hands the shards what they are to have now, and sees to it that the rest follows soon.
+    fn hand_over(&mut self, context: &mut Context<Self>) {
+        if self.shards.is_due() {
+            self.hand_over_now();
+        } else if !self.shards.is_empty() && !self.holding {
+            self.holding = true;
+            context.run_later(HOLD_MAX, |actor, _| {
+                actor.holding = false;
+                actor.hand_over_now();
+            });
+        }
+    }
+
+    fn hand_over_now(&mut self) {
+        if let Some(index) = self.shards.flush() {
+            self.published.set_handed(index);
+        }
     }
 
     fn flush(&mut self, context: &mut Context<Self>) {
@@ -192,6 +219,7 @@ impl ConsensusActor {
                 self.shards.state(state);
             }
             Output::ReadReady { id, index, revision } => {
+                self.shards.hurry();
                 let compact_revision = self.core.numbered().compact_revision;
                 let snapshot = Some(Snapshot { index, revision, compact_revision });
                 self.tell(asker(id), ToArbiter::Snapshot { id, snapshot });
@@ -314,10 +342,11 @@ impl Handler<FromArbiter> for ConsensusActor {
     type Result = ();
 
     fn handle(&mut self, message: FromArbiter, context: &mut Self::Context) {
-        self.feed(match message {
-            FromArbiter::Propose(commands) => Input::Propose(commands),
-            FromArbiter::Read(id) => Input::Read(id),
-        });
+        match message {
+            FromArbiter::Propose(commands) => self.feed(Input::Propose(commands)),
+            FromArbiter::Read(id) => self.feed(Input::Read(id)),
+            FromArbiter::HandOver => self.shards.hurry(),
+        }
         self.end_step(context);
     }
 }

@@ -7,12 +7,13 @@ use std::time::Duration;
 use actix::{Actor, Addr};
 use actix_rt::Arbiter;
 use tokio::sync::oneshot;
+use windlass_io_disk::uring::SyncMode;
 use windlass_rpc::{Limits, PingPolicy};
 
 use super::listeners::Listeners;
 use super::open::Opened;
 use super::signals::{self, Signal};
-use crate::consensus::{self, Arbiters, ConsensusActor};
+use crate::consensus::{self, Arbiters, ConsensusActor, FromArbiter};
 use crate::metrics::Metrics;
 use crate::net::{ArbiterId, Drain, ETCD_VERSION, MemberInfo, NetActor, RequestLimits, Ticket};
 use crate::published::Published;
@@ -28,6 +29,7 @@ const REQUEST_TIMEOUT_BASE: Duration = Duration::from_secs(5);
 
 /// Handles to what runs.
 struct Running {
+    consensus: Addr<ConsensusActor>,
     arbiters: Vec<Addr<NetActor>>,
     senders: Senders<Ticket>,
     shards: Vec<ShardThread>,
@@ -43,7 +45,6 @@ pub async fn serve(config: &Config, opened: Opened) -> Signal {
     let metrics = Metrics::new(ETCD_VERSION, disk.mode(), quota_bytes.unwrap_or(0));
     let (senders, inboxes) = shard::mailboxes(count);
     let (ready, is_ready) = oneshot::channel();
-    let mode = disk.mode();
     let consensus = ConsensusActor::new(consensus::Wiring {
         core,
         disk,
@@ -57,11 +58,11 @@ pub async fn serve(config: &Config, opened: Opened) -> Signal {
     let wiring = Wiring { config, consensus: &consensus, senders: &senders, published, metrics };
     let arbiters = wiring.start_arbiters(listeners, identity.member).await;
     consensus.do_send(Arbiters(arbiters.clone()));
-    let shards = wiring.start_shards(shards, inboxes, &arbiters, mode);
+    let shards = wiring.start_shards(shards, inboxes, &arbiters);
     is_ready.await.expect("the consensus actor lives as long as the process");
     announce(config);
     let signal = signals::wait().await.unwrap_or_else(|error| fatal(Reason::Failure, error));
-    stop(Running { arbiters, senders, shards }, signal).await;
+    stop(Running { consensus, arbiters, senders, shards }, signal).await;
     signal
 }
 
@@ -127,7 +128,6 @@ impl Wiring<'_> {
         opened: OpenedShards<Ticket>,
         inboxes: Vec<Inbox<Ticket>>,
         arbiters: &[Addr<NetActor>],
-        mode: windlass_io_disk::uring::SyncMode,
     ) -> Vec<ShardThread> {
         let count = self.senders.count();
         let sink = || ShardSink::new(self.consensus.clone(), arbiters.to_vec(), Arc::clone(&self.published));
@@ -142,7 +142,8 @@ impl Wiring<'_> {
                 folder: shard.folder,
                 state: state.take(),
                 inbox,
-                mode,
+                // Large writes that nobody waits for: one flush behind them is as good, and cheaper without FUA.
+                mode: SyncMode::WriteThenSync,
                 cpu,
             };
             ShardThread::spawn(options, sink()).unwrap_or_else(|error| fatal(Reason::of_shard(&error), error))
@@ -214,6 +215,8 @@ async fn stop(running: Running, signal: Signal) {
         // An arbiter that is gone has nothing to drain.
         let _ = drain.await;
     }
+    // What the actor holds back for the shards goes before the word to stop.
+    let _ = running.consensus.send(FromArbiter::HandOver).await;
     running.senders.stop();
     // Joined on a thread of its own: this one must still take what the shards say.
     let joined = tokio::task::spawn_blocking(move || {

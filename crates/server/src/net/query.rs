@@ -16,6 +16,7 @@ use windlass_types::{RequestError, ShardId};
 use super::arbiter::Arbiter;
 use super::range_stream::{RangeStream, Step};
 use super::reads::{ATTEMPTS_MAX, Active, Read, Reader, Ticket};
+use crate::consensus::FromArbiter;
 
 /// Unsent bytes of one stream above which its next chunk is not read until the client has taken some.
 const STREAM_QUEUED_BYTES_MAX: usize = 1 << 20;
@@ -121,6 +122,9 @@ impl Arbiter {
     fn newest_here(&self) -> Snapshot {
         let compact_revision = self.published.compact_revision();
         let (revision, index) = self.published.revision_and_index();
+        if self.published.handed() < index {
+            self.consensus.do_send(FromArbiter::HandOver);
+        }
         Snapshot { index, revision, compact_revision }
     }
 
