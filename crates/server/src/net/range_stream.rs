@@ -24,6 +24,9 @@ pub struct RangeStream {
     request: RangeRequest,
     /// Total of keys in the range, known with the first chunk.
     count: Option<i64>,
+    /// The revision that the first chunk fixed, where the request names none: it is what the client is told at the end,
+    /// for a list and a watch that follows it must leave nothing out between them.
+    fixed: Option<i64>,
     /// Keys sent.
     sent: i64,
     chunk_keys: i64,
@@ -53,6 +56,7 @@ impl RangeStream {
             call,
             request,
             count: None,
+            fixed: None,
             sent: 0,
             chunk_keys: FIRST_CHUNK_KEYS,
             chunk_bytes_target,
@@ -80,18 +84,22 @@ impl RangeStream {
 
     /// Takes the chunk that [`next_read`](Self::next_read) gave.
     pub fn advance(&mut self, mut chunk: RangeResponse) -> Step {
-        let header = chunk.header.take();
+        let mut header = chunk.header.take();
         let revision = header.as_ref().map_or(0, |h| h.revision);
         let count = *self.count.get_or_insert(chunk.count);
         self.sent += i64::try_from(chunk.kvs.len()).expect("bounded by the chunk's limit");
         let limit_reached = self.remaining().is_some_and(|left| left == 0);
         if self.request.count_only || !chunk.more || limit_reached {
             let more = !self.request.count_only && chunk.more;
+            if let (Some(header), Some(fixed)) = (&mut header, self.fixed) {
+                header.revision = fixed;
+            }
             return Step::Last(RangeResponse { header, more, count, kvs: chunk.kvs });
         }
         if self.request.revision <= 0 {
             // Later chunks must see what the first one saw.
             self.request.revision = revision;
+            self.fixed = Some(revision);
         }
         self.adapt(&chunk);
         let last = &chunk.kvs.last().expect("more means that there was one").key;
