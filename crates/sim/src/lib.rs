@@ -1,1 +1,24 @@
-//! windlass-sim
+//! A deterministic simulator: the real cores of one member (consensus, Raft log, sequencer, shards, streams) in one
+//! thread, on simulated disks, in virtual time, with clients whose every answer is judged.
+//!
+//! Everything follows from a seed, so a failure is one number that anybody can replay. The simulator must never call
+//! a clock, a thread or a true disk, and never change the code under test: known bugs, by which the checks are
+//! checked, are built into its own glue only.
+//!
+//! `docs/operating/simulator.md` says how to use it.
+
+pub mod agenda;
+pub mod bug;
+pub mod check;
+mod checker;
+mod clients;
+mod disks;
+mod env;
+mod mailbox;
+mod member;
+mod profile;
+mod random;
+pub mod report;
+pub mod runner;
+mod start;
+pub mod world;

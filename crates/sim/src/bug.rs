@@ -1,0 +1,86 @@
+//! Known bugs that the simulator can build into its own glue, each to show that a check works. The code under test is
+//! never touched.
+
+use crate::check::Check;
+
+/// A known bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// A write to the log is reported durable when it is only submitted.
+    EarlyAcknowledgement,
+    /// A write to the log is reported durable and never made.
+    LostFrame,
+    /// A shard is loaded beyond the stable cut.
+    LoadedBeyondStable,
+    /// A stream claims to be durable up to what is only in memory.
+    EagerDurable,
+    /// A read does not say what it must see.
+    ForgottenReadIndex,
+    /// A read gets the place in history that an earlier one got.
+    ReusedSnapshot,
+    /// A client is answered with the revision of another one's write.
+    RepeatedRevision,
+    /// A client is told that there is no room, and its write goes on.
+    RefusedAndWritten,
+    /// A shard gets no puts of one entry.
+    SkippedPuts,
+    /// A shard's answer to the sequencer is lost.
+    LostAnswer,
+    /// A client is answered twice.
+    AnsweredTwice,
+    /// A write is in the log before its client asks for it.
+    AskedLate,
+    /// The mailbox of a shard is not first in, first out.
+    Overtaking,
+    /// Nobody hears that streams are durable.
+    SilentStreams,
+    /// A shard that has room is said to have none.
+    ImaginedFull,
+    /// A disk without room is taken for a broken one.
+    FullTakenForBroken,
+}
+
+impl Bug {
+    /// Every one.
+    pub const ALL: [Self; 16] = [
+        Self::EarlyAcknowledgement,
+        Self::LostFrame,
+        Self::LoadedBeyondStable,
+        Self::EagerDurable,
+        Self::ForgottenReadIndex,
+        Self::ReusedSnapshot,
+        Self::RepeatedRevision,
+        Self::RefusedAndWritten,
+        Self::SkippedPuts,
+        Self::LostAnswer,
+        Self::AnsweredTwice,
+        Self::AskedLate,
+        Self::Overtaking,
+        Self::SilentStreams,
+        Self::ImaginedFull,
+        Self::FullTakenForBroken,
+    ];
+
+    /// The checks that must catch it, any of them; a seed in which another one complains shows nothing.
+    #[must_use]
+    pub fn caught_by(self) -> &'static [Check] {
+        match self {
+            Self::EarlyAcknowledgement => &[Check::Missing],
+            Self::LostFrame => &[Check::Missing, Check::CannotStart],
+            Self::LoadedBeyondStable => &[Check::State],
+            Self::EagerDurable => &[Check::CannotStart],
+            Self::ForgottenReadIndex => &[Check::Answer],
+            Self::ReusedSnapshot => &[Check::Stale],
+            Self::RepeatedRevision => &[Check::RevisionReused],
+            Self::RefusedAndWritten => &[Check::RefusedHadEffect],
+            Self::SkippedPuts => &[Check::State],
+            Self::LostAnswer => &[Check::Unanswered],
+            Self::AnsweredTwice => &[Check::Unasked],
+            Self::AskedLate => &[Check::Order],
+            Self::Overtaking => &[Check::Panic],
+            Self::SilentStreams => &[Check::NotReclaimed],
+            Self::ImaginedFull => &[Check::RefusedWithoutReason],
+            Self::FullTakenForBroken => &[Check::EndedWithoutReason],
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! What is checked, and how a broken promise is reported.
+
+use std::fmt;
+
+/// A promise that the simulator checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// What was acknowledged or seen by a reader is in the log after any restart.
+    Missing,
+    /// No two acknowledged writes have one revision.
+    RevisionReused,
+    /// Every answer equals the sequential model's at its place in the log.
+    Answer,
+    /// Revisions and hash of the store equal the sequential model's.
+    State,
+    /// A read sees everything that was acknowledged before it began.
+    Stale,
+    /// A write comes, in the log, after everything that was acknowledged before it began.
+    Order,
+    /// With disks that work every request is answered in time.
+    Unanswered,
+    /// A client is answered once, and only what it asked.
+    Unasked,
+    /// A refused write has no effect.
+    RefusedHadEffect,
+    /// A write is refused for want of room only if there was no room, and for no other reason.
+    RefusedWithoutReason,
+    /// A member starts, unless a disk fails or is full.
+    CannotStart,
+    /// A member ends only if a disk failed.
+    EndedWithoutReason,
+    /// With disks that work everything becomes durable in the shards, and the log is cut.
+    NotReclaimed,
+    /// The code's own assertions hold.
+    Panic,
+}
+
+/// A broken promise.
+#[derive(Clone, Debug)]
+pub struct Violation {
+    /// Which.
+    pub check: Check,
+    /// What was found instead.
+    pub text: String,
+}
+
+impl Violation {
+    /// A broken promise.
+    #[must_use]
+    pub fn new(check: Check, text: impl Into<String>) -> Self {
+        Self { check, text: text.into() }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.check, self.text)
+    }
+}
+
+impl std::error::Error for Violation {}
+
+/// Fails the check with a text made only then, unless `holds`.
+///
+/// # Errors
+/// If it does not hold.
+pub fn ensure(holds: bool, check: Check, text: impl FnOnce() -> String) -> Result<(), Violation> {
+    if holds { Ok(()) } else { Err(Violation::new(check, text())) }
+}

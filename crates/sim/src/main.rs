@@ -1,0 +1,129 @@
+//! The command line of the simulator: `run`, `replay`, `canary`.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use windlass_sim::agenda::SECOND_NS;
+use windlass_sim::bug::Bug;
+use windlass_sim::report::Count;
+use windlass_sim::runner::{Summary, canary, run_seed, run_seeds};
+use windlass_sim::world::Outcome;
+
+const USAGE: &str = "usage:
+  windlass-sim run --seeds N [--from S]    run N seeds from S (0) on
+  windlass-sim replay SEED [BUG]           tell the story of one run
+  windlass-sim canary --all | BUG          show that the checks catch a known bug";
+
+/// Seeds in which a canary may be caught.
+const CANARY_SEEDS: u64 = 500;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let ended = match words[..] {
+        ["run", "--seeds", count] => with_numbers([count, "0"], run),
+        ["run", "--seeds", count, "--from", from] => with_numbers([count, from], run),
+        ["replay", seed] => with_numbers([seed, "0"], |[seed, _]| replay(seed, None)),
+        ["replay", seed, bug] => match bug_named(bug) {
+            Some(bug) => with_numbers([seed, "0"], |[seed, _]| replay(seed, Some(bug))),
+            None => usage(),
+        },
+        ["canary", "--all"] => canaries(&Bug::ALL),
+        ["canary", bug] => bug_named(bug).map_or_else(usage, |bug| canaries(&[bug])),
+        _ => usage(),
+    };
+    // Whoever closed the pipe has seen enough.
+    ended.unwrap_or(ExitCode::FAILURE)
+}
+
+fn usage() -> io::Result<ExitCode> {
+    writeln!(io::stderr(), "{USAGE}")?;
+    Ok(ExitCode::from(2))
+}
+
+fn bug_named(name: &str) -> Option<Bug> {
+    Bug::ALL.into_iter().find(|bug| format!("{bug:?}") == name)
+}
+
+fn with_numbers(
+    words: [&str; 2],
+    command: impl FnOnce([u64; 2]) -> io::Result<ExitCode>,
+) -> io::Result<ExitCode> {
+    match words.map(str::parse) {
+        [Ok(first), Ok(second)] => command([first, second]),
+        _ => usage(),
+    }
+}
+
+fn run([count, from]: [u64; 2]) -> io::Result<ExitCode> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let begun = Instant::now();
+    let summary = run_seeds(from..from.saturating_add(count), None, threads);
+    let seconds = begun.elapsed().as_secs_f64();
+    let Summary { runs, totals, failure } = summary;
+    let out = &mut io::stdout().lock();
+    for what in Count::ALL {
+        writeln!(out, "{:>12} {}", totals.of(what), words_of(what))?;
+    }
+    let simulated = totals.simulated_ns / SECOND_NS;
+    let rate = runs as f64 / seconds;
+    writeln!(out, "{runs} seeds from {from}, {simulated} s simulated in {seconds:.1} s, {rate:.1} seeds/s")?;
+    match failure {
+        None => Ok(ExitCode::SUCCESS),
+        Some(Outcome { seed, violation, .. }) => {
+            writeln!(out, "seed {seed}: {}", violation.expect("it failed"))?;
+            writeln!(out, "replay with: cargo run --release -p windlass-sim -- replay {seed}")?;
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn replay(seed: u64, bug: Option<Bug>) -> io::Result<ExitCode> {
+    let outcome = run_seed(seed, bug, true);
+    let out = &mut io::stdout().lock();
+    for line in &outcome.lines {
+        writeln!(out, "{line}")?;
+    }
+    match outcome.violation {
+        None => {
+            writeln!(out, "seed {seed}: every promise was kept")?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(violation) => {
+            writeln!(out, "seed {seed}: {violation}")?;
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn canaries(bugs: &[Bug]) -> io::Result<ExitCode> {
+    let mut code = ExitCode::SUCCESS;
+    let out = &mut io::stdout().lock();
+    for &bug in bugs {
+        let canary = canary(bug, 0..CANARY_SEEDS);
+        match canary.caught {
+            Some(Outcome { seed, violation, .. }) => {
+                let check = violation.expect("it was caught").check;
+                writeln!(out, "{bug:?}: caught by {check:?} in seed {seed}")?;
+            }
+            None => {
+                writeln!(out, "{bug:?}: NOT CAUGHT in {} seeds", canary.runs)?;
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    Ok(code)
+}
+
+/// `LogRecycled` as `log recycled`.
+fn words_of(what: Count) -> String {
+    let mut words = String::new();
+    for letter in format!("{what:?}").chars() {
+        if letter.is_uppercase() && !words.is_empty() {
+            words.push(' ');
+        }
+        words.push(letter.to_ascii_lowercase());
+    }
+    words
+}

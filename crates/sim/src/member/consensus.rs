@@ -1,0 +1,276 @@
+//! The consensus thread: feeds the core, and carries out what it wants.
+
+use windlass_api::etcdserverpb::{PutResponse, ResponseHeader};
+use windlass_io_log::buffer::Buffer;
+use windlass_io_log::op::{Completion, Op, Ticket};
+use windlass_raft::ReadId;
+use windlass_records::batch::{Batch, BatchBuilder};
+use windlass_replica::consensus::{Consensus, Input, Output};
+use windlass_replica::reading::Snapshot;
+use windlass_replica::sequencer::Response;
+use windlass_replica::task::{ShardAnswer, ShardTask};
+use windlass_types::{ByteOffset, LogIndex, RequestError, RequestId, Revision, ShardId};
+
+use super::net::{Found, ToNet};
+use super::shards::ToShard;
+use super::{Member, take_turn};
+use crate::agenda::{MILLISECOND_NS, SECOND_NS};
+use crate::bug::Bug;
+use crate::check::{Check, ensure};
+use crate::checker::{Answer, is_refusal};
+use crate::disks::DiskId;
+use crate::env::{Env, Event, Stop, Thread};
+use crate::mailbox::{Mailbox, Sender};
+use crate::report::Count;
+
+/// Time of one tick.
+const TICK_NS: u64 = 100 * MILLISECOND_NS;
+
+/// Messages to the consensus thread.
+pub enum ToConsensus {
+    /// Commands of one turn of the clients.
+    Propose(BatchBuilder),
+    /// Where do the reads of this turn look?
+    Read(ReadId),
+    /// An operation on the log ended.
+    Disk(Completion),
+    /// A shard's answer.
+    Answer(ShardId, ShardAnswer),
+    /// A stream is durable up to here.
+    Durable {
+        /// Which.
+        stream: usize,
+        /// Up to where.
+        index: LogIndex,
+    },
+    /// Whether a shard has no room.
+    Full(ShardId, bool),
+    /// One tick of the election clock.
+    Tick,
+    /// Look for room.
+    Retry,
+}
+
+/// The thread.
+pub struct ConsensusThread {
+    pub(super) core: Consensus,
+    pub(super) mail: Mailbox<ToConsensus>,
+    shards_full: Vec<bool>,
+    full: bool,
+    /// Operations that a bug reported before they ended.
+    reported_early: Vec<Ticket>,
+    /// What an earlier read was told, for a bug.
+    old_place: Option<Found>,
+    out: Vec<Output>,
+}
+
+impl ConsensusThread {
+    pub(super) fn new(core: Consensus, shards: usize) -> Self {
+        Self {
+            core,
+            mail: Mailbox::default(),
+            shards_full: vec![false; shards],
+            full: false,
+            reported_early: Vec::new(),
+            old_place: None,
+            out: Vec::new(),
+        }
+    }
+
+    /// Whether a bug has reported the end of this operation already.
+    pub(super) fn was_reported(&mut self, ticket: Ticket) -> bool {
+        let at = self.reported_early.iter().position(|&reported| reported == ticket);
+        at.map(|at| self.reported_early.swap_remove(at)).is_some()
+    }
+
+    fn feed(&mut self, message: ToConsensus) -> Result<(), Stop> {
+        let input = match message {
+            ToConsensus::Propose(commands) => Input::Propose(commands),
+            ToConsensus::Read(id) => Input::Read(id),
+            ToConsensus::Disk(completion) => Input::Disk(completion),
+            ToConsensus::Answer(shard, answer) => Input::Shard { shard, answer },
+            ToConsensus::Durable { stream, index } => Input::Durable { stream, index },
+            ToConsensus::Full(shard, full) => {
+                self.shards_full[usize::from(shard.0)] = full;
+                Input::ShardsFull(self.shards_full.contains(&true))
+            }
+            ToConsensus::Tick => Input::Tick,
+            ToConsensus::Retry => Input::RetrySpace,
+        };
+        self.core.step(input, &mut self.out).map_err(|e| Stop::Died(e.to_string()))
+    }
+}
+
+impl Member {
+    pub(super) fn campaign(&mut self, env: &mut Env) -> Result<(), Stop> {
+        let thread = &mut self.consensus;
+        thread.core.campaign(&mut thread.out).map_err(|e| Stop::Died(e.to_string()))?;
+        self.carry_out(env)
+    }
+
+    pub(super) fn consensus_turn(&mut self, env: &mut Env) -> Result<(), Stop> {
+        for message in take_turn(&mut self.consensus.mail, Thread::Consensus, env) {
+            match &message {
+                ToConsensus::Tick => env.agenda.after(TICK_NS, Event::Tick(env.life)),
+                ToConsensus::Retry if self.consensus.full => {
+                    env.agenda.after(SECOND_NS, Event::Retry(env.life));
+                }
+                _ => {}
+            }
+            self.consensus.feed(message)?;
+        }
+        let thread = &mut self.consensus;
+        // The shards publish how far they are.
+        let complete = self.shards.iter().map(|shard| shard.core.watermark()).min().unwrap_or_default();
+        let told = thread.core.step(Input::Complete(complete), &mut thread.out);
+        told.map_err(|e| Stop::Died(e.to_string()))?;
+        let due = thread.core.flush(env.agenda.now_ns(), &mut thread.out);
+        if let Some(at_ns) = due.map_err(|e| Stop::Died(e.to_string()))? {
+            env.agenda.at(at_ns, Event::Timer(env.life, Thread::Consensus));
+        }
+        self.carry_out(env)
+    }
+
+    fn carry_out(&mut self, env: &mut Env) -> Result<(), Stop> {
+        for output in std::mem::take(&mut self.consensus.out) {
+            self.carry_out_one(output, env)?;
+        }
+        let raft = self.consensus.core.raft();
+        if !self.serving && raft.is_leader_ready() && self.consensus.core.numbered().index >= raft.commit() {
+            self.serving = true;
+            env.tell(|| "serves clients".into());
+            env.agenda.after(env.clients.pause_ns(), Event::Turn(env.life));
+        }
+        Ok(())
+    }
+
+    fn carry_out_one(&mut self, output: Output, env: &mut Env) -> Result<(), Stop> {
+        match output {
+            Output::Disk(op) => self.start_log_op(op, env)?,
+            Output::Send(message) => unreachable!("a sole member sends {message:?}"),
+            Output::ToShard { shard, task } => self.hand_task(shard, task, env),
+            Output::Reply { id, result } => self.reply(id, result.map(|response| *response), env)?,
+            Output::PutReplies { batch, commands, first_revision } => {
+                self.reply_puts(&batch, commands, first_revision, env)?;
+            }
+            Output::Applied(state) => {
+                env.checker.applied_entry(state, &mut env.totals)?;
+                self.tell_shard(0, Sender::Consensus, ToShard::State(state), env);
+            }
+            Output::ReadReady { id, index, revision } => self.read_ready(id, index, revision, env),
+            Output::ReadDropped(id) => {
+                self.tell_net(Sender::Consensus, ToNet::Snapshot { id, found: None }, env);
+            }
+            Output::Stable(index) => {
+                env.totals.count(Count::Cuts);
+                env.tell(|| format!("all streams are durable up to entry {index}"));
+                env.checker.cut(index);
+                for shard in self.shard_ids() {
+                    self.tell_shard(shard.0, Sender::Consensus, ToShard::Stable(index), env);
+                }
+            }
+            Output::RoleChanged { role, term, .. } => env.tell(|| format!("is {role} of term {term}")),
+            Output::Full(full) => {
+                env.tell(|| if full { "refuses writes: no room" } else { "takes writes again" }.into());
+                if full && !self.consensus.full {
+                    env.agenda.after(SECOND_NS, Event::Retry(env.life));
+                }
+                self.consensus.full = full;
+            }
+        }
+        Ok(())
+    }
+
+    fn start_log_op(&mut self, op: Op, env: &mut Env) -> Result<(), Stop> {
+        let Op::WriteDurable { ticket, offset, buffer, .. } = &op else {
+            env.submit(DiskId::Log, op);
+            return Ok(());
+        };
+        let (ticket, begins) = (*ticket, *offset == ByteOffset(0));
+        env.checker.submitted(buffer.bytes(), begins)?;
+        let early = env.strikes(Bug::EarlyAcknowledgement, 2);
+        let lost = !early && env.strikes(Bug::LostFrame, 30);
+        if early || lost {
+            let copy = Buffer::zeroed(buffer.capacity(), buffer.registered());
+            let done = Completion { ticket, buffer: Some(copy), result: Ok(()) };
+            self.tell_consensus(Sender::Disk, ToConsensus::Disk(done), env);
+        }
+        if early {
+            // The true end comes later, and must not be heard of twice.
+            self.consensus.reported_early.push(ticket);
+        }
+        if !lost {
+            env.submit(DiskId::Log, op);
+        }
+        Ok(())
+    }
+
+    fn hand_task(&mut self, shard: ShardId, task: ShardTask, env: &mut Env) {
+        let task = match task {
+            ShardTask::Puts(run) if run.last && env.strikes(Bug::SkippedPuts, 20) => {
+                ShardTask::Advance(run.index)
+            }
+            task => task,
+        };
+        self.tell_shard(shard.0, Sender::Consensus, ToShard::Task(task), env);
+        if env.strikes(Bug::Overtaking, 10) {
+            self.shards[usize::from(shard.0)].mail.last_becomes_first(Sender::Consensus);
+        }
+    }
+
+    fn reply_puts(
+        &mut self,
+        batch: &Batch,
+        commands: std::ops::Range<usize>,
+        first: Revision,
+        env: &mut Env,
+    ) -> Result<(), Stop> {
+        let ids = batch.commands().map(|c| c.id).skip(commands.start).take(commands.len());
+        for (revision, id) in (first.0..).zip(ids.collect::<Vec<_>>()) {
+            let header = Some(ResponseHeader { revision, ..ResponseHeader::default() });
+            self.reply(id, Ok(Response::Put(PutResponse { header, prev_kv: None })), env)?;
+        }
+        Ok(())
+    }
+
+    fn reply(&mut self, id: RequestId, mut answer: Answer, env: &mut Env) -> Result<(), Stop> {
+        if let Ok(Response::Put(put)) = &mut answer
+            && let Some(header) = &mut put.header
+            && env.strikes(Bug::RepeatedRevision, 20)
+        {
+            header.revision -= 1;
+        }
+        env.tell(|| format!("answers request {id}: {answer:?}"));
+        let seen = env.checker.answered(id, &answer)?;
+        if env.strikes(Bug::AnsweredTwice, 50) {
+            env.checker.answered(id, &answer)?;
+        }
+        match answer {
+            Err(error) if is_refusal(error) => env.refused(id, error)?,
+            _ => env.totals.count(Count::WritesAcknowledged),
+        }
+        self.tell_net(Sender::Consensus, ToNet::Answered { seen }, env);
+        Ok(())
+    }
+
+    fn read_ready(&mut self, id: ReadId, index: LogIndex, revision: Revision, env: &mut Env) {
+        let compact_revision = self.consensus.core.numbered().compact_revision;
+        let snapshot = Snapshot { index, revision, compact_revision };
+        let place = (snapshot, env.checker.oracle());
+        let place = match self.consensus.old_place.take() {
+            Some(old) if env.strikes(Bug::ReusedSnapshot, 3) => old,
+            _ => place,
+        };
+        self.consensus.old_place = Some(place.clone());
+        self.tell_net(Sender::Consensus, ToNet::Snapshot { id, found: Some(place) }, env);
+    }
+}
+
+impl Env {
+    fn refused(&mut self, id: RequestId, error: RequestError) -> Result<(), Stop> {
+        self.totals.count(Count::WritesRefused);
+        let explained = error == RequestError::NoSpace && self.lacked_room();
+        ensure(explained, Check::RefusedWithoutReason, || format!("request {id}: {error}"))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,139 @@
+//! One process of a member: the real cores, and in place of the server's threads a few mailboxes.
+//!
+//! This is glue, as thin as the server's: it carries out what the cores want and must not decide anything. Where it
+//! does something else, that is a known bug that was asked for ([`Bug`](crate::bug::Bug)).
+
+mod consensus;
+mod net;
+mod shards;
+
+use windlass_io_log::op::Failure;
+use windlass_types::ShardId;
+
+use crate::bug::Bug;
+use crate::disks::DiskId;
+use crate::env::{Env, Event, Stop, Thread};
+use crate::mailbox::{Mailbox, Sender};
+use crate::start::Started;
+use consensus::{ConsensusThread, ToConsensus};
+use net::{NetThread, ToNet};
+use shards::{ShardThread, StateSide, ToShard};
+
+pub use shards::hash_of;
+
+/// Names a read in what goes to and fro about it.
+pub type Ticket = u64;
+
+/// One life of the process.
+pub struct Member {
+    consensus: ConsensusThread,
+    net: NetThread,
+    shards: Vec<ShardThread>,
+    state: StateSide,
+    /// Whether clients are let in.
+    serving: bool,
+}
+
+impl Member {
+    /// Runs what a start made.
+    ///
+    /// # Errors
+    /// As [`wake`](Self::wake).
+    pub fn run(started: Started, env: &mut Env) -> Result<Self, Stop> {
+        let Started { core, shards, state } = started;
+        let mut member = Self {
+            consensus: ConsensusThread::new(core, shards.len()),
+            net: NetThread::default(),
+            shards: shards.into_iter().map(ShardThread::new).collect(),
+            state: StateSide::new(state),
+            serving: false,
+        };
+        env.agenda.after(0, Event::Tick(env.life));
+        for shard in 0..member.shards.len() {
+            env.wake(Thread::Shard(shard as u16));
+        }
+        member.campaign(env)?;
+        Ok(member)
+    }
+
+    /// Whether no client waits for anything.
+    #[must_use]
+    pub fn is_idle(&self, env: &Env) -> bool {
+        self.serving && env.checker.open() == 0 && self.net.in_flight() == 0
+    }
+
+    /// A thread takes its turn.
+    ///
+    /// # Errors
+    /// If the process ends, or a promise is broken.
+    pub fn wake(&mut self, thread: Thread, env: &mut Env) -> Result<(), Stop> {
+        match thread {
+            Thread::Net => self.net_turn(env),
+            Thread::Consensus => self.consensus_turn(env),
+            Thread::Shard(shard) => self.shard_turn(shard, env),
+        }
+    }
+
+    /// Some operation of a disk ends.
+    pub fn disk(&mut self, disk: DiskId, env: &mut Env) {
+        let Some(mut completion) = env.disks.complete(disk, &mut env.totals) else { return };
+        if completion.result == Err(Failure::NoSpace) && env.strikes(Bug::FullTakenForBroken, 1) {
+            completion.result = Err(Failure::Io("said to be broken".into()));
+        }
+        if let Err(failure) = &completion.result {
+            env.tell(|| format!("disk {disk:?}: {failure}"));
+        }
+        match disk {
+            DiskId::Log if self.consensus.was_reported(completion.ticket) => {}
+            DiskId::Log => self.tell_consensus(Sender::Disk, ToConsensus::Disk(completion), env),
+            DiskId::Shard(shard) => self.tell_shard(shard, Sender::Disk, ToShard::Disk(completion), env),
+            DiskId::State => self.tell_shard(0, Sender::Disk, ToShard::StateDisk(completion), env),
+        }
+    }
+
+    /// One tick of the election clock.
+    pub fn tick(&mut self, env: &mut Env) {
+        self.tell_consensus(Sender::Clock, ToConsensus::Tick, env);
+    }
+
+    /// A log without room looks for some.
+    pub fn retry(&mut self, env: &mut Env) {
+        self.tell_consensus(Sender::Clock, ToConsensus::Retry, env);
+    }
+
+    fn tell_consensus(&mut self, from: Sender, message: ToConsensus, env: &mut Env) {
+        post(&mut self.consensus.mail, from, message, Thread::Consensus, env);
+    }
+
+    fn tell_net(&mut self, from: Sender, message: ToNet, env: &mut Env) {
+        post(&mut self.net.mail, from, message, Thread::Net, env);
+    }
+
+    fn tell_shard(&mut self, shard: u16, from: Sender, message: ToShard, env: &mut Env) {
+        post(&mut self.shards[usize::from(shard)].mail, from, message, Thread::Shard(shard), env);
+    }
+
+    /// The shards' numbers.
+    fn shard_ids(&self) -> impl Iterator<Item = ShardId> + use<> {
+        (0..self.shards.len() as u16).map(ShardId)
+    }
+}
+
+fn post<M>(mail: &mut Mailbox<M>, from: Sender, message: M, thread: Thread, env: &mut Env) {
+    mail.push(from, message);
+    if !mail.waking {
+        mail.waking = true;
+        env.wake(thread);
+    }
+}
+
+/// The messages of one turn of a thread; wakes it again if some are left.
+fn take_turn<M>(mail: &mut Mailbox<M>, thread: Thread, env: &mut Env) -> Vec<M> {
+    let count = env.turn_messages();
+    let taken = (0..count).map_while(|_| mail.take(&mut env.scheduling)).collect();
+    mail.waking = !mail.is_empty();
+    if mail.waking {
+        env.wake(thread);
+    }
+    taken
+}

@@ -1,0 +1,315 @@
+//! The thread of connections: hands over what clients ask, and judges what reads return.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use windlass_api::etcdserverpb::{RangeRequest, TxnRequest};
+use windlass_raft::ReadId;
+use windlass_records::batch::BatchBuilder;
+use windlass_replica::oracle::Oracle;
+use windlass_replica::oracle::generate::Command;
+use windlass_replica::reading::{Progress, ReadRequest, Reading, Snapshot};
+use windlass_replica::task::{ReadAnswer, ReadTask};
+use windlass_replica::txn::Transaction;
+use windlass_types::{LogIndex, RequestError, RequestId, Revision, ShardId};
+
+use super::consensus::ToConsensus;
+use super::shards::ToShard;
+use super::{Member, Ticket, take_turn};
+use crate::bug::Bug;
+use crate::check::{Check, Violation, ensure};
+use crate::clients::Request;
+use crate::env::{Env, Event, Stop, Thread};
+use crate::mailbox::{Mailbox, Sender};
+use crate::report::Count;
+
+/// How often a read that a compaction overtook is begun anew; as in the server.
+const ATTEMPTS_MAX: u8 = 4;
+
+/// A place in history, and the store as a read there must see it.
+pub type Found = (Snapshot, Rc<Oracle>);
+
+/// Messages to the thread of connections.
+pub enum ToNet {
+    /// A write was answered.
+    Answered {
+        /// Its entry, unless it was refused.
+        seen: Option<LogIndex>,
+    },
+    /// Where the reads of a turn look.
+    Snapshot {
+        /// The question.
+        id: ReadId,
+        /// The answer.
+        found: Option<Found>,
+    },
+    /// A shard's part of a read.
+    Read(ShardId, Ticket, ReadAnswer),
+}
+
+#[derive(Clone, Debug)]
+enum ReadOf {
+    Range(RangeRequest),
+    Txn(TxnRequest),
+}
+
+/// A read of a client.
+struct Read {
+    request: ReadOf,
+    /// What was seen when it began.
+    began: LogIndex,
+    attempts: u8,
+}
+
+/// A read that shards work on.
+struct Active {
+    read: Read,
+    reading: Reading,
+    found: Found,
+}
+
+/// The thread.
+#[derive(Default)]
+pub struct NetThread {
+    pub(super) mail: Mailbox<ToNet>,
+    batch: BatchBuilder,
+    /// Writes of this turn of which the judge does not know yet, for a bug.
+    unasked: Vec<RequestId>,
+    requests: u64,
+    questions: u64,
+    tickets: Ticket,
+    /// Reads of this turn that want a place in history.
+    turn: Vec<Read>,
+    asked: BTreeMap<ReadId, Vec<Read>>,
+    active: BTreeMap<Ticket, Active>,
+    in_flight: u64,
+}
+
+impl NetThread {
+    /// Number of requests without an answer.
+    pub(super) fn in_flight(&self) -> u64 {
+        self.in_flight
+    }
+}
+
+impl Member {
+    /// Clients have a turn.
+    ///
+    /// # Errors
+    /// If a promise is broken.
+    pub fn clients_turn(&mut self, env: &mut Env) -> Result<(), Stop> {
+        for id in std::mem::take(&mut self.net.unasked) {
+            env.checker.begin(id);
+        }
+        for _ in 0..env.clients.turn(self.net.in_flight) {
+            let request = env.clients.request(env.checker.oracle().revision());
+            self.ask(request, env)?;
+        }
+        self.end_turn(env);
+        if !env.clients.are_done() {
+            env.agenda.after(env.clients.pause_ns(), Event::Turn(env.life));
+        }
+        Ok(())
+    }
+
+    pub(super) fn net_turn(&mut self, env: &mut Env) -> Result<(), Stop> {
+        for message in take_turn(&mut self.net.mail, Thread::Net, env) {
+            match message {
+                ToNet::Answered { seen } => {
+                    self.net.in_flight -= 1;
+                    env.checker.see(seen.unwrap_or_default());
+                }
+                ToNet::Snapshot { id, found } => {
+                    for read in self.net.asked.remove(&id).expect("a question that was asked") {
+                        let Some(found) = found.clone() else {
+                            let text = "a sole member lost its leadership".to_owned();
+                            return Err(Violation::new(Check::RefusedWithoutReason, text).into());
+                        };
+                        self.begin_read(read, found, env)?;
+                    }
+                }
+                ToNet::Read(shard, ticket, answer) => self.read_answer(shard, ticket, answer, env)?,
+            }
+        }
+        self.end_turn(env);
+        Ok(())
+    }
+
+    fn ask(&mut self, request: Request, env: &mut Env) -> Result<(), Stop> {
+        let began = env.checker.seen();
+        match request {
+            Request::Write(command) => return self.write(&command, env),
+            Request::Range(range) => {
+                let serializable = range.serializable;
+                let read = Read { request: ReadOf::Range(range), began, attempts: 0 };
+                self.net.in_flight += 1;
+                if serializable {
+                    // At what this member has numbered last, which every thread can see.
+                    return self.begin_read(read, self.newest(env), env);
+                }
+                self.net.turn.push(read);
+            }
+            Request::Txn(txn) => {
+                self.net.in_flight += 1;
+                self.net.turn.push(Read { request: ReadOf::Txn(txn), began, attempts: 0 });
+            }
+            Request::Flush => {
+                for shard in self.shard_ids() {
+                    self.tell_shard(shard.0, Sender::Net, ToShard::Flush, env);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn newest(&self, env: &Env) -> Found {
+        let state = self.consensus.core.numbered();
+        let snapshot = Snapshot {
+            index: state.index,
+            revision: state.revision,
+            compact_revision: state.compact_revision,
+        };
+        (snapshot, env.checker.oracle())
+    }
+
+    fn write(&mut self, command: &Command, env: &mut Env) -> Result<(), Stop> {
+        // As in a real process, ids begin anew with each life.
+        self.net.requests += 1;
+        let id = RequestId(self.net.requests);
+        env.totals.count(Count::Writes);
+        env.tell(|| format!("request {id}: {command:?}"));
+        self.net.in_flight += 1;
+        self.net.batch.push(id, command.kind(), &command.payload());
+        if env.strikes(Bug::AskedLate, 3) {
+            self.net.unasked.push(id);
+            return Ok(());
+        }
+        env.checker.begin(id);
+        if env.strikes(Bug::RefusedAndWritten, 20) {
+            env.checker.answered(id, &Err(RequestError::NoSpace))?;
+        }
+        Ok(())
+    }
+
+    fn end_turn(&mut self, env: &mut Env) {
+        if !self.net.batch.is_empty() {
+            let batch = std::mem::take(&mut self.net.batch);
+            self.tell_consensus(Sender::Net, ToConsensus::Propose(batch), env);
+        }
+        if !self.net.turn.is_empty() {
+            self.net.questions += 1;
+            let id = ReadId(self.net.questions);
+            self.net.asked.insert(id, std::mem::take(&mut self.net.turn));
+            self.tell_consensus(Sender::Net, ToConsensus::Read(id), env);
+        }
+    }
+
+    fn begin_read(&mut self, read: Read, found: Found, env: &mut Env) -> Result<(), Stop> {
+        let Snapshot { index, .. } = found.0;
+        ensure(index >= read.began, Check::Stale, || {
+            format!("a read looks at entry {index}, though {} was seen before it began", read.began)
+        })?;
+        let request = match &read.request {
+            ReadOf::Range(range) => ReadRequest::Range(Arc::new(range.clone())),
+            ReadOf::Txn(txn) => {
+                let transaction = Transaction::from_txn(txn.clone()).expect("generated requests are checked");
+                ReadRequest::Txn(Arc::new(transaction))
+            }
+        };
+        let mut tasks = Vec::new();
+        let (reading, progress) = Reading::begin(&request, self.shards.len() as u16, found.0, &mut tasks);
+        self.net.tickets += 1;
+        let ticket = self.net.tickets;
+        self.net.active.insert(ticket, Active { read, reading, found });
+        self.send_tasks(ticket, tasks, env);
+        self.go_on(ticket, progress, env)
+    }
+
+    fn read_answer(
+        &mut self,
+        shard: ShardId,
+        ticket: Ticket,
+        answer: ReadAnswer,
+        env: &mut Env,
+    ) -> Result<(), Stop> {
+        // A read that failed at another shard is over.
+        let Some(active) = self.net.active.get_mut(&ticket) else { return Ok(()) };
+        let mut tasks = Vec::new();
+        let progress = active.reading.answer(shard, answer, &mut tasks);
+        self.send_tasks(ticket, tasks, env);
+        self.go_on(ticket, progress, env)
+    }
+
+    fn send_tasks(&mut self, ticket: Ticket, tasks: Vec<(ShardId, ReadTask)>, env: &mut Env) {
+        for (shard, mut task) in tasks {
+            if env.strikes(Bug::ForgottenReadIndex, 1) {
+                task.min_index = LogIndex(0);
+            }
+            self.tell_shard(shard.0, Sender::Net, ToShard::Read(task, ticket), env);
+        }
+    }
+
+    fn go_on(&mut self, ticket: Ticket, progress: Progress, env: &mut Env) -> Result<(), Stop> {
+        if matches!(progress, Progress::Waiting) {
+            return Ok(());
+        }
+        let Active { read, found, .. } = self.net.active.remove(&ticket).expect("it is being read");
+        let names_revision = matches!(&read.request, ReadOf::Range(range) if range.revision > 0);
+        if matches!(progress, Progress::Compacted) && !names_revision && read.attempts < ATTEMPTS_MAX {
+            env.totals.count(Count::ReadsOvertaken);
+            self.net.turn.push(Read { attempts: read.attempts + 1, ..read });
+            self.end_turn(env);
+            return Ok(());
+        }
+        let newest = env.checker.newest_compaction();
+        judge(&read.request, progress, &found.1, newest)?;
+        env.checker.see(found.0.index);
+        env.totals.count(Count::ReadsAnswered);
+        self.net.in_flight -= 1;
+        Ok(())
+    }
+}
+
+/// Compares what a read returned with the store that it must have seen; `compacted` is what may be compacted by now.
+fn judge(request: &ReadOf, progress: Progress, seen: &Oracle, compacted: Revision) -> Result<(), Violation> {
+    if compaction_explains(request, &progress, seen, compacted) {
+        return Ok(());
+    }
+    let wrong = |got: String, want: String| {
+        Violation::new(Check::Answer, format!("{request:?}\n  is told {got}\n  instead of {want}"))
+    };
+    match request {
+        ReadOf::Range(range) => {
+            let got = match progress {
+                Progress::Range(response) => Ok(response),
+                Progress::Refused(error) => Err(error),
+                _ => Err(RequestError::Compacted),
+            };
+            let want = seen.range(range);
+            if got == want { Ok(()) } else { Err(wrong(format!("{got:?}"), format!("{want:?}"))) }
+        }
+        ReadOf::Txn(txn) => {
+            let got = match progress {
+                Progress::Txn(response) => Ok(response),
+                Progress::Refused(error) => Err(error),
+                _ => Err(RequestError::Compacted),
+            };
+            let want = seen.clone().txn(txn);
+            if got == want { Ok(()) } else { Err(wrong(format!("{got:?}"), format!("{want:?}"))) }
+        }
+    }
+}
+
+/// Whether a later compaction than the read should see may take away what it asks for.
+fn compaction_explains(request: &ReadOf, progress: &Progress, seen: &Oracle, compacted: Revision) -> bool {
+    if !matches!(progress, Progress::Compacted | Progress::Refused(RequestError::Compacted)) {
+        return false;
+    }
+    match request {
+        ReadOf::Range(range) if range.revision > 0 => range.revision < compacted.0,
+        ReadOf::Range(_) => seen.revision() < compacted,
+        // Ranges within it may name revisions of their own.
+        ReadOf::Txn(_) => seen.compact_revision() < compacted,
+    }
+}

@@ -1,0 +1,211 @@
+//! The threads of shards: each feeds its core, the first one the sequencer's stream too.
+
+use windlass_io_log::op::Completion;
+use windlass_io_log::stream::{Request, StateStream};
+use windlass_mvcc::{HashScan, HashSum};
+use windlass_records::state::State;
+use windlass_replica::shard::{Input, Output, ShardCore};
+use windlass_replica::task::{ReadTask, ShardTask};
+use windlass_types::{LogIndex, ShardId};
+
+use super::consensus::ToConsensus;
+use super::net::ToNet;
+use super::{Member, Ticket, take_turn};
+use crate::bug::Bug;
+use crate::disks::DiskId;
+use crate::env::{Env, Event, Stop, Thread};
+use crate::mailbox::{Mailbox, Sender};
+
+/// Slices of background work in one turn.
+const TURN_SLICES: u64 = 2;
+
+/// Messages to a shard's thread.
+pub enum ToShard {
+    /// Work from the sequencer.
+    Task(ShardTask),
+    /// A question.
+    Read(ReadTask, Ticket),
+    /// An operation of its stream ended.
+    Disk(Completion),
+    /// All streams are durable up to here.
+    Stable(LogIndex),
+    /// Flush now.
+    Flush,
+    /// To the first one: the sequencer's state after another entry.
+    State(State),
+    /// To the first one: an operation of the sequencer's stream ended.
+    StateDisk(Completion),
+}
+
+/// A shard's thread.
+pub struct ShardThread {
+    pub(super) core: ShardCore<Ticket>,
+    pub(super) mail: Mailbox<ToShard>,
+    /// When a timer is set for, in nanoseconds.
+    timer_ns: Option<u64>,
+}
+
+/// The sequencer's stream.
+pub struct StateSide {
+    stream: StateStream,
+    reported: LogIndex,
+    requests: Vec<Request>,
+}
+
+impl ShardThread {
+    pub(super) fn new(core: ShardCore<Ticket>) -> Self {
+        Self { core, mail: Mailbox::default(), timer_ns: None }
+    }
+}
+
+impl StateSide {
+    pub(super) fn new(stream: StateStream) -> Self {
+        Self { reported: stream.durable_index(), stream, requests: Vec::new() }
+    }
+}
+
+/// Sum of the shards' hashes at `state`.
+pub fn hash_of<'a>(shards: impl Iterator<Item = &'a windlass_mvcc::Shard>, state: &State) -> HashSum {
+    let hash = |shard| HashScan::new(state.revision, state.compact_revision).step(shard, usize::MAX);
+    shards.fold(HashSum::default(), |sum, shard| sum.and(hash(shard).expect("in one step")))
+}
+
+impl Member {
+    /// Sum of the shards' hashes, if they are all at the last numbered entry.
+    #[must_use]
+    pub fn hash(&self) -> Option<(State, HashSum)> {
+        let state = self.consensus.core.numbered();
+        let at_rest = self.shards.iter().all(|s| s.core.watermark() == state.index);
+        at_rest.then(|| (state, hash_of(self.shards.iter().map(|s| s.core.shard()), &state)))
+    }
+
+    pub(super) fn shard_turn(&mut self, shard: u16, env: &mut Env) -> Result<(), Stop> {
+        let messages = take_turn(&mut self.shards[usize::from(shard)].mail, Thread::Shard(shard), env);
+        let mut out = Vec::new();
+        for message in messages {
+            self.feed_shard(shard, message, &mut out)?;
+        }
+        self.background(shard, &mut out, env)?;
+        for output in out {
+            self.carry_out_shard(shard, output, env);
+        }
+        if shard == 0 {
+            self.state_turn(env);
+        }
+        self.set_timer(shard, env);
+        Ok(())
+    }
+
+    fn feed_shard(
+        &mut self,
+        shard: u16,
+        message: ToShard,
+        out: &mut Vec<Output<Ticket>>,
+    ) -> Result<(), Stop> {
+        let input = match message {
+            ToShard::Task(task) => Input::Task(task),
+            ToShard::Read(task, ticket) => Input::Read(task, ticket),
+            ToShard::Disk(completion) => Input::Disk(completion),
+            ToShard::Stable(index) => {
+                if shard == 0 {
+                    self.state.stream.set_stable(index);
+                }
+                Input::Stable(index)
+            }
+            ToShard::Flush => {
+                self.shards[usize::from(shard)].core.flush();
+                return Ok(());
+            }
+            ToShard::State(state) => {
+                self.state.stream.append(state);
+                return Ok(());
+            }
+            ToShard::StateDisk(completion) => {
+                let StateSide { stream, requests, .. } = &mut self.state;
+                return stream.complete(completion, requests).map_err(|e| Stop::Died(e.to_string()));
+            }
+        };
+        let core = &mut self.shards[usize::from(shard)].core;
+        core.step(input, out).map_err(|e| Stop::Died(e.to_string()))
+    }
+
+    /// Ends a turn: the time, and some slices of work if there is any.
+    fn background(&mut self, shard: u16, out: &mut Vec<Output<Ticket>>, env: &mut Env) -> Result<(), Stop> {
+        let now_ns = env.agenda.now_ns();
+        let thread = &mut self.shards[usize::from(shard)];
+        let mut slices = env.scheduling.below(TURN_SLICES + 1);
+        loop {
+            thread.core.step(Input::Tick(now_ns), out).map_err(|e| Stop::Died(e.to_string()))?;
+            if slices == 0 || !thread.core.has_work() {
+                break;
+            }
+            slices -= 1;
+            thread.core.work(out);
+        }
+        if thread.core.has_work() && !thread.mail.waking {
+            thread.mail.waking = true;
+            env.wake(Thread::Shard(shard));
+        }
+        Ok(())
+    }
+
+    fn carry_out_shard(&mut self, shard: u16, output: Output<Ticket>, env: &mut Env) {
+        let (id, from) = (ShardId(shard), Sender::Shard(shard));
+        match output {
+            Output::Answer(answer) => {
+                if !env.strikes(Bug::LostAnswer, 20) {
+                    self.tell_consensus(from, ToConsensus::Answer(id, answer), env);
+                }
+            }
+            Output::Read(ticket, answer) => self.tell_net(from, ToNet::Read(id, ticket, answer), env),
+            Output::Disk(request) => env.submit(DiskId::Shard(shard), request.op),
+            Output::Durable(index) => {
+                let index = if env.strikes(Bug::EagerDurable, 1) {
+                    self.shards[usize::from(shard)].core.watermark()
+                } else {
+                    index
+                };
+                self.report_durable(usize::from(shard), index, from, env);
+                if env.strikes(Bug::ImaginedFull, 20) {
+                    self.tell_consensus(from, ToConsensus::Full(id, true), env);
+                }
+            }
+            Output::Full(full) => self.tell_consensus(from, ToConsensus::Full(id, full), env),
+        }
+    }
+
+    fn report_durable(&mut self, stream: usize, index: LogIndex, from: Sender, env: &mut Env) {
+        if !env.strikes(Bug::SilentStreams, 1) {
+            self.tell_consensus(from, ToConsensus::Durable { stream, index }, env);
+        }
+    }
+
+    fn state_turn(&mut self, env: &mut Env) {
+        let StateSide { stream, reported, requests } = &mut self.state;
+        stream.tick(env.agenda.now_ns(), requests);
+        for request in requests.drain(..) {
+            env.submit(DiskId::State, request.op);
+        }
+        let durable = stream.durable_index();
+        if durable > *reported {
+            *reported = durable;
+            self.report_durable(self.shards.len(), durable, Sender::Shard(0), env);
+        }
+    }
+
+    fn set_timer(&mut self, shard: u16, env: &mut Env) {
+        let thread = &mut self.shards[usize::from(shard)];
+        let state = (shard == 0).then(|| self.state.stream.deadline_ns()).flatten();
+        let due = [thread.core.deadline_ns(), state].into_iter().flatten().min();
+        let now_ns = env.agenda.now_ns();
+        let set = thread.timer_ns.filter(|&at| at > now_ns);
+        if let Some(at_ns) = due
+            && set.is_none_or(|set| at_ns < set)
+        {
+            // The core has just been told the time: what is due now waits for something else.
+            let at_ns = at_ns.max(now_ns + 1);
+            thread.timer_ns = Some(at_ns);
+            env.agenda.at(at_ns, Event::Timer(env.life, Thread::Shard(shard)));
+        }
+    }
+}

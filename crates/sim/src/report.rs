@@ -1,0 +1,145 @@
+//! What happened in a run: counts for a summary, and lines for a person who replays it.
+
+use std::ops::AddAssign;
+
+use crate::agenda::MICROSECOND_NS;
+
+/// How often things happened, so that a run that tests nothing is seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    counts: [u64; Count::ALL.len()],
+    /// Virtual time in nanoseconds.
+    pub simulated_ns: u64,
+}
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count {
+    /// Events carried out.
+    Events,
+    /// Writes that were asked for.
+    Writes,
+    /// Writes that were acknowledged.
+    WritesAcknowledged,
+    /// Writes whose fate the client never learned.
+    WritesUnknown,
+    /// Writes refused for want of room.
+    WritesRefused,
+    /// Reads that were answered.
+    ReadsAnswered,
+    /// Reads that were begun anew because a compaction overtook them.
+    ReadsOvertaken,
+    /// Starts that succeeded.
+    Starts,
+    /// Starts that ended with an error, as a disk failed or was full.
+    StartsFailed,
+    /// Starts with another number of shards.
+    Layouts,
+    /// Power failures.
+    PowerFailures,
+    /// Kills of the process.
+    Kills,
+    /// Disk operations that failed.
+    FailedOperations,
+    /// Episodes without room.
+    FullEpisodes,
+    /// Segments that were asked for and for which there was no room.
+    RefusedSegments,
+    /// Writes to disks.
+    DiskWrites,
+    /// Segments of the Raft log that began in a file that held another one.
+    LogRecycled,
+    /// The same in the sequencer's stream.
+    StateRecycled,
+    /// The same in the streams of shards, which takes a checkpoint.
+    ShardRecycled,
+    /// Entries lost by a failure, none of which was acknowledged.
+    EntriesLost,
+    /// Entries applied again after a start.
+    EntriesReplayed,
+    /// Cuts of the Raft log.
+    Cuts,
+}
+
+impl Count {
+    /// Every count.
+    pub const ALL: [Self; 22] = [
+        Self::Events,
+        Self::Writes,
+        Self::WritesAcknowledged,
+        Self::WritesUnknown,
+        Self::WritesRefused,
+        Self::ReadsAnswered,
+        Self::ReadsOvertaken,
+        Self::Starts,
+        Self::StartsFailed,
+        Self::Layouts,
+        Self::PowerFailures,
+        Self::Kills,
+        Self::FailedOperations,
+        Self::FullEpisodes,
+        Self::RefusedSegments,
+        Self::DiskWrites,
+        Self::LogRecycled,
+        Self::StateRecycled,
+        Self::ShardRecycled,
+        Self::EntriesLost,
+        Self::EntriesReplayed,
+        Self::Cuts,
+    ];
+}
+
+impl Totals {
+    /// Counts one.
+    pub fn count(&mut self, what: Count) {
+        self.add(what, 1);
+    }
+
+    /// Counts some.
+    pub fn add(&mut self, what: Count, number: u64) {
+        self.counts[what as usize] += number;
+    }
+
+    /// How often.
+    #[must_use]
+    pub fn of(&self, what: Count) -> u64 {
+        self.counts[what as usize]
+    }
+}
+
+impl AddAssign<&Self> for Totals {
+    fn add_assign(&mut self, other: &Self) {
+        for (mine, more) in self.counts.iter_mut().zip(other.counts) {
+            *mine += more;
+        }
+        self.simulated_ns += other.simulated_ns;
+    }
+}
+
+/// The lines of a run, if somebody wants them.
+#[derive(Debug, Default)]
+pub struct Story {
+    lines: Option<Vec<String>>,
+}
+
+impl Story {
+    /// A story that is told.
+    #[must_use]
+    pub fn told() -> Self {
+        Self { lines: Some(Vec::new()) }
+    }
+
+    /// Adds a line, made only if somebody wants it.
+    pub fn tell(&mut self, now_ns: u64, line: impl FnOnce() -> String) {
+        if let Some(lines) = &mut self.lines {
+            let now_us = now_ns / MICROSECOND_NS;
+            lines.push(format!("{:6}.{:06} {}", now_us / 1_000_000, now_us % 1_000_000, line()));
+        }
+    }
+
+    /// The lines.
+    #[must_use]
+    pub fn lines(self) -> Vec<String> {
+        self.lines.unwrap_or_default()
+    }
+}

@@ -1,0 +1,133 @@
+//! Many runs: each in one thread, several threads at once; a panic in one is its verdict.
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+use crate::bug::Bug;
+use crate::check::{Check, Violation};
+use crate::report::{Story, Totals};
+use crate::world::{Outcome, World};
+
+thread_local! {
+    /// What the run on this thread said when it panicked; `None` outside of runs.
+    static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Runs one seed.
+#[must_use]
+pub fn run_seed(seed: u64, bug: Option<Bug>, told: bool) -> Outcome {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(listen_to_panics);
+    let story = if told { Story::told() } else { Story::default() };
+    PANIC.with_borrow_mut(|said| *said = Some(String::new()));
+    let ended = panic::catch_unwind(AssertUnwindSafe(|| World::new(seed, bug, story).run()));
+    let said = PANIC.with_borrow_mut(Option::take).unwrap_or_default();
+    ended.unwrap_or_else(|_| Outcome {
+        seed,
+        totals: Totals::default(),
+        violation: Some(Violation::new(Check::Panic, said)),
+        lines: Vec::new(),
+    })
+}
+
+/// What many runs gave.
+#[derive(Debug, Default)]
+pub struct Summary {
+    /// Runs that ended.
+    pub runs: u64,
+    /// The sum of what they counted.
+    pub totals: Totals,
+    /// The run with the lowest seed among those that broke a promise.
+    pub failure: Option<Outcome>,
+}
+
+/// Runs seeds on `threads` threads until one fails.
+#[must_use]
+pub fn run_seeds(seeds: Range<u64>, bug: Option<Bug>, threads: usize) -> Summary {
+    let next = AtomicU64::new(seeds.start);
+    let failed = AtomicBool::new(false);
+    let work = || {
+        let mut summary = Summary::default();
+        while !failed.load(Ordering::Relaxed) {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                break;
+            }
+            let outcome = run_seed(seed, bug, false);
+            failed.fetch_or(outcome.violation.is_some(), Ordering::Relaxed);
+            summary.add(outcome);
+        }
+        summary
+    };
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let parts = threads.into_iter().map(|t| t.join().expect("panics of runs are caught"));
+        parts.fold(Summary::default(), Summary::join)
+    })
+}
+
+impl Summary {
+    fn add(&mut self, outcome: Outcome) {
+        self.runs += 1;
+        self.totals += &outcome.totals;
+        if outcome.violation.is_some() {
+            self.fail(outcome);
+        }
+    }
+
+    fn fail(&mut self, outcome: Outcome) {
+        if self.failure.as_ref().is_none_or(|other| outcome.seed < other.seed) {
+            self.failure = Some(outcome);
+        }
+    }
+
+    fn join(mut self, other: Self) -> Self {
+        self.runs += other.runs;
+        self.totals += &other.totals;
+        if let Some(outcome) = other.failure {
+            self.fail(outcome);
+        }
+        self
+    }
+}
+
+/// Keeps what a run's panic says instead of printing it.
+fn listen_to_panics() {
+    let print = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        let in_run =
+            PANIC.with_borrow_mut(|said| said.as_mut().map(|said| *said = info.to_string()).is_some());
+        if !in_run {
+            print(info);
+        }
+    }));
+}
+
+/// What became of a known bug.
+#[derive(Debug)]
+pub struct Canary {
+    /// The bug.
+    pub bug: Bug,
+    /// The run in which the check that is meant for it complained.
+    pub caught: Option<Outcome>,
+    /// Runs until then.
+    pub runs: u64,
+}
+
+/// Looks for a seed in which the check that is meant for `bug` complains.
+#[must_use]
+pub fn canary(bug: Bug, seeds: Range<u64>) -> Canary {
+    let mut runs = 0;
+    for seed in seeds {
+        runs += 1;
+        let outcome = run_seed(seed, Some(bug), false);
+        if outcome.violation.as_ref().is_some_and(|v| bug.caught_by().contains(&v.check)) {
+            return Canary { bug, caught: Some(outcome), runs };
+        }
+    }
+    Canary { bug, caught: None, runs }
+}

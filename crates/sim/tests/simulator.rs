@@ -1,0 +1,96 @@
+//! The simulator's fast mode: some hundred seeds, every canary, and the seeds that once found something.
+//!
+//! The long run is `cargo run --release -p windlass-sim -- run --seeds 10000`.
+
+use windlass_sim::bug::Bug;
+use windlass_sim::report::{Count, Totals};
+use windlass_sim::runner::{Summary, canary, run_seed, run_seeds};
+use windlass_sim::world::Outcome;
+
+const SEEDS: u64 = 400;
+
+/// Seeds in which a known bug must be caught.
+const CANARY_SEEDS: u64 = 500;
+
+/// What every run of some hundred seeds must have gone through, or it shows nothing.
+const MUST_HAPPEN: [Count; 17] = [
+    Count::WritesAcknowledged,
+    Count::WritesUnknown,
+    Count::WritesRefused,
+    Count::ReadsAnswered,
+    Count::ReadsOvertaken,
+    Count::StartsFailed,
+    Count::Layouts,
+    Count::PowerFailures,
+    Count::Kills,
+    Count::FailedOperations,
+    Count::FullEpisodes,
+    Count::RefusedSegments,
+    Count::LogRecycled,
+    Count::ShardRecycled,
+    Count::EntriesLost,
+    Count::EntriesReplayed,
+    Count::Cuts,
+];
+
+fn expect_kept(outcome: &Outcome) {
+    if let Some(violation) = &outcome.violation {
+        let seed = outcome.seed;
+        panic!("{violation}\nreplay with: cargo run --release -p windlass-sim -- replay {seed}");
+    }
+}
+
+fn assert_all_happened(totals: &Totals) {
+    for what in MUST_HAPPEN {
+        assert!(totals.of(what) > 5, "{what:?}: {}", totals.of(what));
+    }
+}
+
+#[test]
+fn promises_are_kept() {
+    let Summary { totals, failure, .. } = run_seeds(0..SEEDS, None, 2);
+    failure.iter().for_each(expect_kept);
+    assert_all_happened(&totals);
+}
+
+#[test]
+fn every_known_bug_is_caught() {
+    for bug in Bug::ALL {
+        let canary = canary(bug, 0..CANARY_SEEDS);
+        assert!(canary.caught.is_some(), "{bug:?} is not caught in {CANARY_SEEDS} seeds");
+    }
+}
+
+#[test]
+fn a_seed_is_a_run() {
+    let [first, second] = [3, 3].map(|seed| run_seed(seed, None, true));
+    assert!(first.lines.len() > 50);
+    assert_eq!(first.lines, second.lines);
+    assert_eq!(first.totals, second.totals);
+    assert_ne!(first.lines, run_seed(4, None, true).lines);
+}
+
+/// A start found its segment of the log nearly full: nothing could be appended, so nothing asked for another one, and
+/// the member never led.
+#[test]
+fn regression_start_on_a_full_segment() {
+    expect_kept(&run_seed(0, None, false));
+}
+
+/// An entry larger than a frame found no room where a smaller one would have had some: nobody looked for room again.
+#[test]
+fn regression_large_entry_without_room() {
+    expect_kept(&run_seed(5436, None, false));
+}
+
+/// Entries replayed after a start were answered once more, to clients that had not asked.
+#[test]
+fn regression_replayed_answers() {
+    expect_kept(&run_seed(1, None, false));
+}
+
+/// While a segment was being prepared the sequencer's stream asked for a tick at once, again and again.
+#[test]
+fn regression_endless_ticks() {
+    expect_kept(&run_seed(2, None, false));
+}
