@@ -53,10 +53,25 @@ pub(crate) fn list(folder: &OwnedFd) -> rustix::io::Result<Names> {
     Ok(names)
 }
 
+/// What a prepared file's extents are like. Either way its room is taken and every byte reads as zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extents {
+    /// Written with zeroes, so that a later write changes no metadata: for writes that somebody waits for.
+    Written,
+    /// Only reserved, where the filesystem can: a later write marks them written with a journal commit of its own,
+    /// and half as much goes to the disk.
+    Reserved,
+}
+
 /// As `Op::Prepare`; blocks.
-pub(crate) fn prepare(folder: &OwnedFd, slot: FileSlot, size: ByteOffset) -> Result<(), Failure> {
+pub(crate) fn prepare(
+    folder: &OwnedFd,
+    slot: FileSlot,
+    size: ByteOffset,
+    extents: Extents,
+) -> Result<(), Failure> {
     let unfinished = slot.name() + UNFINISHED;
-    let outcome = fill(folder, &unfinished, size.0).and_then(|()| {
+    let outcome = fill(folder, &unfinished, size.0, extents).and_then(|()| {
         rustix::fs::renameat(folder, &unfinished, folder, slot.name())?;
         rustix::fs::fsync(folder)?;
         Ok(())
@@ -75,11 +90,12 @@ pub(crate) fn remove(folder: &OwnedFd, slot: FileSlot) -> Result<(), Failure> {
         .map_err(|e| failure(&e.into()))
 }
 
-fn fill(folder: &OwnedFd, name: &str, size: u64) -> io::Result<()> {
+fn fill(folder: &OwnedFd, name: &str, size: u64, extents: Extents) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::DIRECT | OFlags::CLOEXEC;
     let file = rustix::fs::openat(folder, name, flags, Mode::RUSR | Mode::WUSR)?;
     // Claims the room at once, so a full disk is noticed before the writing, and in few extents.
     match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, size) {
+        Ok(()) if extents == Extents::Reserved => return Ok(rustix::fs::fsync(&file)?),
         Ok(()) | Err(Errno::OPNOTSUPP) => {}
         Err(error) => return Err(error.into()),
     }
@@ -169,6 +185,6 @@ impl Folder for DiskFolder {
     }
 
     fn prepare(&mut self, slot: FileSlot, size: ByteOffset) -> Result<(), Failure> {
-        prepare(&self.folder, slot, size)
+        prepare(&self.folder, slot, size, Extents::Written)
     }
 }

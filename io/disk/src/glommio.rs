@@ -19,7 +19,7 @@ use windlass_io_log::buffer::Buffer;
 use windlass_io_log::op::{Completion, Failure, FileSlot, Op};
 use windlass_types::ByteOffset;
 
-use crate::files;
+use crate::files::{self, Extents};
 use crate::uring::SyncMode;
 
 /// The files of one stream's folder.
@@ -48,7 +48,9 @@ impl Disk {
             Op::Prepare { ticket, slot, size } => {
                 let folder = Arc::clone(&self.folder);
                 let executor = ::glommio::executor();
-                let result = executor.spawn_blocking(move || files::prepare(&folder, slot, size)).await;
+                let result = executor
+                    .spawn_blocking(move || files::prepare(&folder, slot, size, Extents::Reserved))
+                    .await;
                 Completion { ticket, buffer: None, result }
             }
             Op::WriteDurable { ticket, slot, offset, buffer } => {

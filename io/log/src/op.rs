@@ -37,7 +37,7 @@ impl FileSlot {
 /// One request to the disk.
 #[derive(Debug)]
 pub enum Op {
-    /// Create the slot's file at its full size, every byte written as zero, file and folder synced. Runs in the
+    /// Create the slot's file at its full size, every byte reading as zero, file and folder synced. Runs in the
     /// background and may take long; fails with [`Failure::NoSpace`] leaving no file behind.
     Prepare {
         /// For the completion.

@@ -8,7 +8,7 @@ use windlass_io_log::op::{Failure, FileSlot, Ticket};
 use windlass_types::ByteOffset;
 
 use super::open_direct;
-use crate::files::{failure, prepare, remove};
+use crate::files::{Extents, failure, prepare, remove};
 
 /// What to do.
 pub(super) enum Work {
@@ -39,7 +39,7 @@ impl Work {
     fn run(self, folder: &OwnedFd) -> Done {
         match self {
             Self::Prepare { ticket, slot, size } => {
-                let file = prepare(folder, slot, size);
+                let file = prepare(folder, slot, size, Extents::Written);
                 let file = file.and_then(|()| open_direct(folder, slot).map_err(|e| failure(&e.into())));
                 Done { ticket, slot, result: file.map(Some) }
             }
