@@ -3,6 +3,8 @@
 //! Handles are cheap to clone and safe from any thread. Nothing here may be on the path of a request more often than
 //! once per batch, but for the counters of requests themselves.
 
+mod text;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -61,6 +63,14 @@ pub struct Metrics {
     pub grpc_started: Family<GrpcLabels, Counter>,
     /// Requests ended, by method and code.
     pub grpc_handled: Family<GrpcLabels, Counter>,
+    /// Messages received, by method.
+    pub grpc_received: Family<GrpcLabels, Counter>,
+    /// Messages sent, by method.
+    pub grpc_sent: Family<GrpcLabels, Counter>,
+    /// Bytes received from gRPC clients.
+    pub client_received_bytes: Counter,
+    /// Bytes sent to gRPC clients.
+    pub client_sent_bytes: Counter,
     /// Commands that wait for a flush.
     pub proposals_pending: Gauge,
     /// The log index up to which all shard streams are durable.
@@ -101,6 +111,10 @@ impl Metrics {
             health_failures: Gauge::default(),
             grpc_started: Family::default(),
             grpc_handled: Family::default(),
+            grpc_received: Family::default(),
+            grpc_sent: Family::default(),
+            client_received_bytes: Counter::default(),
+            client_sent_bytes: Counter::default(),
             proposals_pending: Gauge::default(),
             stable_index: Gauge::default(),
             at_scrape: AtScrape::default(),
@@ -111,6 +125,7 @@ impl Metrics {
     fn registered(mut self, version: &'static str, sync_mode: SyncMode, quota_bytes: u64) -> Self {
         let mut registry = Registry::default();
         self.register_server(&mut registry);
+        self.register_network(&mut registry);
         self.register_storage(&mut registry);
         self.register_process(&mut registry);
         let info: Family<VersionLabels, Gauge> = Family::default();
@@ -141,8 +156,17 @@ impl Metrics {
         r.register("etcd_server_proposals_failed", help, self.proposals_failed.clone());
         r.register("etcd_server_health_success", "Health checks passed", self.health_success.clone());
         r.register("etcd_server_health_failures", "Health checks failed", self.health_failures.clone());
+    }
+
+    fn register_network(&self, r: &mut Registry) {
         r.register("grpc_server_started", "gRPC requests begun", self.grpc_started.clone());
         r.register("grpc_server_handled", "gRPC requests ended", self.grpc_handled.clone());
+        r.register("grpc_server_msg_received", "gRPC messages received", self.grpc_received.clone());
+        r.register("grpc_server_msg_sent", "gRPC messages sent", self.grpc_sent.clone());
+        let help = "Bytes received from gRPC clients";
+        r.register("etcd_network_client_grpc_received_bytes", help, self.client_received_bytes.clone());
+        let help = "Bytes sent to gRPC clients";
+        r.register("etcd_network_client_grpc_sent_bytes", help, self.client_sent_bytes.clone());
     }
 
     fn register_storage(&self, r: &mut Registry) {
@@ -172,7 +196,13 @@ impl Metrics {
         r.register("process_open_fds", "Open file descriptors", s.open_fds.clone());
     }
 
-    /// The text that a scrape gets, in OpenMetrics format.
+    /// What a scrape gets that does not ask for OpenMetrics: Prometheus's text format 0.0.4.
+    #[must_use]
+    pub fn encode_text(&self, published: &Published) -> String {
+        text::from_open_metrics(&self.encode(published))
+    }
+
+    /// What a scrape gets that asks for OpenMetrics.
     #[must_use]
     pub fn encode(&self, published: &Published) -> String {
         let s = &self.at_scrape;

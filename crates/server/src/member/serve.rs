@@ -15,7 +15,7 @@ use super::open::Opened;
 use super::signals::{self, Signal};
 use crate::consensus::{self, Arbiters, ConsensusActor, FromArbiter};
 use crate::metrics::Metrics;
-use crate::net::{ArbiterId, Drain, ETCD_VERSION, MemberInfo, NetActor, RequestLimits, Ticket};
+use crate::net::{ArbiterId, Drain, ETCD_VERSION, Listen, MemberInfo, NetActor, RequestLimits, Ticket};
 use crate::published::Published;
 use crate::shard::{self, Inbox, OpenedShards, Senders, ShardThread};
 use crate::sink::ShardSink;
@@ -58,6 +58,8 @@ pub async fn serve(config: &Config, opened: Opened) -> Signal {
     let wiring = Wiring { config, consensus: &consensus, senders: &senders, published, metrics };
     let arbiters = wiring.start_arbiters(listeners, identity.member).await;
     consensus.do_send(Arbiters(arbiters.clone()));
+    // In this order: no client's request may reach the consensus actor before that.
+    arbiters.iter().for_each(|arbiter| arbiter.do_send(Listen));
     let shards = wiring.start_shards(shards, inboxes, &arbiters);
     is_ready.await.expect("the consensus actor lives as long as the process");
     announce(config);

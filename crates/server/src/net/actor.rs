@@ -22,6 +22,12 @@ const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
 #[rtype(result = "()")]
 pub struct Told(pub Vec<ToArbiter>);
 
+/// Lets an arbiter accept connections. What its clients ask goes to the consensus actor, which must know all arbiters
+/// by then.
+#[derive(Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Listen;
+
 /// Asks an arbiter to finish: no new connections, calls in flight are answered, the rest is closed after this time.
 #[derive(Clone, Copy, Message)]
 #[rtype(result = "()")]
@@ -56,7 +62,7 @@ impl Service for Shell {
 
 impl NetActor {
     /// An arbiter that serves clients on `listeners`, and metrics and health alone on `metrics_listeners`, once it is
-    /// started. To be called on the arbiter's own thread.
+    /// told to [`Listen`]. To be called on the arbiter's own thread.
     #[must_use]
     pub fn new(wiring: Wiring, listeners: Vec<TcpListener>, metrics_listeners: Vec<TcpListener>) -> Self {
         let (published, metrics) = (Arc::clone(&wiring.published), Arc::clone(&wiring.metrics));
@@ -82,6 +88,14 @@ impl Actor for NetActor {
         context.set_mailbox_capacity(1 << 16);
         self.net.start(Box::new(Shell(Rc::clone(&self.arbiter))), Some(Rc::new(self.http.clone())));
         self.metrics_net.start(Box::new(NoMethods), Some(Rc::new(self.http.clone())));
+        context.run_interval(SWEEP_INTERVAL, |actor, _| actor.arbiter.borrow_mut().sweep(Instant::now()));
+    }
+}
+
+impl Handler<Listen> for NetActor {
+    type Result = ();
+
+    fn handle(&mut self, Listen: Listen, _: &mut Self::Context) {
         let clients = self.listeners.drain(..).map(|listener| (&self.net, listener));
         let metrics = self.metrics_listeners.drain(..).map(|listener| (&self.metrics_net, listener));
         for (net, listener) in clients.chain(metrics) {
@@ -89,7 +103,6 @@ impl Actor for NetActor {
                 fatal(Reason::Address, error);
             }
         }
-        context.run_interval(SWEEP_INTERVAL, |actor, _| actor.arbiter.borrow_mut().sweep(Instant::now()));
     }
 }
 

@@ -14,6 +14,7 @@ use super::info::MemberInfo;
 use super::range_stream::RangeStream;
 use super::reads::{Reads, Ticket};
 use super::routes::Method;
+use super::tally::Tally;
 use crate::consensus::{ConsensusActor, FromArbiter};
 use crate::metrics::Metrics;
 use crate::published::Published;
@@ -48,6 +49,7 @@ pub struct Arbiter {
     pub(super) batch: BatchBuilder,
     /// Streams that wait until their client has taken more.
     pub(super) paused: Vec<RangeStream>,
+    tally: Tally,
     /// Time at the start of the turn: close enough for the timeouts of its calls.
     pub(super) now: Instant,
 }
@@ -90,6 +92,7 @@ impl Arbiter {
             reads: Reads::new(id),
             batch: BatchBuilder::default(),
             paused: Vec::new(),
+            tally: Tally::default(),
             now: Instant::now(),
         }
     }
@@ -143,8 +146,15 @@ impl Arbiter {
         self.now = Instant::now();
     }
 
-    /// Answers calls that waited too long. Their commands may still take effect, as the text says.
+    /// Brings the metrics up to date with what this arbiter's network counted.
+    pub(super) fn tell_counters(&mut self) {
+        self.tally.add(&self.net, &self.metrics);
+    }
+
+    /// Does what is due now and then: answers calls that waited too long, whose commands may still take effect, as the
+    /// text says, and tells the counters.
     pub(super) fn sweep(&mut self, now: Instant) {
+        self.tell_counters();
         for overdue in self.calls.take_overdue(now, self.limits.timeout) {
             self.refuse(overdue.call, RequestError::Timeout);
         }

@@ -24,6 +24,9 @@ const LIVEZ: &[Check] = &[Check::SerializableRead];
 const READYZ: &[Check] =
     &[Check::DataCorruption, Check::SerializableRead, Check::LinearizableRead, Check::NonLearner];
 
+/// What a scraper accepts that reads OpenMetrics.
+const OPEN_METRICS: &str = "application/openmetrics-text";
+
 /// One check of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Check {
@@ -65,6 +68,10 @@ impl Http {
         if !is_known(path) {
             return text(StatusCode::NOT_FOUND, "404 page not found\n");
         }
+        if path == "/metrics" {
+            // As Prometheus's own handler, whatever the method.
+            return self.scrape(&request);
+        }
         if request.method() != "GET" {
             let mut refusal = text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n");
             refusal.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET"));
@@ -75,7 +82,6 @@ impl Http {
             "/livez" => self.probe(LIVEZ, &query).await,
             "/readyz" => self.probe(READYZ, &query).await,
             "/version" => version(),
-            "/metrics" => self.scrape(),
             _ => match single_check(path) {
                 Some(check) => self.probe(&[check], &query).await,
                 None => text(StatusCode::NOT_FOUND, "404 page not found\n"),
@@ -157,9 +163,18 @@ impl Http {
         gauge.inc();
     }
 
-    fn scrape(&self) -> Response<Bytes> {
-        let mut response = text(StatusCode::OK, &self.metrics.encode(&self.published));
-        let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    fn scrape(&self, request: &Request<Bytes>) -> Response<Bytes> {
+        self.arbiter.borrow_mut().tell_counters();
+        let accepted = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());
+        let (kind, body) = if accepted.is_some_and(|accepted| accepted.contains(OPEN_METRICS)) {
+            (
+                "application/openmetrics-text; version=1.0.0; charset=utf-8",
+                self.metrics.encode(&self.published),
+            )
+        } else {
+            ("text/plain; version=0.0.4; charset=utf-8", self.metrics.encode_text(&self.published))
+        };
+        let mut response = text(StatusCode::OK, &body);
         response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
         response
     }

@@ -15,9 +15,10 @@ mod query;
 mod range_stream;
 mod reads;
 mod routes;
+mod tally;
 mod write;
 
-pub use actor::{Drain, NetActor, Told};
+pub use actor::{Drain, Listen, NetActor, Told};
 pub use arbiter::{RequestLimits, Wiring};
 pub use calls::{ArbiterId, arbiter_of};
 pub use info::{ETCD_VERSION, MemberInfo};
