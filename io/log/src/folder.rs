@@ -41,3 +41,30 @@ pub trait Folder {
     /// What the filesystem said; [`Failure::NoSpace`] leaves no file behind.
     fn prepare(&mut self, slot: FileSlot, size: ByteOffset) -> Result<(), Failure>;
 }
+
+/// A folder that is not there: empty, and nothing can be written to it.
+pub struct Absent;
+
+impl Absent {
+    fn refuse() -> Failure {
+        Failure::Io("the folder is not there".to_owned())
+    }
+}
+
+impl Folder for Absent {
+    fn settle(&mut self) -> Result<Listing, Failure> {
+        Ok(Listing::default())
+    }
+
+    fn read(&mut self, _: FileSlot, _: ByteOffset, _: &mut [u8]) -> Result<(), Failure> {
+        Err(Self::refuse())
+    }
+
+    fn write_durable(&mut self, _: FileSlot, _: ByteOffset, _: &[u8]) -> Result<(), Failure> {
+        Err(Self::refuse())
+    }
+
+    fn prepare(&mut self, _: FileSlot, _: ByteOffset) -> Result<(), Failure> {
+        Err(Self::refuse())
+    }
+}

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use windlass_io_disk::files::DiskFolder;
+use windlass_io_log::folder::{Absent, Folder};
 use windlass_io_log::ids::Identity;
 use windlass_io_log::stream::manifest::{self, Generation, MANIFEST_NAME, Manifest};
 use windlass_io_log::stream::{self, ShardHistory, StateHistory, StateStream};
@@ -70,7 +71,7 @@ pub struct OpenedShard<T> {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The filesystem refused.
-    #[error("{path}: {doing} failed: {source}")]
+    #[error("{path}: {doing} failed; check its owner, its permissions and its filesystem")]
     Io {
         /// What was to be done.
         doing: &'static str,
@@ -80,7 +81,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The manifest cannot be read.
-    #[error("{path}: {source}")]
+    #[error("{path} cannot be read; put the file back, or restore the member")]
     Manifest {
         /// The file.
         path: PathBuf,
@@ -94,7 +95,7 @@ pub enum Error {
     #[error("{0} does not belong into the shards' folder; move it away")]
     Stranger(PathBuf),
     /// A stream cannot be read or written.
-    #[error("{folder}: {source}")]
+    #[error("{folder} cannot be used")]
     Stream {
         /// Its folder.
         folder: PathBuf,
@@ -103,33 +104,59 @@ pub enum Error {
     },
 }
 
-/// Opens the shards, in the number that is asked for.
+/// The shards as a start finds them; nothing was changed on the disk yet.
+pub struct Found {
+    options: Options,
+    /// None of a folder that nothing was put into yet.
+    manifest: Option<Manifest>,
+    histories: Vec<ShardHistory>,
+    states: StateHistory,
+    /// The sequencer's newest state that every shard has.
+    state: State,
+}
+
+/// Reads the shards; whatever is not there is empty. Writes nothing, so that a start which is refused for another reason
+/// leaves the folder as it was.
 ///
 /// # Errors
 /// See [`Error`].
-pub fn open<T: Send>(options: &Options) -> Result<Opened<T>, Error> {
-    let folder = &options.folder;
-    make_folder(folder)?;
-    let manifest = match read_manifest(folder)? {
-        Some(manifest) => manifest,
-        None => {
-            let first = Manifest { generation: Generation(1), shards: options.shards };
-            write_manifest(folder, first)?;
-            first
-        }
-    };
-    remove_other_generations(folder, manifest.generation)?;
-    let old = Layout { options, manifest };
-    let (histories, states) = old.read()?;
+pub fn read(options: Options) -> Result<Found, Error> {
+    let manifest = read_manifest(&options.folder)?;
+    let (histories, states) = Layout::of(&options, manifest).read()?;
     let state = stable_state(&histories, &states);
-    if manifest.shards == options.shards {
-        return old.restore(histories, states, state);
+    Ok(Found { options, manifest, histories, states, state })
+}
+
+impl Found {
+    /// The sequencer's newest state that every shard has: [`start`](Self::start) begins from there.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state
     }
-    let next = Manifest { generation: manifest.generation.next(), shards: options.shards };
-    let opened = Layout { options, manifest: next }.seed(&old, &histories, state)?;
-    write_manifest(folder, next)?;
-    remove_other_generations(folder, next.generation)?;
-    Ok(opened)
+
+    /// Loads the shards, in the number that is asked for, and opens their streams for writing.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn start<T: Send>(self) -> Result<Opened<T>, Error> {
+        let Self { options, manifest, histories, states, state } = self;
+        let folder = &options.folder;
+        let old = Layout::of(&options, manifest);
+        make_folder(folder)?;
+        if manifest.is_none() {
+            write_manifest(folder, old.manifest)?;
+        }
+        remove_other_generations(folder, old.manifest.generation)?;
+        old.make_folders()?;
+        if old.manifest.shards == options.shards {
+            return old.restore(histories, states, state);
+        }
+        let next = Manifest { generation: old.manifest.generation.next(), shards: options.shards };
+        let opened = Layout { options: &options, manifest: next }.seed(&old, &histories, state)?;
+        write_manifest(folder, next)?;
+        remove_other_generations(folder, next.generation)?;
+        Ok(opened)
+    }
 }
 
 /// One generation.
@@ -137,6 +164,14 @@ pub fn open<T: Send>(options: &Options) -> Result<Opened<T>, Error> {
 struct Layout<'a> {
     options: &'a Options,
     manifest: Manifest,
+}
+
+impl<'a> Layout<'a> {
+    /// The one that `manifest` names, else the first.
+    fn of(options: &'a Options, manifest: Option<Manifest>) -> Self {
+        let first = Manifest { generation: Generation(1), shards: options.shards };
+        Self { options, manifest: manifest.unwrap_or(first) }
+    }
 }
 
 impl Layout<'_> {
@@ -164,25 +199,28 @@ impl Layout<'_> {
         stream::Options { identity, segment_bytes, flush_bytes, flush_age_ns, has_peers }
     }
 
-    /// Reads all streams; makes the folders of those that are new.
+    /// Reads all streams.
     fn read(&self) -> Result<(Vec<ShardHistory>, StateHistory), Error> {
-        make_folder(&self.folder())?;
-        let states = self.open_states()?;
-        let histories = each((0..self.manifest.shards).collect(), |shard| self.open_history(shard))?;
+        let states = self.read_states()?;
+        let histories = each((0..self.manifest.shards).collect(), |shard| self.read_history(shard))?;
         Ok((histories, states))
     }
 
-    fn open_history(&self, shard: u16) -> Result<ShardHistory, Error> {
+    fn read_history(&self, shard: u16) -> Result<ShardHistory, Error> {
         let path = self.shard_folder(shard);
-        make_folder(&path)?;
-        ShardHistory::open(self.stream_options(shard), &mut open_folder(&path)?).map_err(in_folder(&path))
+        ShardHistory::open(self.stream_options(shard), &mut *look_into(&path)?).map_err(in_folder(&path))
     }
 
-    fn open_states(&self) -> Result<StateHistory, Error> {
+    fn read_states(&self) -> Result<StateHistory, Error> {
         let path = self.state_folder();
-        make_folder(&path)?;
-        StateHistory::open(self.stream_options(STATE_STREAM), &mut open_folder(&path)?)
+        StateHistory::open(self.stream_options(STATE_STREAM), &mut *look_into(&path)?)
             .map_err(in_folder(&path))
+    }
+
+    fn make_folders(&self) -> Result<(), Error> {
+        make_folder(&self.folder())?;
+        make_folder(&self.state_folder())?;
+        (0..self.manifest.shards).try_for_each(|shard| make_folder(&self.shard_folder(shard)))
     }
 
     fn restore<T: Send>(
@@ -210,17 +248,16 @@ impl Layout<'_> {
         for shard in 0..old.manifest.shards {
             folders.push(open_folder(&old.shard_folder(shard))?);
         }
-        let sources =
-            histories.iter().zip(folders.iter_mut().map(|f| f as &mut dyn windlass_io_log::folder::Folder));
+        let sources = histories.iter().zip(folders.iter_mut().map(|f| f as &mut dyn Folder));
         let loaded = redistribute(sources, self.manifest.shards, &state).map_err(in_folder(&old.folder()))?;
-        make_folder(&self.folder())?;
+        self.make_folders()?;
         let shards = each((0..).zip(loaded).collect(), |(shard, keys)| {
-            let history = self.open_history(shard)?;
+            let history = self.read_history(shard)?;
             let folder = self.shard_folder(shard);
             let seeded = seed(ShardId(shard), keys, history, &mut open_folder(&folder)?, &state);
             Ok(OpenedShard { core: seeded.map_err(in_folder(&folder))?, folder })
         })?;
-        self.opened(shards, self.open_states()?, state)
+        self.opened(shards, self.read_states()?, state)
     }
 
     fn opened<T>(
@@ -262,6 +299,15 @@ fn open_folder(path: &Path) -> Result<DiskFolder, Error> {
     DiskFolder::open(path).map_err(at(path, "opening the folder"))
 }
 
+/// For reading; one that is not there is empty.
+fn look_into(path: &Path) -> Result<Box<dyn Folder>, Error> {
+    match DiskFolder::open(path) {
+        Ok(folder) => Ok(Box::new(folder)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Box::new(Absent)),
+        Err(error) => Err(at(path, "opening the folder")(error)),
+    }
+}
+
 fn sync_folder(path: &Path) -> Result<(), Error> {
     File::open(path).and_then(|folder| folder.sync_all()).map_err(at(path, "syncing the folder"))
 }
@@ -298,7 +344,11 @@ fn new_manifest_name() -> String {
 /// The generations that have a folder.
 fn generations(folder: &Path) -> Result<Vec<Generation>, Error> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(folder).map_err(at(folder, "listing"))? {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+        entries => entries.map_err(at(folder, "listing"))?,
+    };
+    for entry in entries {
         let entry = entry.map_err(at(folder, "listing"))?;
         let name = entry.file_name().to_string_lossy().into_owned();
         let number = name.parse::<u32>().ok().filter(|n| n.to_string() == name);

@@ -2,7 +2,8 @@
 //!
 //! A start goes through four steps, so that whoever needs something has it:
 //!
-//! 1. [`open`] reads the streams, finds the stable index and loads every shard. Blocking, on plain threads.
+//! 1. [`read`] reads the streams and finds the stable index, [`FoundShards::start`] loads every shard. Blocking, on plain
+//!    threads.
 //! 2. [`mailboxes`] makes the senders that consensus and net arbiters get.
 //! 3. The caller makes one [`Sink`] for each shard: where its answers go.
 //! 4. [`ShardThread::spawn`] runs each shard until [`Senders::stop`], then [`ShardThread::join`].
@@ -17,7 +18,10 @@ mod senders;
 mod thread;
 mod turn;
 
-pub use layout::{Error as OpenError, Opened as OpenedShards, OpenedShard, Options as OpenOptions, open};
+pub use layout::{
+    Error as OpenError, Found as FoundShards, Opened as OpenedShards, OpenedShard, Options as OpenOptions,
+    read,
+};
 pub use placement::place;
 pub use senders::{Inbox, Senders, ToShard, mailboxes};
 pub use thread::{Error, Options, ShardThread, Stopped};

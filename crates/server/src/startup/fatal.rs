@@ -184,11 +184,19 @@ impl Reason {
 }
 
 impl Reason {
+    /// The reason for which a file or folder cannot be made, read or written at start.
+    pub fn of_files(error: &std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Self::DiskFull,
+            _ => Self::FolderAccess,
+        }
+    }
+
     /// The reason for which the shards cannot be opened.
     pub fn of_shards(error: &shard::OpenError) -> Self {
         use windlass_replica::shard::Error;
         match error {
-            shard::OpenError::Io { .. } => Self::FolderAccess,
+            shard::OpenError::Io { source, .. } => Self::of_files(source),
             shard::OpenError::Manifest { .. } | shard::OpenError::NoManifest(_) => Self::Damaged,
             shard::OpenError::Stranger(_) => Self::FolderForeign,
             shard::OpenError::Stream { source: Error::Stream(error), .. } => Self::of_log(error),

@@ -5,7 +5,8 @@
 #![allow(dead_code, reason = "each test that shares this file uses its part of it")]
 
 use std::fs::OpenOptions;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -189,6 +190,18 @@ impl Member {
         let endpoints = vec![self.endpoint.clone()];
         let config = Config { endpoints, dial_timeout: timeout, command_timeout: timeout };
         Client::new(&config).expect("a valid endpoint")
+    }
+
+    /// The value of a metric without labels.
+    pub fn metric(&self, name: &str) -> f64 {
+        let mut stream = TcpStream::connect(&self.endpoint).expect("the member accepts");
+        let request =
+            format!("GET /metrics HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.endpoint);
+        stream.write_all(request.as_bytes()).expect("the member takes the request");
+        let mut page = String::new();
+        stream.read_to_string(&mut page).expect("the member answers and closes");
+        let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.and_then(|text| text.trim().parse().ok()).unwrap_or_else(|| panic!("no {name} in:\n{page}"))
     }
 
     /// The process.

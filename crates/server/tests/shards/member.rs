@@ -98,15 +98,16 @@ fn options(folder: &Path, shards: u16) -> OpenOptions {
 
 /// Why the shards cannot be opened.
 pub fn open_error(folder: &Path, shards: u16) -> String {
-    let error = shard::open::<u64>(&options(folder, shards)).err().expect("it must be refused");
-    error.to_string()
+    let error = shard::read(options(folder, shards)).err().expect("it must be refused");
+    let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
+    format!("{error}{}", source.unwrap_or_default())
 }
 
 impl Member {
     /// Starts the shards in `folder`; `None`, with a word why, where no executor can be made.
     pub fn start(folder: &Path, shards: u16) -> Option<Self> {
         let OpenedShards { state, shards: opened, state_stream, state_folder } =
-            shard::open(&options(folder, shards)).unwrap();
+            shard::read(options(folder, shards)).unwrap().start().unwrap();
         let (senders, inboxes) = mailboxes(shards);
         let (say, said) = mpsc::channel();
         let mut state_host = Some((state_stream, state_folder));

@@ -13,7 +13,7 @@ use super::{
     config::{Bootstrap, ClusterState},
     fatal::Reason,
 };
-use rustix::fs::{Access, FlockOperation, access, flock};
+use rustix::fs::{Access, FlockOperation, access, flock, major, minor};
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Read, Write},
@@ -45,7 +45,7 @@ pub enum Error {
     Locked {
         /// The folder.
         path: PathBuf,
-        /// The process that holds it, where it said so.
+        /// The process that holds it, where the kernel tells.
         owner: Option<u32>,
     },
     /// etcd's data.
@@ -137,12 +137,12 @@ pub enum Error {
 const IDENTITY_FILE: &str = "identity";
 /// Becomes the identity file when it is durable; a crash may leave it.
 const IDENTITY_FILE_NEW: &str = "identity.new";
-/// Holds the owner's process id, for the message to a second process. The lock itself is on the folder.
-const OWNER_FILE: &str = "owner";
 /// A mount point of ext4 has this one in it.
 const LOST_AND_FOUND: &str = "lost+found";
 /// etcd's folder within its data folder.
 const ETCD_FOLDER: &str = "member";
+/// The kernel's list of locks.
+const LOCKS: &str = "/proc/locks";
 /// Nobody but the owner may look at the data.
 const MODE: u32 = 0o700;
 
@@ -173,8 +173,7 @@ impl Error {
             Self::Newer { .. } => Reason::FolderVersion,
             Self::Damaged { .. } => Reason::Damaged,
             Self::Mismatch { .. } | Self::NothingToJoin { .. } => Reason::FolderIdentity,
-            Self::Access { source, .. } if source.kind() == io::ErrorKind::StorageFull => Reason::DiskFull,
-            Self::Access { .. } => Reason::FolderAccess,
+            Self::Access { source, .. } => Reason::of_files(source),
         }
     }
 
@@ -236,21 +235,23 @@ impl Examined {
         nearest_existing(&self.path)
     }
 
+    /// The folder, which may not be there yet.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Whose data the folder holds or will hold.
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    /// Makes the folder (mode 0700) and its identity file where they are missing, all of it durable, and notes this
-    /// process as the owner.
+    /// Makes the folder (mode 0700) and its identity file where they are missing, all of it durable.
     pub fn prepare(self) -> Result<DataFolder, Error> {
         let lock = match self.lock {
             Some(lock) => lock,
             None => create(&self.path)?,
         };
         warn_of_open_permissions(&self.path, &lock);
-        let owner = self.path.join(OWNER_FILE);
-        fs::write(&owner, format!("{}\n", std::process::id())).map_err(Error::access("write", &owner))?;
         if self.is_new {
             write_identity(&self.path, &self.identity, &lock)?;
         }
@@ -275,8 +276,8 @@ impl DataFolder {
     }
 }
 
-/// The nearest ancestor that exists, or the path itself.
-fn nearest_existing(path: &Path) -> &Path {
+/// The path itself, or its nearest ancestor that exists: for checks of the filesystem that it will be on.
+pub fn nearest_existing(path: &Path) -> &Path {
     let mut named = path.ancestors().filter(|ancestor| !ancestor.as_os_str().is_empty());
     named.find(|ancestor| ancestor.exists()).unwrap_or(Path::new("."))
 }
@@ -298,12 +299,24 @@ fn lock(path: &Path) -> Result<File, Error> {
     match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(folder),
         Err(errno) if errno == rustix::io::Errno::WOULDBLOCK => {
-            let owner = fs::read_to_string(path.join(OWNER_FILE)).ok();
-            let owner = owner.and_then(|text| text.trim().parse().ok());
-            Err(Error::Locked { path: path.to_owned(), owner })
+            Err(Error::Locked { path: path.to_owned(), owner: holder(&folder) })
         }
         Err(errno) => Err(Error::access("lock", path)(errno.into())),
     }
+}
+
+/// The process that holds the folder's lock, by the kernel's list; none where it runs in another PID namespace, or where
+/// the filesystem shows other device numbers than the kernel uses.
+fn holder(folder: &File) -> Option<u32> {
+    let metadata = folder.metadata().ok()?;
+    let (device, inode) = (metadata.dev(), metadata.ino());
+    let wanted = format!("{:02x}:{:02x}:{inode}", major(device), minor(device));
+    // 1: FLOCK  ADVISORY  WRITE 4711 fe:00:131072 0 EOF
+    let holder_of = |line: &str| match line.split_whitespace().collect::<Vec<_>>()[..] {
+        [_, "FLOCK", _, _, pid, file, ..] if file == wanted => pid.parse().ok().filter(|pid| *pid > 0),
+        _ => None,
+    };
+    fs::read_to_string(LOCKS).ok()?.lines().find_map(holder_of)
 }
 
 /// The identity of an existing folder; none of one that is as good as empty.
@@ -329,7 +342,7 @@ fn check_empty(path: &Path) -> Result<(), Error> {
     }
     for entry in fs::read_dir(path).map_err(Error::access("list", path))? {
         let name = entry.map_err(Error::access("list", path))?.file_name();
-        let ours = [IDENTITY_FILE_NEW, OWNER_FILE, LOST_AND_FOUND];
+        let ours = [IDENTITY_FILE_NEW, LOST_AND_FOUND];
         if !ours.iter().any(|known| name == *known) {
             let found = name.to_string_lossy().into_owned();
             return Err(Error::Foreign { path: path.to_owned(), found });

@@ -70,7 +70,6 @@ fn leftovers_of_a_crash_while_beginning_are_as_good_as_empty() {
     let root = tempdir().unwrap();
     fs::create_dir(root.path().join(LOST_AND_FOUND)).unwrap();
     fs::write(root.path().join(IDENTITY_FILE_NEW), "windl").unwrap();
-    fs::write(root.path().join(OWNER_FILE), "1\n").unwrap();
     assert!(examine(root.path(), &expected()).unwrap().prepare().unwrap().is_new());
 }
 

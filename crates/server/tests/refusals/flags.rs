@@ -1,0 +1,48 @@
+//! Command lines and environments that cannot be honoured.
+
+use crate::process::{Launch, Scratch};
+use crate::refused;
+
+/// Bad flags beside good ones, the code and what the sentence must say.
+const BAD: &[(&[&str], i32, &[&str])] = &[
+    (&["--no-such-flag=1"], 2, &["no-such-flag"]),
+    (&["--heartbeat-interval=soon"], 2, &["soon", "heartbeat-interval"]),
+    (&["--max-txn-ops=-1"], 2, &["-1", "max-txn-ops"]),
+    (&["--log-level=loud"], 2, &["loud", "log-level"]),
+    (&["--data-dir"], 2, &["data-dir"]),
+    (&["--listen-client-urls=nonsense"], 2, &["nonsense", "listen-client-urls"]),
+    (&["--listen-client-urls=http://127.0.0.1"], 2, &["listen-client-urls"]),
+    (&["--listen-client-urls=http://example.com:2379"], 1, &["expected IP", "example.com"]),
+    (&["--election-timeout=100"], 1, &["--election-timeout", "--heartbeat-interval"]),
+    (&["--wal-segment-bytes=1000"], 1, &["--wal-segment-bytes", "1 MiB"]),
+    (
+        &["--initial-cluster=default=http://localhost:2380,b=http://10.0.0.2:2380"],
+        1,
+        &["more than one member"],
+    ),
+    (&["--initial-cluster=other=http://localhost:2380"], 1, &["default", "initial cluster"]),
+    (&["--listen-client-urls=https://127.0.0.1:0"], 1, &["TLS is not supported", "http"]),
+    (&["--cert-file=/tmp/x.pem", "--key-file=/tmp/x.key"], 1, &["--cert-file"]),
+    (&["--client-cert-auth"], 1, &["--client-cert-auth"]),
+];
+
+#[test]
+fn bad_flags_are_refused() {
+    let scratch = Scratch::new();
+    for (flags, code, parts) in BAD {
+        let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        refused(&scratch, Launch::new(scratch.path()).flags(&flags), *code, parts);
+        assert!(!scratch.path().join("data").exists(), "{flags:?}");
+    }
+}
+
+#[test]
+fn a_bad_environment_is_refused() {
+    let scratch = Scratch::new();
+    let launch = || Launch::new(scratch.path());
+    let bad = launch().variable("ETCD_HEARTBEAT_INTERVAL", "soon");
+    refused(&scratch, bad, 1, &["ETCD_HEARTBEAT_INTERVAL", "soon"]);
+    let conflict = launch().variable("ETCD_DATA_DIR", "/somewhere/else");
+    refused(&scratch, conflict, 1, &["ETCD_DATA_DIR", "unset environment variable"]);
+    assert!(!scratch.path().join("data").exists());
+}
