@@ -1,3 +1,5 @@
+//! The tree against a naive map.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
