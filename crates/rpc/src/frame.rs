@@ -57,11 +57,12 @@ pub(crate) fn only(body: &[u8], message_bytes_max: usize) -> Result<&[u8], Statu
             Code::Internal,
             "cardinality violation: received no request message from non-client-streaming RPC",
         )),
-        Front::Partial => Err(unexpected_end()),
+        // grpc-go gives what it reads for a unary call no code of its own.
+        Front::Partial => Err(Status { code: Code::Unknown, ..unexpected_end() }),
     }
 }
 
-/// The refusal of a body that ends within a message.
+/// The refusal of a streaming call's body that ends within a message.
 pub(crate) fn unexpected_end() -> Status {
     Status::new(Code::Internal, "unexpected EOF")
 }

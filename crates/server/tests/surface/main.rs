@@ -1,0 +1,16 @@
+//! What clients meet besides the meaning of requests: HTTP pages, gRPC's own refusals and limits, streams, connections
+//! that misbehave, and a server that stops.
+//!
+//! Where `WINDLASS_ETCD_DIR` names a folder with a real etcd, its answers are the measure too.
+
+mod calls;
+mod connections;
+mod health;
+mod limits;
+mod pages;
+#[path = "../process/mod.rs"]
+mod process;
+mod range_stream;
+mod raw;
+mod store;
+mod threads;
