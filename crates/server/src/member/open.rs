@@ -65,6 +65,9 @@ pub enum OpenError {
     /// The two do not fit.
     #[error("{0}; put the missing files back, or restore the member from a snapshot")]
     Restore(#[from] RestoreError),
+    /// Where logs go.
+    #[error("cannot log where --log-outputs says, correct it")]
+    Logging(#[source] io::Error),
     /// A file or folder.
     #[error("cannot use {}: check its owner, its permissions and its filesystem", path.display())]
     Io {
@@ -89,6 +92,7 @@ impl OpenError {
             Self::Log(error) => Reason::of_log(error),
             Self::Shards(error) => Reason::of_shards(error),
             Self::Restore(_) => Reason::Damaged,
+            Self::Logging(_) => Reason::Failure,
             Self::Io { source, .. } => Reason::of_files(source),
         }
     }
@@ -103,10 +107,11 @@ pub fn open(config: &Config) -> Result<Opened, OpenError> {
     raise_limits(config, registered_bytes(&buffers))?;
     windlass_io_disk::preflight::check(examined.probe_path(), &buffers)?;
     if let Some(path) = &config.wal_dir {
+        data_folder::check_can_create(path)?;
         windlass_io_disk::preflight::check(data_folder::nearest_existing(path), &buffers)?;
     }
     let listeners = Listeners::bind(config)?;
-    logging::install(&config.logging).map_err(at(&config.data_dir))?;
+    logging::install(&config.logging).map_err(OpenError::Logging)?;
     crate::startup::fatal::abort_on_panic();
     logging::report(&config.notices);
     let found = Found::read(config, examined.path(), examined.identity(), log_options)?;

@@ -22,7 +22,7 @@ use windlass_types::LogIndex;
 use super::open::{OpenError, at};
 use crate::net::Ticket;
 use crate::shard::{self, FoundShards, OpenedShards};
-use crate::startup::data_folder::{DataFolder, Identity};
+use crate::startup::data_folder::{self, DataFolder, Identity};
 use crate::startup::{Config, config};
 
 /// Name of the Raft log's folder within the data folder.
@@ -80,7 +80,7 @@ impl Found {
         config: &Config,
         folder: &DataFolder,
     ) -> Result<(Consensus, Uring, OpenedShards<Ticket>), OpenError> {
-        make_folder(&self.log_path)?;
+        data_folder::make_private(&self.log_path)?;
         let mode = choose_sync_mode(config, folder.path())?;
         self.log.start(&mut DiskFolder::open(&self.log_path).map_err(at(&self.log_path))?)?;
         let shards = self.shards.start()?;
@@ -174,17 +174,6 @@ fn look_into(path: &Path) -> Result<Box<dyn Folder>, OpenError> {
     match DiskFolder::open(path) {
         Ok(folder) => Ok(Box::new(folder)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Box::new(Absent)),
-        Err(error) => Err(at(path)(error)),
-    }
-}
-
-fn make_folder(path: &Path) -> Result<(), OpenError> {
-    match fs::create_dir(path) {
-        Ok(()) => {
-            let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            fs::File::open(parent).and_then(|f| f.sync_all()).map_err(at(parent))
-        }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(at(path)(error)),
     }
 }

@@ -194,7 +194,8 @@ impl Layout<'_> {
         if stream == STATE_STREAM {
             return stream::Options { flush_age_ns, has_peers, ..stream::Options::state(identity) };
         }
-        let frame_bytes = flush_bytes + self.options.version_bytes_max + FRAME_EXTRA_BYTES;
+        // A flush may run over by a quarter, see `stream::Options`.
+        let frame_bytes = flush_bytes + flush_bytes / 4 + self.options.version_bytes_max + FRAME_EXTRA_BYTES;
         let segment_bytes = SEGMENT_BYTES_MIN.max(frame_bytes.next_multiple_of(FRAME_EXTRA_BYTES));
         stream::Options { identity, segment_bytes, flush_bytes, flush_age_ns, has_peers }
     }

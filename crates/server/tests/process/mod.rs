@@ -271,7 +271,7 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.disable_cleanup(true);
-            println!("the member's folder is kept: {}", self.0.path().display());
+            eprintln!("the member's folder is kept: {}", self.0.path().display());
         }
     }
 }

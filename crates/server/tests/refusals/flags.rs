@@ -15,6 +15,9 @@ const BAD: &[(&[&str], i32, &[&str])] = &[
     (&["--listen-client-urls=http://example.com:2379"], 1, &["expected IP", "example.com"]),
     (&["--election-timeout=100"], 1, &["--election-timeout", "--heartbeat-interval"]),
     (&["--wal-segment-bytes=1000"], 1, &["--wal-segment-bytes", "1 MiB"]),
+    (&["--wal-segment-bytes=3145728"], 1, &["--wal-segment-bytes", "at least 4 MiB"]),
+    (&["--log-outputs=/dev/null/x"], 1, &["--log-outputs", "/dev/null/x"]),
+    (&["--wal-dir=/dev/null/x"], 11, &["/dev/null", "is not a folder"]),
     (
         &["--initial-cluster=default=http://localhost:2380,b=http://10.0.0.2:2380"],
         1,

@@ -150,6 +150,8 @@ const QUOTA_BYTES_DEFAULT: u64 = 2 << 30;
 const ELECTION_TIMEOUT_MAX_MS: u64 = 50_000;
 /// Segments are prepared with writes of this size.
 const SEGMENT_UNIT_BYTES: u64 = 1 << 20;
+/// A segment takes an entry of half its size, beside its header and a reserve of 1 MiB: in smaller ones it would not fit.
+const SEGMENT_BYTES_MIN: u64 = 4 << 20;
 
 impl Config {
     /// Checks the flags' values together. `cores` is the number that this process may use; threads follow from it
@@ -307,9 +309,9 @@ impl Storage {
             return refuse("--shard-flush-interval must be >0");
         }
         let wal_segment_bytes = values.number("wal-segment-bytes");
-        if wal_segment_bytes == 0 || !wal_segment_bytes.is_multiple_of(SEGMENT_UNIT_BYTES) {
+        if wal_segment_bytes < SEGMENT_BYTES_MIN || !wal_segment_bytes.is_multiple_of(SEGMENT_UNIT_BYTES) {
             return refuse(format!(
-                "--wal-segment-bytes must be a multiple of 1 MiB (set to {wal_segment_bytes})"
+                "--wal-segment-bytes must be a multiple of 1 MiB, at least 4 MiB (set to {wal_segment_bytes})"
             ));
         }
         let batch_bytes_max = values.number("batch-bytes");

@@ -104,7 +104,7 @@ fn what_does_not_fit_together_is_refused_in_one_sentence() {
         ("--shard-flush-interval=0".to_owned(), "--shard-flush-interval must be >0"),
         (
             "--wal-segment-bytes=1000000".to_owned(),
-            "--wal-segment-bytes must be a multiple of 1 MiB (set to 1000000)",
+            "--wal-segment-bytes must be a multiple of 1 MiB, at least 4 MiB (set to 1000000)",
         ),
         (
             "--max-request-bytes=33554433".to_owned(),

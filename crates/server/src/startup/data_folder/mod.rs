@@ -70,7 +70,7 @@ pub enum Error {
         found: String,
     },
     /// Not a folder.
-    #[error("{} is not a folder: give another --data-dir", path.display())]
+    #[error("{} is not a folder: give another --data-dir or --wal-dir", path.display())]
     NotAFolder {
         /// The path.
         path: PathBuf,
@@ -282,13 +282,14 @@ pub fn nearest_existing(path: &Path) -> &Path {
     named.find(|ancestor| ancestor.exists()).unwrap_or(Path::new("."))
 }
 
-fn check_can_create(path: &Path) -> Result<(), Error> {
+/// Whether a folder that is not there can be made, as far as can be told without trying.
+pub fn check_can_create(path: &Path) -> Result<(), Error> {
     let parent = nearest_existing(path);
     if !parent.is_dir() {
         return Err(Error::NotAFolder { path: parent.to_owned() });
     }
     access(parent, Access::WRITE_OK | Access::EXEC_OK)
-        .map_err(|errno| Error::access("create the data folder within", parent)(errno.into()))
+        .map_err(|errno| Error::access("create a folder within", parent)(errno.into()))
 }
 
 /// Opens and locks an existing folder. The lock is on the folder itself, so that it leaves no trace.
@@ -372,13 +373,19 @@ fn mismatch(path: &Path, found: &Identity, wanted: &Identity) -> Error {
 
 /// Creates and locks a folder that was not there when it was examined.
 fn create(path: &Path) -> Result<File, Error> {
-    let above = nearest_existing(path).to_owned();
-    DirBuilder::new().recursive(true).mode(MODE).create(path).map_err(Error::access("create", path))?;
+    make_private(path)?;
     let folder = lock(path)?;
     // Another process may have been as quick.
     if read_identity(path)?.is_some() {
         return Err(Error::Locked { path: path.to_owned(), owner: None });
     }
+    Ok(folder)
+}
+
+/// Makes a folder that nobody but the owner may look into, with those above it that are missing; all of it durable.
+pub fn make_private(path: &Path) -> Result<(), Error> {
+    let above = nearest_existing(path).to_owned();
+    DirBuilder::new().recursive(true).mode(MODE).create(path).map_err(Error::access("create", path))?;
     for parent in path.ancestors().skip(1) {
         let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
         File::open(parent).and_then(|parent| parent.sync_all()).map_err(Error::access("sync", parent))?;
@@ -386,7 +393,7 @@ fn create(path: &Path) -> Result<File, Error> {
             break;
         }
     }
-    Ok(folder)
+    Ok(())
 }
 
 /// Writes the identity file whole or not at all.

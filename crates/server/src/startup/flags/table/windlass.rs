@@ -29,7 +29,12 @@ pub(super) const FLAGS: &[Flag] = &[
         "0s",
         "Time to wait for more commands before a flush, for slow disks. 0: never wait.",
     ),
-    Flag::used("wal-segment-bytes", Kind::Number { max: 1 << 30 }, "67108864", "Size of a Raft log segment."),
+    Flag::used(
+        "wal-segment-bytes",
+        Kind::Number { max: 1 << 30 },
+        "67108864",
+        "Size of a Raft log segment: a multiple of 1 MiB, at least 4 MiB.",
+    ),
     Flag::used(
         "shard-flush-bytes",
         Kind::Number { max: 64 << 20 },

@@ -1,0 +1,77 @@
+//! What clients were told: the puts that were acknowledged.
+
+use windlass_api::etcdserverpb::{PutRequest, RangeRequest};
+use windlass_client::{Client, Code, Error};
+
+/// etcd's text for a store that takes no more.
+pub const NO_SPACE: &str = "etcdserver: mvcc: database space exceeded";
+
+/// Acknowledged puts of one writer; the keys of different writers differ.
+pub struct Ledger {
+    writer: usize,
+    value_bytes: usize,
+    puts: usize,
+    acknowledged: Vec<usize>,
+}
+
+impl Ledger {
+    /// Nothing was put yet.
+    pub fn new(writer: usize, value_bytes: usize) -> Self {
+        Self { writer, value_bytes, puts: 0, acknowledged: Vec::new() }
+    }
+
+    /// Puts the next key and notes it if that is acknowledged.
+    pub fn put(&mut self, client: &mut Client) -> Result<(), Error> {
+        self.puts += 1;
+        client.put(&self.request(self.puts))?;
+        self.acknowledged.push(self.puts);
+        Ok(())
+    }
+
+    /// Puts until something goes wrong; says what.
+    pub fn put_until_error(&mut self, client: &mut Client) -> Error {
+        loop {
+            if let Err(error) = self.put(client) {
+                return error;
+            }
+        }
+    }
+
+    /// Puts until the store takes no more.
+    ///
+    /// # Panics
+    /// If it refuses for another reason, or in other words than etcd.
+    pub fn put_until_full(&mut self, client: &mut Client) {
+        check_no_space(&self.put_until_error(client));
+    }
+
+    /// Number of acknowledged puts.
+    pub fn len(&self) -> usize {
+        self.acknowledged.len()
+    }
+
+    /// Reads every acknowledged put back.
+    pub fn check(&self, client: &mut Client) {
+        for &number in &self.acknowledged {
+            let PutRequest { key, value, .. } = self.request(number);
+            let get = RangeRequest { key: key.clone(), ..RangeRequest::default() };
+            let found = client.range(&get).expect("reads go on").kvs;
+            assert!(found.len() == 1 && found[0].value == value, "{key:?} was acknowledged and is not there");
+        }
+    }
+
+    fn request(&self, number: usize) -> PutRequest {
+        let mut value = format!("{}-{number}-", self.writer).into_bytes();
+        value.resize(self.value_bytes, b'v');
+        let key = format!("writer{}/{number:06}", self.writer);
+        PutRequest { key: key.into(), value: value.into(), ..PutRequest::default() }
+    }
+}
+
+/// Checks that an error is etcd's for a store that takes no more.
+pub fn check_no_space(error: &Error) {
+    match error {
+        Error::Status { code: Code::ResourceExhausted, message } => assert_eq!(message, NO_SPACE),
+        other => panic!("not refused for want of room: {other}"),
+    }
+}
