@@ -4,7 +4,8 @@
 //! `WINDLASS_CRASH_ROUNDS` sets the number of kills (default 10; the long run is 200), `WINDLASS_CRASH_SEED` the seed.
 
 mod history;
-mod member;
+#[path = "../process/mod.rs"]
+mod process;
 mod random;
 mod writer;
 
@@ -13,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use history::History;
-use member::Member;
+use process::{Member, Scratch};
 use random::Random;
 use writer::Writer;
 
@@ -26,11 +27,11 @@ fn acknowledged_writes_survive_kill() {
     let seed = number("WINDLASS_CRASH_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     println!("crash test: {rounds} rounds; WINDLASS_CRASH_SEED={seed} starts with the same choices");
     let mut random = Random::new(seed);
-    let folder = Folder(tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder"));
+    let folder = Scratch::new();
     let mut history = History::default();
     let mut acknowledged = 0;
     for round in 0..rounds {
-        let member = Member::start(folder.0.path(), &choose_flags(&mut random));
+        let member = Member::start(folder.path(), &choose_flags(&mut random));
         history.check(&mut member.client());
         let stop = Arc::new(AtomicBool::new(false));
         let writers: Vec<_> = (0..WRITERS)
@@ -50,26 +51,14 @@ fn acknowledged_writes_survive_kill() {
             history.add(report);
         }
     }
-    let member = Member::start(folder.0.path(), &choose_flags(&mut random));
+    let member = Member::start(folder.path(), &choose_flags(&mut random));
     history.check(&mut member.client());
     history.check_every_revision(&mut member.client());
     member.stop_gracefully();
-    let member = Member::start(folder.0.path(), &[]);
+    let member = Member::start(folder.path(), &[]);
     history.check(&mut member.client());
     println!("crash test: {rounds} kills, {acknowledged} acknowledged writes, none missing");
     assert!(acknowledged > 0, "nothing was written, so nothing was tested");
-}
-
-/// A folder that goes with the test, unless the test fails.
-struct Folder(tempfile::TempDir);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.disable_cleanup(true);
-            println!("the member's folder is kept: {}", self.0.path().display());
-        }
-    }
 }
 
 /// Small segments, so that logs are recycled and cut; shard counts change from start to start.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use windlass_api::etcdserverpb::RangeRequest;
+use windlass_api::etcdserverpb::{DeleteRangeRequest, RangeRequest};
 use windlass_client::{Client, Error};
 
 use crate::ledger::{Ledger, check_no_space};
@@ -56,6 +56,9 @@ fn a_full_disk_refuses_writes_and_nothing_else() {
     for _ in 0..10 {
         check_no_space(&ledger.put(&mut client).expect_err("the disk is full"));
     }
+    // A delete makes no room on the disk before it is in the log, and for that there is no room.
+    let delete = DeleteRangeRequest { key: "writer0/000001".into(), ..DeleteRangeRequest::default() };
+    check_no_space(&client.delete_range(&delete).expect_err("the disk is full"));
     let keys = ledger.len() as i64;
     assert_eq!(count(&mut client).map(|count| count.expect("reads go on")), [keys, keys]);
     ledger.check(&mut client);

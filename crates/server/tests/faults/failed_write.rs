@@ -3,6 +3,8 @@
 //! The kernel is made to refuse writes beyond a position in any file (`RLIMIT_FSIZE`, set while the member runs), which
 //! is a write error like any other: what the log meets is a failed completion of its ring.
 
+use std::time::Duration;
+
 use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
 use windlass_client::Error;
 
@@ -19,7 +21,7 @@ fn fails(flags: &[&str], limit_bytes: u64) {
     let launch = || Launch::new(scratch.path()).flag("--shards=1").flags(&flags);
     let member = launch().through(&WITHOUT_SIGNAL).member();
     let mut ledger = Ledger::new(0, 50_000);
-    let mut client = member.client();
+    let mut client = member.client_within(Duration::from_secs(2));
     for _ in 0..5 {
         ledger.put(&mut client).expect("nothing is wrong yet");
     }

@@ -13,6 +13,9 @@ use crate::process::{Launch, Scratch};
 /// How long a stop may take while clients write.
 const STOP_TIME_MAX: Duration = Duration::from_secs(8);
 
+/// How long a client waits before it says that its member is gone.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Clients that write.
 const WRITERS: usize = 4;
 
@@ -37,7 +40,7 @@ fn a_signal_under_load_loses_nothing() {
         let member = Launch::new(scratch.path()).member();
         let (warm, is_warm) = std::sync::mpsc::channel();
         let start = |id: usize| {
-            let (client, warm) = (member.client(), warm.clone());
+            let (client, warm) = (member.client_within(CLIENT_TIMEOUT), warm.clone());
             thread::spawn(move || write(id, client, warm))
         };
         let writers: Vec<_> = (0..WRITERS).map(start).collect();

@@ -186,7 +186,8 @@ impl Member {
         self.client_within(REQUEST_TIMEOUT)
     }
 
-    fn client_within(&self, timeout: Duration) -> Client {
+    /// A client of this member that waits no longer than `timeout`, also for a member that is gone.
+    pub fn client_within(&self, timeout: Duration) -> Client {
         let endpoints = vec![self.endpoint.clone()];
         let config = Config { endpoints, dial_timeout: timeout, command_timeout: timeout };
         Client::new(&config).expect("a valid endpoint")
