@@ -58,10 +58,11 @@ pub async fn serve(config: &Config, opened: Opened) -> Signal {
     let wiring = Wiring { config, consensus: &consensus, senders: &senders, published, metrics };
     let arbiters = wiring.start_arbiters(listeners, identity.member).await;
     consensus.do_send(Arbiters(arbiters.clone()));
-    // In this order: no client's request may reach the consensus actor before that.
-    arbiters.iter().for_each(|arbiter| arbiter.do_send(Listen));
+    // In this order: no request may reach the consensus actor before that.
+    arbiters.iter().for_each(|arbiter| arbiter.do_send(Listen::Metrics));
     let shards = wiring.start_shards(shards, inboxes, &arbiters);
     is_ready.await.expect("the consensus actor lives as long as the process");
+    arbiters.iter().for_each(|arbiter| arbiter.do_send(Listen::Clients));
     announce(config);
     let signal = signals::wait().await.unwrap_or_else(|error| fatal(Reason::Failure, error));
     stop(Running { consensus, arbiters, senders, shards }, signal).await;

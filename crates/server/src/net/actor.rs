@@ -22,11 +22,16 @@ const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
 #[rtype(result = "()")]
 pub struct Told(pub Vec<ToArbiter>);
 
-/// Lets an arbiter accept connections. What its clients ask goes to the consensus actor, which must know all arbiters
-/// by then.
+/// Lets an arbiter accept connections; before, they wait in the kernel. What comes over them goes to the consensus
+/// actor, which must know all arbiters by then.
 #[derive(Clone, Copy, Message)]
 #[rtype(result = "()")]
-pub struct Listen;
+pub enum Listen {
+    /// Those for metrics and health, which may say that the member is not ready.
+    Metrics,
+    /// Those of clients, who should not meet a member without a leader that is only just starting.
+    Clients,
+}
 
 /// Asks an arbiter to finish: no new connections, calls in flight are answered, the rest is closed after this time.
 #[derive(Clone, Copy, Message)]
@@ -95,10 +100,12 @@ impl Actor for NetActor {
 impl Handler<Listen> for NetActor {
     type Result = ();
 
-    fn handle(&mut self, Listen: Listen, _: &mut Self::Context) {
-        let clients = self.listeners.drain(..).map(|listener| (&self.net, listener));
-        let metrics = self.metrics_listeners.drain(..).map(|listener| (&self.metrics_net, listener));
-        for (net, listener) in clients.chain(metrics) {
+    fn handle(&mut self, whom: Listen, _: &mut Self::Context) {
+        let (net, listeners) = match whom {
+            Listen::Metrics => (&self.metrics_net, &mut self.metrics_listeners),
+            Listen::Clients => (&self.net, &mut self.listeners),
+        };
+        for listener in listeners.drain(..) {
             if let Err(error) = net.listen(listener) {
                 fatal(Reason::Address, error);
             }

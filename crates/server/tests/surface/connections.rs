@@ -110,6 +110,33 @@ fn connections(member: &Member) -> usize {
     table.lines().filter(is_open).count()
 }
 
+/// As with etcd, who connects to a member that is still starting waits, and is then served.
+#[test]
+fn early_clients_are_served() {
+    for round in 0..5 {
+        let folder = Scratch::new();
+        let launch = Launch::new(folder.path()).flag("--net-threads=2").flag("--shards=2");
+        let address = launch.endpoint().to_owned();
+        std::thread::scope(|scope| {
+            let early = scope.spawn(move || {
+                let deadline = Instant::now() + REQUEST_TIMEOUT;
+                // Each try is a connection to a port on which nobody listens yet.
+                while TcpStream::connect(&address).is_err() {
+                    assert!(Instant::now() < deadline, "nobody listens");
+                    std::thread::yield_now();
+                }
+                let mut raw = Raw::connect(&address);
+                let stream = raw.call(kv::PUT, &put("a", "1"));
+                raw.answer(stream)
+            });
+            let member = launch.member();
+            let answer = early.join().expect("no panic");
+            assert_eq!((answer.code, answer.text.as_str()), (Some(0), ""), "round {round}");
+            read(&member);
+        });
+    }
+}
+
 #[test]
 fn a_thousand_idle_connections_are_in_nobodys_way() {
     const IDLE: usize = 1000;
