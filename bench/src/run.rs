@@ -16,6 +16,8 @@ use crate::worker::Worker;
 
 /// Bound of one attempt to connect.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// A server that says nothing at all for so long while it owes answers has lost them.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// A connected socket, where it leads, and how many requests may be under way on it.
 struct Socket<'a> {
@@ -93,6 +95,6 @@ fn run_worker(plan: &Plan, worker: usize, share: Vec<Socket<'_>>, clock: Clock) 
     let connections = share.into_iter().map(open).collect::<std::io::Result<Vec<_>>>()?;
     let (worker, workers) = (worker as u64, plan.threads as u64);
     let schedule = Schedule::new(Share { worker, workers, total: plan.total }, plan.rate);
-    let worker = Worker::new(connections, schedule, plan.workload.clone(), clock)?;
+    let worker = Worker::new(connections, schedule, plan.workload.clone(), clock, SILENCE_MAX)?;
     Ok(worker.run()?)
 }

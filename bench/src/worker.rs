@@ -21,8 +21,6 @@ const TIMER: u64 = u64::MAX;
 const EVENTS_MAX: usize = 1_024;
 /// Bytes read from a connection in one turn.
 const READ_BYTES: usize = 256 << 10;
-/// A server that says nothing at all for so long while it owes answers has lost them.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
 const NS_PER_S: u64 = 1_000_000_000;
 
 /// A thread's state.
@@ -36,13 +34,17 @@ pub struct Worker {
     tally: Tally,
     /// The connection that gets the next due request, in an open loop.
     turn: usize,
+    /// When a connection was last heard of or nothing was owed, and for how long all may be silent.
+    heard: Instant,
+    silence_max: Duration,
     /// Connections to write to at the end of the turn, in an open loop. One may be in it more than once.
     touched: Vec<usize>,
     input: Vec<u8>,
 }
 
 impl Worker {
-    /// A worker for `connections`, of which there is at least one.
+    /// A worker for `connections`, of which there is at least one. When all of them are silent for `silence_max` although
+    /// they owe answers, these have failed.
     ///
     /// # Errors
     /// The kernel refuses an epoll or a timer.
@@ -51,6 +53,7 @@ impl Worker {
         schedule: Schedule,
         workload: Workload,
         clock: Clock,
+        silence_max: Duration,
     ) -> io::Result<Self> {
         assert!(!connections.is_empty(), "flags give each thread a connection");
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
@@ -61,7 +64,6 @@ impl Worker {
                 epoll::add(&epoll, socket, EventData::new_u64(index as u64), EventFlags::IN)?;
             }
         }
-        let (tally, input) = (Tally::new(), vec![0; READ_BYTES]);
         Ok(Self {
             epoll,
             timer,
@@ -69,10 +71,12 @@ impl Worker {
             schedule,
             workload,
             clock,
-            tally,
+            tally: Tally::new(),
             turn: 0,
+            heard: Instant::now(),
+            silence_max,
             touched: Vec::new(),
-            input,
+            input: vec![0; READ_BYTES],
         })
     }
 
@@ -127,15 +131,20 @@ impl Worker {
     /// Waits for events, at most until the next request is due.
     fn wait(&mut self, events: &mut Vec<Event>) -> io::Result<()> {
         self.arm()?;
-        let silence = Timespec { tv_sec: SILENCE_MAX.as_secs().cast_signed(), tv_nsec: 0 };
-        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(events), Some(&silence)) {
+        let left = self.silence_max.saturating_sub(self.heard.elapsed());
+        let left = Timespec::try_from(left).expect("a bound on silence is short");
+        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(events), Some(&left)) {
+            // A signal, such as after a stop; it is not the server that was heard.
             Err(rustix::io::Errno::INTR) => {}
             waited => {
                 waited?;
-                if events.is_empty() {
-                    self.give_up();
-                }
             }
+        }
+        let owes_nothing = self.connections.iter().all(|connection| connection.in_flight() == 0);
+        if owes_nothing || events.iter().any(|event| event.data.u64() != TIMER) {
+            self.heard = Instant::now();
+        } else if self.heard.elapsed() >= self.silence_max {
+            self.give_up();
         }
         Ok(())
     }
@@ -161,11 +170,13 @@ impl Worker {
         Ok(())
     }
 
-    /// Nothing has happened for [`SILENCE_MAX`]: what is under way has failed.
+    /// The silence was too long: what is under way has failed.
     fn give_up(&mut self) {
+        let why = format!("no answer for {:?}", self.silence_max);
         for connection in self.connections.iter_mut().filter(|connection| connection.in_flight() > 0) {
-            connection.lose(format!("no answer for {} s", SILENCE_MAX.as_secs()), &mut self.tally);
+            connection.lose(&why, &mut self.tally);
         }
+        self.heard = Instant::now();
     }
 
     /// Deals with what the kernel says of a connection.
@@ -227,5 +238,36 @@ impl Worker {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::num::NonZeroU64;
+
+    use super::*;
+    use crate::schedule::Share;
+
+    /// Runs against a server that takes connections and says nothing.
+    fn run_silent(rate: Option<NonZeroU64>) -> Tally {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let socket = TcpStream::connect(listener.local_addr().expect("is bound")).expect("connects");
+        let clock = Clock { began: Instant::now() };
+        let workload = Workload::range("a", "", false);
+        let connection = Connection::new(socket, "test:1", workload.path(), 3, clock).expect("has memory");
+        let schedule = Schedule::new(Share { worker: 0, workers: 1, total: 10 }, rate);
+        let silence_max = Duration::from_millis(20);
+        let worker = Worker::new(vec![connection], schedule, workload, clock, silence_max);
+        worker.expect("an epoll").run().expect("runs")
+    }
+
+    #[test]
+    fn a_silent_server_ends_the_run() {
+        for rate in [None, NonZeroU64::new(1_000)] {
+            let errors = run_silent(rate).errors;
+            assert_eq!(errors["connection lost: no answer for 20ms"], 3, "{errors:?}");
+            assert_eq!(errors.values().sum::<u64>(), 10, "{errors:?}");
+        }
     }
 }
