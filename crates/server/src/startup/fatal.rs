@@ -242,12 +242,15 @@ pub fn abort_on_panic() {
     }));
 }
 
-/// The error and its sources in one sentence.
+/// The error and its sources in one sentence; what a message tells of its source already is not said twice.
 fn sentence(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        let _ = write!(text, ": {cause}");
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            let _ = write!(text, ": {cause_text}");
+        }
         source = cause.source();
     }
     text
@@ -296,6 +299,15 @@ mod tests {
             codes.iter().all(|code| (1..=100).contains(code)),
             "101 is a panic, 126 and up are the shell's"
         );
+    }
+
+    #[test]
+    fn a_sentence_says_nothing_twice() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot open the log: {0}")]
+        struct Outer(#[source] std::io::Error);
+        let error = Outer(std::io::Error::other("no such disk"));
+        assert_eq!(sentence(&error), "cannot open the log: no such disk");
     }
 
     #[test]

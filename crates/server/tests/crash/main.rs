@@ -25,7 +25,7 @@ const WRITERS: usize = 4;
 fn acknowledged_writes_survive_kill() {
     let rounds = number("WINDLASS_CRASH_ROUNDS").unwrap_or(ROUNDS);
     let seed = number("WINDLASS_CRASH_SEED").unwrap_or_else(|| u64::from(std::process::id()));
-    println!("crash test: {rounds} rounds; WINDLASS_CRASH_SEED={seed} starts with the same choices");
+    eprintln!("crash test: {rounds} rounds; WINDLASS_CRASH_SEED={seed} starts with the same choices");
     let mut random = Random::new(seed);
     let folder = Scratch::new();
     let mut history = History::default();
@@ -57,7 +57,7 @@ fn acknowledged_writes_survive_kill() {
     member.stop_gracefully();
     let member = Member::start(folder.path(), &[]);
     history.check(&mut member.client());
-    println!("crash test: {rounds} kills, {acknowledged} acknowledged writes, none missing");
+    eprintln!("crash test: {rounds} kills, {acknowledged} acknowledged writes, none missing");
     assert!(acknowledged > 0, "nothing was written, so nothing was tested");
 }
 

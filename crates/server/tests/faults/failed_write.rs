@@ -14,8 +14,9 @@ use crate::process::{Launch, Scratch};
 /// The signal that goes with such an error would end the process before it sees the error.
 const WITHOUT_SIGNAL: [&str; 3] = ["sh", "-c", "trap '' XFSZ; exec \"$0\" \"$@\""];
 
-/// A member with these flags, whose writes beyond `limit_bytes` fail, ends with 30 and starts again with everything.
-fn fails(flags: &[&str], limit_bytes: u64) {
+/// A member with these flags, whose writes beyond `limit_bytes` fail, ends with 30, says `what` failed, and starts again
+/// with everything.
+fn fails(flags: &[&str], limit_bytes: u64, what: &str) {
     let scratch = Scratch::new();
     let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
     let launch = || Launch::new(scratch.path()).flag("--shards=1").flags(&flags);
@@ -32,7 +33,7 @@ fn fails(flags: &[&str], limit_bytes: u64) {
     let ended = member.ended();
     assert_eq!(ended.code(), 30, "{}", ended.output);
     let fatal = ended.output.lines().find(|line| line.contains(r#""level":"fatal""#));
-    assert!(fatal.is_some_and(|line| line.contains("failed")), "no reason:\n{}", ended.output);
+    assert!(fatal.is_some_and(|line| line.contains(what)), "no reason:\n{}", ended.output);
 
     let member = launch().member();
     let mut client = member.client();
@@ -43,11 +44,15 @@ fn fails(flags: &[&str], limit_bytes: u64) {
 #[test]
 fn a_failed_write_of_the_raft_log_ends_the_process() {
     // The shard writes nothing in the time of this test.
-    fails(&["--shard-flush-interval=1h", "--shard-flush-bytes=16777216"], 1 << 20);
+    fails(
+        &["--shard-flush-interval=1h", "--shard-flush-bytes=16777216"],
+        1 << 20,
+        "a write to the raft log failed",
+    );
 }
 
 #[test]
 fn a_failed_write_of_a_shard_ends_the_process() {
     // Segments of the Raft log end before the limit, those of the shard behind it.
-    fails(&["--wal-segment-bytes=4194304"], 5 << 20);
+    fails(&["--wal-segment-bytes=4194304"], 5 << 20, "shard 0");
 }
