@@ -28,8 +28,9 @@ pub enum Error {
     UringForbidden,
     /// `RLIMIT_MEMLOCK`.
     #[error(
-        "too little memory may be locked: the log's buffers need {needed_bytes} bytes, the limit is {limit_bytes}; raise \
-         it (`ulimit -l unlimited`, systemd: LimitMEMLOCK=infinity, Docker: --ulimit memlock=-1)"
+        "too little memory may be locked: the log's buffers need {needed_bytes} bytes, the limit for all processes of this \
+         user together is {limit_bytes}; raise it (`ulimit -l unlimited`, systemd: LimitMEMLOCK=infinity, Docker: \
+         --ulimit memlock=-1)"
     )]
     Memlock {
         /// For the buffers alone.

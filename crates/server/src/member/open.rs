@@ -108,7 +108,8 @@ pub fn open(config: &Config) -> Result<Opened, OpenError> {
     windlass_io_disk::preflight::check(examined.probe_path(), &buffers)?;
     if let Some(path) = &config.wal_dir {
         data_folder::check_can_create(path)?;
-        windlass_io_disk::preflight::check(data_folder::nearest_existing(path), &buffers)?;
+        // That the buffers can be locked is known by now, and the kernel takes its time to unlock them.
+        windlass_io_disk::preflight::check(data_folder::nearest_existing(path), &[])?;
     }
     let listeners = Listeners::bind(config)?;
     logging::install(&config.logging).map_err(OpenError::Logging)?;

@@ -6,7 +6,7 @@ use windlass_api::etcdserverpb::{DeleteRangeRequest, RangeRequest};
 use windlass_client::{Client, Error};
 
 use crate::ledger::{Ledger, check_no_space};
-use crate::process::{Launch, Member};
+use crate::process::Member;
 use crate::small_disk::SmallDisk;
 
 /// Room for the segments that a member begins with and some tens of MiB of data.
@@ -19,7 +19,7 @@ const VALUE_BYTES: usize = 50_000;
 const RESUME_TIME_MAX: Duration = Duration::from_secs(10);
 
 fn start(disk: &SmallDisk) -> Member {
-    Launch::new(disk.path()).flag("--wal-segment-bytes=4194304").flag("--shards=1").member()
+    disk.launch().flag("--wal-segment-bytes=4194304").flag("--shards=1").member()
 }
 
 /// Puts until it is taken, which must be soon.
@@ -103,6 +103,6 @@ fn a_store_that_outgrows_its_disk_is_whole() {
 fn a_new_member_on_a_full_disk_says_so() {
     let Some(disk) = SmallDisk::make(8 << 20) else { return };
     let _foreign = disk.fill();
-    let ended = Launch::new(disk.path()).ended();
-    assert_eq!(ended.code(), 31, "{}", ended.output);
+    let ended = disk.launch().ended(31);
+    assert!(ended.output.contains("No space left"), "{}", ended.output);
 }

@@ -32,7 +32,7 @@ fn fails(flags: &[&str], limit_bytes: u64, what: &str) {
     assert!(!matches!(error, Error::Status { .. }), "the process ends, it does not answer: {error}");
     let ended = member.ended();
     assert_eq!(ended.code(), 30, "{}", ended.output);
-    let fatal = ended.output.lines().find(|line| line.contains(r#""level":"fatal""#));
+    let fatal = ended.output.lines().rfind(|line| line.contains(r#""level":"fatal""#));
     assert!(fatal.is_some_and(|line| line.contains(what)), "no reason:\n{}", ended.output);
 
     let member = launch().member();

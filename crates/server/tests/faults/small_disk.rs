@@ -6,7 +6,7 @@ use std::process::Command;
 
 use rustix::fs::{FallocateFlags, fallocate};
 
-use crate::process::Scratch;
+use crate::process::{Launch, Scratch};
 
 /// The pieces in which a filesystem is filled, in bytes: the last room is in small ones.
 const PIECES_BYTES: [u64; 3] = [16 << 20, 256 << 10, 4 << 10];
@@ -16,7 +16,7 @@ pub struct SmallDisk {
     image: PathBuf,
     mount_point: PathBuf,
     /// Holds both.
-    _scratch: Scratch,
+    scratch: Scratch,
 }
 
 impl SmallDisk {
@@ -37,12 +37,13 @@ impl SmallDisk {
         {
             return None;
         }
-        Some(Self { image, mount_point, _scratch: scratch })
+        Some(Self { image, mount_point, scratch })
     }
 
-    /// A folder on it.
-    pub fn path(&self) -> &Path {
-        &self.mount_point
+    /// A member with its data on it, and its output elsewhere.
+    pub fn launch(&self) -> Launch {
+        let data = self.mount_point.join("data");
+        Launch::new(self.scratch.path()).flag(format!("--data-dir={}", text(&data)))
     }
 
     /// Takes all the room that is left, at once.

@@ -28,6 +28,10 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two looks at something that a test waits for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
+/// The exit code for too little locked memory. A user's processes share the limit, and tests run at the same time: such
+/// a start is tried again.
+const NO_LOCKED_MEMORY: i32 = 21;
+
 /// What is to be started.
 pub struct Launch {
     /// The program and its arguments so far.
@@ -99,31 +103,44 @@ impl Launch {
         &self.endpoint
     }
 
-    fn spawn(self) -> Member {
+    fn spawn(&self) -> Member {
         let output = OpenOptions::new().create(true).append(true).open(&self.log).expect("a log file");
         let process = Command::new(&self.words[0])
             .args(&self.words[1..])
-            .envs(self.environment)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(output.try_clone().expect("a second handle"))
             .stderr(output)
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {:?}: {error}", self.words));
-        Member { process, endpoint: self.endpoint, log: self.log }
+        Member { process, endpoint: self.endpoint.clone(), log: self.log.clone() }
     }
 
     /// Starts it and waits until it answers.
     pub fn member(self) -> Member {
-        let mut member = self.spawn();
-        member.wait_until_ready();
-        member
+        let deadline = Instant::now() + START_TIMEOUT;
+        loop {
+            let mut member = self.spawn();
+            let Some(status) = member.wait_until_ready() else { return member };
+            let again = status.code() == Some(NO_LOCKED_MEMORY) && Instant::now() < deadline;
+            assert!(again, "the member ended with {status}:\n{}", member.log());
+            std::thread::sleep(LOOK_INTERVAL);
+        }
     }
 
-    /// Starts what must end by itself, and waits for that.
-    pub fn ended(self) -> Ended {
-        // Only what this start says.
-        let _ = std::fs::remove_file(&self.log);
-        self.spawn().ended()
+    /// Starts what must end by itself, with `code`, and waits for that.
+    pub fn ended(self, code: i32) -> Ended {
+        let deadline = Instant::now() + START_TIMEOUT;
+        loop {
+            // Only what this start says.
+            let _ = std::fs::remove_file(&self.log);
+            let ended = self.spawn().ended();
+            if code == NO_LOCKED_MEMORY || ended.code() != NO_LOCKED_MEMORY || Instant::now() > deadline {
+                assert_eq!(ended.code(), code, "{}", ended.output);
+                return ended;
+            }
+            std::thread::sleep(LOOK_INTERVAL);
+        }
     }
 }
 
@@ -157,13 +174,17 @@ impl Member {
         Launch::new(folder).flags(flags).member()
     }
 
-    fn wait_until_ready(&mut self) {
+    /// Waits until it answers; or until it has ended, and says how.
+    fn wait_until_ready(&mut self) -> Option<ExitStatus> {
         let deadline = Instant::now() + START_TIMEOUT;
         loop {
             let request = RangeRequest { key: "k".into(), ..RangeRequest::default() };
-            let Err(error) = self.client_within(Duration::from_millis(500)).range(&request) else { return };
-            if let Some(status) = self.process.try_wait().expect("the process can be waited for") {
-                panic!("the member ended with {status}:\n{}", self.log());
+            let Err(error) = self.client_within(Duration::from_millis(500)).range(&request) else {
+                return None;
+            };
+            let status = self.process.try_wait().expect("the process can be waited for");
+            if status.is_some() {
+                return status;
             }
             assert!(Instant::now() < deadline, "the member does not answer: {error}\n{}", self.log());
             std::thread::sleep(LOOK_INTERVAL);

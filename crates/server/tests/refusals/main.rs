@@ -24,8 +24,7 @@ fn refused(scratch: &Scratch, launch: Launch, code: i32, parts: &[&str]) {
     // The output of the process is below the folder too.
     let of_data = |root: &Path| listing(&root.join("data"));
     let before = of_data(scratch.path());
-    let ended = launch.ended();
-    assert_eq!(ended.code(), code, "{}", ended.output);
+    let ended = launch.ended(code);
     let sentences: Vec<&str> = ended.output.lines().filter(|line| line.contains(parts[0])).collect();
     let [sentence] = sentences[..] else { panic!("not one sentence with {:?}:\n{}", parts[0], ended.output) };
     for part in parts {
