@@ -2,6 +2,7 @@
 
 pub mod files;
 pub mod glommio;
+pub mod interrupt;
 pub mod preflight;
 pub mod probe;
 pub mod sim;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use actix::{Actor, Addr};
 use actix_rt::Arbiter;
 use tokio::sync::oneshot;
+use windlass_io_disk::interrupt::Interrupter;
 use windlass_io_disk::uring::SyncMode;
 use windlass_rpc::{Limits, PingPolicy};
 
@@ -61,6 +62,8 @@ pub async fn serve(config: &Config, opened: Opened) -> Signal {
     // In this order: no request may reach the consensus actor before that.
     arbiters.iter().for_each(|arbiter| arbiter.do_send(Listen::Metrics));
     let shards = wiring.start_shards(shards, inboxes, &arbiters);
+    let interrupter = Interrupter::install().unwrap_or_else(|error| fatal(Reason::Failure, error));
+    actix_rt::spawn(shard::watch(shards.iter().map(ShardThread::watched).collect(), interrupter));
     is_ready.await.expect("the consensus actor lives as long as the process");
     arbiters.iter().for_each(|arbiter| arbiter.do_send(Listen::Clients));
     announce(config);

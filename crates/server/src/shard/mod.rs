@@ -17,6 +17,7 @@ mod placement;
 mod senders;
 mod thread;
 mod turn;
+mod watchdog;
 
 pub use layout::{
     Error as OpenError, Found as FoundShards, Opened as OpenedShards, OpenedShard, Options as OpenOptions,
@@ -25,6 +26,7 @@ pub use layout::{
 pub use placement::place;
 pub use senders::{Inbox, Senders, ToShard, mailboxes};
 pub use thread::{Error, Options, ShardThread, Stopped};
+pub use watchdog::{Pulse, Watched, watch};
 
 use windlass_replica::task::{ReadAnswer, ShardAnswer};
 use windlass_types::{LogIndex, ShardId};

@@ -1,10 +1,11 @@
 //! A shard's thread: an executor of its own, made once, and its end.
 
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use glommio::{GlommioError, LocalExecutorBuilder, Placement};
+use rustix::thread::{Pid, gettid};
 use windlass_io_disk::uring::SyncMode;
 use windlass_io_log::journal::Fatal;
 use windlass_io_log::op::Failure;
@@ -13,6 +14,7 @@ use windlass_replica::shard::ShardCore;
 use windlass_types::{LogIndex, ShardId};
 
 use super::turn::Turns;
+use super::watchdog::{Pulse, Watched};
 use super::{Inbox, Sink};
 
 /// Memory in bytes that an executor registers with its ring for small buffers. A flush takes its own; a small figure
@@ -89,6 +91,7 @@ pub struct Stopped {
 
 /// A shard's thread.
 pub struct ShardThread {
+    watched: Watched,
     join: JoinHandle<Result<Stopped, Error>>,
 }
 
@@ -99,17 +102,26 @@ impl ShardThread {
     /// See [`Error`].
     pub fn spawn<S: Sink>(options: Options<S::Ticket>, sink: S) -> Result<Self, Error> {
         let (ready, is_ready) = mpsc::channel();
+        let pulse = Arc::new(Pulse::default());
+        let of_thread = Arc::clone(&pulse);
         let thread = std::thread::Builder::new().name(format!("shard-{}", options.id));
-        let join =
-            thread.spawn(move || run(options, sink, &ready)).map_err(|e| Error::Executor(e.to_string()))?;
+        let join = thread
+            .spawn(move || run(options, sink, of_thread, &ready))
+            .map_err(|e| Error::Executor(e.to_string()))?;
         match is_ready.recv() {
-            Ok(()) => Ok(Self { join }),
+            Ok(thread) => Ok(Self { watched: Watched { pulse, thread }, join }),
             // Without a word the thread has ended, and its result says why.
             Err(mpsc::RecvError) => match joined(join) {
                 Err(error) => Err(error),
                 Ok(_) => unreachable!("a shard says that it is ready before it can be stopped"),
             },
         }
+    }
+
+    /// For [`watch`](super::watch).
+    #[must_use]
+    pub fn watched(&self) -> Watched {
+        self.watched.clone()
     }
 
     /// Waits for the end: after [`Senders::stop`](super::Senders::stop), or after a failure that the sink was told of.
@@ -128,15 +140,16 @@ fn joined(join: JoinHandle<Result<Stopped, Error>>) -> Result<Stopped, Error> {
 fn run<S: Sink>(
     options: Options<S::Ticket>,
     mut sink: S,
-    ready: &mpsc::Sender<()>,
+    pulse: Arc<Pulse>,
+    ready: &mpsc::Sender<Pid>,
 ) -> Result<Stopped, Error> {
     let placement = options.cpu.map_or(Placement::Unbound, Placement::Fixed);
     let executor = LocalExecutorBuilder::new(placement).io_memory(IO_MEMORY_BYTES).make();
     let executor = executor.map_err(executor_error)?;
     executor.run(async {
-        let turns = Turns::open(options)?;
+        let turns = Turns::open(options, pulse)?;
         // Whoever spawned waits for this word.
-        let _ = ready.send(());
+        let _ = ready.send(gettid());
         let ended = turns.run(&mut sink).await;
         if let Err(error) = &ended {
             sink.failed(error);

@@ -3,6 +3,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,12 @@ use windlass_types::{LogIndex, ShardId};
 
 use super::host::{Host, Queues};
 use super::thread::{Error, Options, Stopped};
+use super::watchdog::Pulse;
 use super::{Inbox, Sink, ToShard};
+
+/// How long the thread sleeps at most, so that its pulse tells whether it is well (`watchdog.rs`). Twenty
+/// looks a second are not seen in CPU time.
+pub(super) const SLEEP_NS_MAX: u64 = 50_000_000;
 
 pub(super) struct Turns<T> {
     id: ShardId,
@@ -29,6 +35,7 @@ pub(super) struct Turns<T> {
     stopping: bool,
     usage_bytes: u64,
     complete: LogIndex,
+    pulse: Arc<Pulse>,
 }
 
 /// The sequencer's stream and its files.
@@ -48,7 +55,7 @@ struct Alarm {
 }
 
 impl<T: Send + 'static> Turns<T> {
-    pub fn open(options: Options<T>) -> Result<Self, Error> {
+    pub fn open(options: Options<T>, pulse: Arc<Pulse>) -> Result<Self, Error> {
         let Options { core, id, shards, folder, state, inbox, mode, .. } = options;
         let queues = Queues::create();
         let host = |folder| Host::open(folder, mode, queues).map_err(|e| Error::folder(id, e));
@@ -75,6 +82,7 @@ impl<T: Send + 'static> Turns<T> {
             stopping: false,
             usage_bytes: 0,
             complete: LogIndex::ZERO,
+            pulse,
         })
     }
 
@@ -97,6 +105,7 @@ impl<T: Send + 'static> Turns<T> {
     }
 
     fn turn<S: Sink<Ticket = T>>(&mut self, sink: &mut S) -> Result<(), Error> {
+        self.pulse.beat();
         self.take_messages(sink)?;
         for completion in self.host.take() {
             self.step(Input::Disk(completion), sink)?;
@@ -216,10 +225,12 @@ impl<T: Send + 'static> Turns<T> {
 
     /// An alarm that rings early does no harm, so one that is set stays.
     fn set_alarm(&mut self) {
+        let now_ns = self.now_ns();
         let state = self.state.as_ref().and_then(|state| state.stream.deadline_ns());
-        let Some(at_ns) = [self.core.deadline_ns(), state].into_iter().flatten().min() else { return };
+        let deadline_ns = [self.core.deadline_ns(), state].into_iter().flatten().min();
+        let at_ns = deadline_ns.map_or(now_ns + SLEEP_NS_MAX, |at_ns| at_ns.min(now_ns + SLEEP_NS_MAX));
         if self.alarm.as_ref().is_none_or(|alarm| alarm.at_ns > at_ns) {
-            let timer = Timer::new(Duration::from_nanos(at_ns.saturating_sub(self.now_ns())));
+            let timer = Timer::new(Duration::from_nanos(at_ns.saturating_sub(now_ns)));
             self.alarm = Some(Alarm { at_ns, timer });
         }
     }
