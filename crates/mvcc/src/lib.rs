@@ -3,6 +3,7 @@
 //! Pure: no I/O, no clock, no threads. A [`Shard`] does what it is told, in the order in which it is told; it must
 //! never decide what a request means, and it knows nothing of other shards.
 
+mod chunked;
 mod compact;
 mod hash;
 mod key;

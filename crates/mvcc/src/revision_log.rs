@@ -3,10 +3,9 @@
 //! It holds ids, not keys and values: a change is looked up in its key's versions, and one that is gone from there
 //! was compacted.
 
-use std::collections::VecDeque;
-
 use windlass_types::Revision;
 
+use crate::chunked::Chunked;
 use crate::slots::{KeyId, Slots};
 
 /// One change.
@@ -22,7 +21,7 @@ const _: () = assert!(size_of::<Change>() == 16);
 /// Changes in order of (revision, sub, key).
 #[derive(Default)]
 pub(crate) struct RevisionLog {
-    changes: VecDeque<Change>,
+    changes: Chunked<Change>,
     /// Whether changes were loaded in any order and are not sorted yet.
     unsorted: bool,
 }
@@ -48,7 +47,6 @@ impl RevisionLog {
         if std::mem::take(&mut self.unsorted) {
             let order = |c: &Change| (c.revision, c.sub);
             self.changes
-                .make_contiguous()
                 .sort_by(|a, b| order(a).cmp(&order(b)).then_with(|| slots.key(a.key).cmp(slots.key(b.key))));
         }
     }
@@ -59,7 +57,7 @@ impl RevisionLog {
         revision: Revision,
     ) -> impl ExactSizeIterator<Item = &Change> + DoubleEndedIterator {
         let start = self.changes.partition_point(|c| c.revision < revision);
-        self.changes.range(start..)
+        self.changes.range_from(start)
     }
 
     /// The change at `position`, counted from the oldest.

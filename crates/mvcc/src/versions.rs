@@ -3,10 +3,10 @@
 //! A key with one version costs no allocation beside its value. Versions are ordered by (revision, sub); a tombstone
 //! is a version.
 
-use std::collections::VecDeque;
-
 use windlass_records::wal;
 use windlass_types::{LeaseId, LogIndex, Revision};
+
+use crate::chunked::Chunked;
 
 /// Where in history a change happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +81,7 @@ pub(crate) struct Chain {
 
 /// Every version but the newest, in order; never empty.
 struct History {
-    records: VecDeque<Record>,
+    records: Chunked<Record>,
 }
 
 impl Chain {
@@ -104,7 +104,7 @@ impl Chain {
         }
         let older = &self.older.as_ref()?.records;
         let after = older.partition_point(|r| r.stamp.revision <= revision);
-        after.checked_sub(1).map(|at| &older[at])
+        after.checked_sub(1).and_then(|at| older.get(at))
     }
 
     /// The version made at exactly this place.
@@ -113,7 +113,7 @@ impl Chain {
             return Some(&self.newest);
         }
         let older = &self.older.as_ref()?.records;
-        older.binary_search_by_key(&order, Record::order).ok().map(|at| &older[at])
+        older.search_by_key(&order, Record::order).ok().and_then(|at| older.get(at))
     }
 
     /// All versions after `order`, oldest first.
@@ -124,7 +124,7 @@ impl Chain {
             _ => 0,
         };
         let newest = Some(&self.newest).filter(|r| order.is_none_or(|o| r.order() > o));
-        older.into_iter().flat_map(move |o| o.range(start..)).chain(newest)
+        older.into_iter().flat_map(move |o| o.range_from(start)).chain(newest)
     }
 
     /// Adds a version newer than all others. Panics if it is not.
@@ -145,7 +145,7 @@ impl Chain {
             return false;
         }
         let older = self.older_mut();
-        match older.binary_search_by_key(&order, Record::order) {
+        match older.search_by_key(&order, Record::order) {
             Ok(_) => false,
             Err(at) => {
                 older.insert(at, record);
@@ -159,7 +159,7 @@ impl Chain {
     pub(crate) fn pop_compacted(&mut self, compact: Revision) -> Option<Record> {
         let older = self.older.as_mut()?;
         let next = older.records.get(1).unwrap_or(&self.newest);
-        let oldest = &older.records[0];
+        let oldest = older.records.get(0)?;
         let superseded = next.stamp.revision <= compact;
         if !superseded && !is_spent(oldest, compact) {
             return None;
@@ -176,10 +176,10 @@ impl Chain {
         self.older.is_none() && is_spent(&self.newest, compact)
     }
 
-    fn older_mut(&mut self) -> &mut VecDeque<Record> {
+    fn older_mut(&mut self) -> &mut Chunked<Record> {
         // Most keys that have a second version have few.
         let history =
-            self.older.get_or_insert_with(|| Box::new(History { records: VecDeque::with_capacity(1) }));
+            self.older.get_or_insert_with(|| Box::new(History { records: Chunked::with_capacity(1) }));
         &mut history.records
     }
 }

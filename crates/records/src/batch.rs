@@ -1,6 +1,7 @@
 //! A batch of commands: the payload of one normal Raft entry (`schema/batch.fbs`).
 
 use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use flatbuffers::FlatBufferBuilder;
@@ -116,6 +117,15 @@ impl BatchBuilder {
         self.commands.iter().map(|c| RequestId(c.request_id()))
     }
 
+    /// An empty builder with as much memory as this one uses now: what comes next is mostly alike.
+    #[must_use]
+    pub fn like(&self) -> Self {
+        Self {
+            commands: Vec::with_capacity(self.commands.len()),
+            payload: Vec::with_capacity(self.payload.len()),
+        }
+    }
+
     /// Number of commands.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -137,8 +147,14 @@ impl BatchBuilder {
     /// The finished record; the builder is empty afterwards.
     #[must_use]
     pub fn finish(&mut self, origin: MemberId) -> Bytes {
+        self.finish_in(origin, &Pool::default())
+    }
+
+    /// As [`finish`](Self::finish), in memory of `pool`.
+    #[must_use]
+    pub fn finish_in(&mut self, origin: MemberId, pool: &Pool) -> Bytes {
         let size = self.payload.len() + self.commands.len() * size_of::<wire::Command>() + 128;
-        let mut fbb = FlatBufferBuilder::with_capacity(size);
+        let mut fbb = FlatBufferBuilder::from_vec(pool.take(size));
         let payload = fbb.create_vector(&self.payload);
         let commands = fbb.create_vector(&self.commands);
         let args = wire::BatchArgs { origin: origin.0, commands: Some(commands), payload: Some(payload) };
@@ -147,7 +163,57 @@ impl BatchBuilder {
         self.commands.clear();
         self.payload.clear();
         let (buffer, head) = fbb.collapse();
-        Bytes::from(buffer).slice(head..)
+        Bytes::from_owner(Pooled { buffer, pool: pool.clone() }).slice(head..)
+    }
+}
+
+/// Memory of finished batches, used again when the last view of a batch is gone, on whatever thread that is. Fresh
+/// memory is dear: the kernel clears each page.
+#[derive(Clone, Debug, Default)]
+pub struct Pool {
+    spare: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+/// Buffers kept for later; about what is under way between two flushes of a shard.
+const SPARE_MAX: usize = 64;
+
+/// Larger buffers are given back: they are those of a single large request.
+const SPARE_BYTES_MAX: usize = 2 << 20;
+
+impl Pool {
+    /// A buffer of at least `len` bytes, whose content is of no meaning.
+    fn take(&self, len: usize) -> Vec<u8> {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = spare.iter().rposition(|buffer| buffer.len() >= len);
+        let buffer = fits.map(|at| spare.swap_remove(at));
+        drop(spare);
+        // In powers of two, so that buffers of batches that grow are soon large enough for the next.
+        buffer.unwrap_or_else(|| vec![0; len.next_power_of_two()])
+    }
+
+    fn give(&self, buffer: Vec<u8>) {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < SPARE_MAX && buffer.len() <= SPARE_BYTES_MAX {
+            spare.push(buffer);
+        }
+    }
+}
+
+/// A buffer that goes back to its pool.
+struct Pooled {
+    buffer: Vec<u8>,
+    pool: Pool,
+}
+
+impl AsRef<[u8]> for Pooled {
+    fn as_ref(&self) -> &[u8] {
+        &self.buffer
+    }
+}
+
+impl Drop for Pooled {
+    fn drop(&mut self) {
+        self.pool.give(std::mem::take(&mut self.buffer));
     }
 }
 
@@ -249,6 +315,24 @@ mod tests {
             let mut got = contents(&Batch::parse(front.finish(MemberId(7))).unwrap());
             got.extend(contents(&Batch::parse(rest.finish(MemberId(7))).unwrap()));
             prop_assert_eq!(got, want);
+        }
+
+        #[test]
+        fn memory_is_used_again_and_never_shared(batches: Vec<(Vec<Vec<u8>>, bool)>) {
+            let (pool, mut kept) = (Pool::default(), Vec::new());
+            for (payloads, keep) in &batches {
+                let batch = Batch::parse(builder(payloads, 0).finish_in(MemberId(7), &pool)).unwrap();
+                if *keep {
+                    kept.push((payloads, batch));
+                }
+            }
+            for (payloads, batch) in &kept {
+                let want: Vec<_> = payloads.iter().cloned().enumerate().map(|(i, p)| (i as u64, p)).collect();
+                prop_assert_eq!(contents(batch), want);
+            }
+            drop(kept);
+            let spare = pool.spare.lock().unwrap().len();
+            prop_assert!(spare <= SPARE_MAX && (spare > 0 || batches.is_empty()));
         }
 
         #[test]

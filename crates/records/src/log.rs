@@ -111,7 +111,8 @@ impl FrameRef<'_> {
     /// Encodes into `fbb`, which is reset first; the record is `fbb.finished_data()`.
     pub fn encode(&self, fbb: &mut FlatBufferBuilder<'_>) {
         fbb.reset();
-        let entries: Vec<WIPOffset<wire::Entry<'_>>> = self.entries.iter().map(|e| encode_entry(fbb, e)).collect();
+        let entries: Vec<WIPOffset<wire::Entry<'_>>> =
+            self.entries.iter().map(|e| encode_entry(fbb, e)).collect();
         let entries = fbb.create_vector(&entries);
         let hard_state = self.hard_state.map(|h| wire::HardState::new(h.term.0, h.vote.0, h.commit.0));
         let args = wire::FrameArgs {

@@ -54,7 +54,15 @@ impl FrameBuilder {
         };
         let (key_len, value_len) = (u32_len(v.key.len()), u32_len(value.len()));
         self.versions.push(wire::Version::new(
-            v.index.0, v.revision.0, create, version, lease, v.sub, key_len, value_len, flags,
+            v.index.0,
+            v.revision.0,
+            create,
+            version,
+            lease,
+            v.sub,
+            key_len,
+            value_len,
+            flags,
         ));
         self.bytes.extend_from_slice(v.key);
         self.bytes.extend_from_slice(value);
@@ -141,7 +149,13 @@ impl Frame {
                 lease: LeaseId(wire.lease()),
                 value,
             });
-            Version { index: LogIndex(wire.index()), revision: Revision(wire.main()), sub: wire.sub(), key, live }
+            Version {
+                index: LogIndex(wire.index()),
+                revision: Revision(wire.main()),
+                sub: wire.sub(),
+                key,
+                live,
+            }
         })
     }
 }

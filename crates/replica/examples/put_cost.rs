@@ -33,11 +33,13 @@ fn main() {
     let mut random = Random::new(1);
     for index in 1..=PUTS / BATCH_PUTS {
         let first = (index - 1) * BATCH_PUTS;
-        let numbers = (first..first + BATCH_PUTS)
-            .map(|n| if in_order { n % keys } else { random.below(keys) });
+        let numbers =
+            (first..first + BATCH_PUTS).map(|n| if in_order { n % keys } else { random.below(keys) });
         let data = batch(numbers);
         let start = Instant::now();
-        sequencer.step(Input::Committed { index: LogIndex(index), term: Term(1), data }, &mut out).expect("a batch");
+        sequencer
+            .step(Input::Committed { index: LogIndex(index), term: Term(1), data }, &mut out)
+            .expect("a batch");
         numbering += start.elapsed();
         let start = Instant::now();
         for output in out.drain(..) {

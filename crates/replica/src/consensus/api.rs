@@ -148,7 +148,9 @@ pub enum Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RestoreError {
     /// Entries between the shards' state and the log's first entry are missing.
-    #[error("the shards end at log index {stable}, but the raft log begins after {start}: shard files are missing")]
+    #[error(
+        "the shards end at log index {stable}, but the raft log begins after {start}: shard files are missing"
+    )]
     Gap {
         /// Where the shards end.
         stable: LogIndex,

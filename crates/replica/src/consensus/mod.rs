@@ -19,14 +19,14 @@ use bytes::Bytes;
 use windlass_io_log::raft_log::{RaftLog, Space};
 use windlass_io_log::stream::Stable;
 use windlass_raft::{Action, DropReason, Persist, PersistId, Raft, ReadId};
-use windlass_records::batch::{Batch, BatchBuilder};
+use windlass_records::batch::{Batch, BatchBuilder, Pool};
 use windlass_records::log::{Entry, EntryKind};
 use windlass_records::state::State;
 use windlass_types::{LogIndex, MemberId, RequestError, RequestId, Term};
 
 pub use api::{
-    BATCH_COMMANDS_MAX, CATCH_UP_RETRY_NS, Error, GATHERED_BYTES_MAX, HANDED_BYTES_MAX, Input, Options, Output,
-    RestoreError,
+    BATCH_COMMANDS_MAX, CATCH_UP_RETRY_NS, Error, GATHERED_BYTES_MAX, HANDED_BYTES_MAX, Input, Options,
+    Output, RestoreError,
 };
 
 use crate::sequencer::{self, Sequencer};
@@ -41,6 +41,8 @@ pub struct Consensus {
     stable: Stable,
     /// Commands that wait for a flush, and since when.
     gathered: BatchBuilder,
+    /// Memory of entries.
+    pool: Pool,
     gathered_since_ns: Option<u64>,
     /// Raft's writes that the log has not taken yet, in order.
     persists: VecDeque<Persist>,
@@ -107,6 +109,7 @@ impl Consensus {
             sequencer,
             stable: Stable::new(usize::from(shards) + 1, state.index),
             gathered: BatchBuilder::default(),
+            pool: Pool::default(),
             gathered_since_ns: None,
             persists: VecDeque::new(),
             reads: VecDeque::new(),
@@ -212,11 +215,11 @@ impl Consensus {
     fn next_batch(&mut self) -> Bytes {
         let count = self.gathered.fitting(self.options.batch_bytes_max).min(BATCH_COMMANDS_MAX);
         if count == self.gathered.len() {
-            return self.gathered.finish(self.member);
+            return self.gathered.finish_in(self.member, &self.pool);
         }
         let mut front = BatchBuilder::default();
         front.take_front(&mut self.gathered, count);
-        front.finish(self.member)
+        front.finish_in(self.member, &self.pool)
     }
 
     fn is_full(&self) -> bool {
@@ -256,12 +259,7 @@ impl Consensus {
         Ok(())
     }
 
-    fn stream_durable(
-        &mut self,
-        stream: usize,
-        index: LogIndex,
-        out: &mut Vec<Output>,
-    ) -> Result<(), Error> {
+    fn stream_durable(&mut self, stream: usize, index: LogIndex, out: &mut Vec<Output>) -> Result<(), Error> {
         let Some(stable) = self.stable.advance(stream, index) else { return Ok(()) };
         let term = self.term_of(stable);
         self.log.cut(stable, term, &mut self.scratch.ops);

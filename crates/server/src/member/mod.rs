@@ -1,7 +1,7 @@
 //! The life of the process: open, serve, stop.
 //!
-//! Everything that can refuse the start is looked at before anything is written ([`open`], [`recovery`]); then threads
-//! and actors are made and wired ([`serve`]), and end in the reverse order when a signal comes.
+//! Everything that can refuse the start is looked at before anything is written (`open`, `recovery`); then threads
+//! and actors are made and wired (`serve`), and end in the reverse order when a signal comes.
 
 mod listeners;
 mod open;

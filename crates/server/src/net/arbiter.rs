@@ -138,7 +138,8 @@ impl Arbiter {
     /// Hands over what the turn gathered.
     pub(super) fn end_turn(&mut self) {
         if !self.batch.is_empty() {
-            self.consensus.do_send(FromArbiter::Propose(std::mem::take(&mut self.batch)));
+            let next = self.batch.like();
+            self.consensus.do_send(FromArbiter::Propose(std::mem::replace(&mut self.batch, next)));
         }
         if let Some(id) = self.reads.ask() {
             self.consensus.do_send(FromArbiter::Read(id));

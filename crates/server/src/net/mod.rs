@@ -1,6 +1,6 @@
 //! The network plane: one arbiter for each net thread.
 //!
-//! An [`Arbiter`] turns rows into commands, reads and answers. It owns its connections' calls and reads and shares
+//! An `Arbiter` turns rows into commands, reads and answers. It owns its connections' calls and reads and shares
 //! nothing with other arbiters but what [`Published`](crate::published::Published) shows. It must never block, and
 //! never decide what a write does: that is the log's business.
 

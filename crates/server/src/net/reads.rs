@@ -61,7 +61,7 @@ pub struct Active {
     pub reading: Reading,
 }
 
-/// Names an [`Active`] read in a shard's answer. Never valid twice.
+/// Names an `Active` read in a shard's answer. Never valid twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket {
     /// The arbiter that asked.

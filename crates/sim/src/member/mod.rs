@@ -1,7 +1,7 @@
 //! One process of a member: the real cores, and in place of the server's threads a few mailboxes.
 //!
 //! This is glue, as thin as the server's: it carries out what the cores want and must not decide anything. Where it
-//! does something else, that is a known bug that was asked for ([`Bug`](crate::bug::Bug)).
+//! does something else, that is a known bug that was asked for ([`Bug`]).
 
 mod consensus;
 mod net;
