@@ -117,15 +117,6 @@ impl BatchBuilder {
         self.commands.iter().map(|c| RequestId(c.request_id()))
     }
 
-    /// An empty builder with as much memory as this one uses now: what comes next is mostly alike.
-    #[must_use]
-    pub fn like(&self) -> Self {
-        Self {
-            commands: Vec::with_capacity(self.commands.len()),
-            payload: Vec::with_capacity(self.payload.len()),
-        }
-    }
-
     /// Number of commands.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -41,6 +41,8 @@ pub struct Consensus {
     stable: Stable,
     /// Commands that wait for a flush, and since when.
     gathered: BatchBuilder,
+    /// The last builder that was proposed, without its commands.
+    emptied: Option<BatchBuilder>,
     /// Memory of entries.
     pool: Pool,
     gathered_since_ns: Option<u64>,
@@ -109,6 +111,7 @@ impl Consensus {
             sequencer,
             stable: Stable::new(usize::from(shards) + 1, state.index),
             gathered: BatchBuilder::default(),
+            emptied: None,
             pool: Pool::default(),
             gathered_since_ns: None,
             persists: VecDeque::new(),
@@ -131,7 +134,10 @@ impl Consensus {
     /// Takes one input. Call [`flush`](Self::flush) after a group of them.
     pub fn step(&mut self, input: Input, out: &mut Vec<Output>) -> Result<(), Error> {
         match input {
-            Input::Propose(commands) => self.gather(commands, out),
+            Input::Propose(mut commands) => {
+                self.gather(&mut commands, out);
+                self.emptied = Some(commands);
+            }
             Input::Read(id) => return self.tell_raft(windlass_raft::Input::ReadIndex(id), out),
             Input::Disk(completion) => return self.disk_done(completion, out),
             Input::Shard { shard, answer } => {
@@ -178,6 +184,11 @@ impl Consensus {
         Ok(None)
     }
 
+    /// The memory of what was proposed last, for whoever proposed it to use again.
+    pub fn take_emptied(&mut self) -> Option<BatchBuilder> {
+        self.emptied.take().filter(BatchBuilder::is_empty)
+    }
+
     /// Raft, for status.
     #[must_use]
     pub fn raft(&self) -> &Raft {
@@ -196,7 +207,7 @@ impl Consensus {
         self.gathered.len()
     }
 
-    fn gather(&mut self, mut commands: BatchBuilder, out: &mut Vec<Output>) {
+    fn gather(&mut self, commands: &mut BatchBuilder, out: &mut Vec<Output>) {
         let refusal = if self.is_full() {
             Some(RequestError::NoSpace)
         } else if self.raft.leader() != self.member {
@@ -208,7 +219,7 @@ impl Consensus {
         };
         match refusal {
             Some(error) => refuse(commands.request_ids(), error, out),
-            None => self.gathered.take_front(&mut commands, usize::MAX),
+            None => self.gathered.take_front(commands, usize::MAX),
         }
     }
 

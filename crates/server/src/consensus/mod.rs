@@ -139,6 +139,15 @@ impl ConsensusActor {
         }
     }
 
+    /// Feeds an arbiter's commands, and gives it their memory back.
+    fn propose(&mut self, commands: BatchBuilder) {
+        let proposer = commands.request_ids().next().map(arbiter_of);
+        self.feed(Input::Propose(commands));
+        if let (Some(arbiter), Some(emptied)) = (proposer, self.core.take_emptied()) {
+            self.tell(arbiter, ToArbiter::Emptied(emptied));
+        }
+    }
+
     fn feed(&mut self, input: Input) {
         survive(self.core.step(input, &mut self.outputs));
     }
@@ -343,7 +352,7 @@ impl Handler<FromArbiter> for ConsensusActor {
 
     fn handle(&mut self, message: FromArbiter, context: &mut Self::Context) {
         match message {
-            FromArbiter::Propose(commands) => self.feed(Input::Propose(commands)),
+            FromArbiter::Propose(commands) => self.propose(commands),
             FromArbiter::Read(id) => self.feed(Input::Read(id)),
             FromArbiter::HandOver => self.shards.hurry(),
         }

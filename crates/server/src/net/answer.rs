@@ -15,6 +15,7 @@ impl Arbiter {
             ToArbiter::Puts { batch, commands, first_revision } => {
                 self.puts(&batch, commands, first_revision)
             }
+            ToArbiter::Emptied(builder) => self.spare.push(builder),
             ToArbiter::Reply { id, result } => self.replied(id, result),
             ToArbiter::Snapshot { id, snapshot } => self.snapshot(id, snapshot),
             ToArbiter::Read { ticket, shard, answer } => self.read_answer(ticket, shard, answer),

@@ -47,6 +47,8 @@ pub struct Arbiter {
     pub(super) reads: Reads,
     /// Commands of this turn.
     pub(super) batch: BatchBuilder,
+    /// Memory for the batches of later turns.
+    pub(super) spare: Vec<BatchBuilder>,
     /// Streams that wait until their client has taken more.
     pub(super) paused: Vec<RangeStream>,
     tally: Tally,
@@ -91,6 +93,7 @@ impl Arbiter {
             calls: Calls::new(id),
             reads: Reads::new(id),
             batch: BatchBuilder::default(),
+            spare: Vec::new(),
             paused: Vec::new(),
             tally: Tally::default(),
             now: Instant::now(),
@@ -138,7 +141,8 @@ impl Arbiter {
     /// Hands over what the turn gathered.
     pub(super) fn end_turn(&mut self) {
         if !self.batch.is_empty() {
-            let next = self.batch.like();
+            // As many are under way as there are turns between proposing and hearing back: one or two.
+            let next = self.spare.pop().unwrap_or_default();
             self.consensus.do_send(FromArbiter::Propose(std::mem::replace(&mut self.batch, next)));
         }
         if let Some(id) = self.reads.ask() {

@@ -27,7 +27,7 @@ pub use reads::{Ticket, asker};
 use std::ops::Range;
 
 use windlass_raft::ReadId;
-use windlass_records::batch::Batch;
+use windlass_records::batch::{Batch, BatchBuilder};
 use windlass_replica::reading::Snapshot;
 use windlass_replica::task::ReadAnswer;
 use windlass_replica::txn::Response;
@@ -45,6 +45,8 @@ pub enum ToArbiter {
         /// Revision of the first.
         first_revision: Revision,
     },
+    /// The memory of a batch that was proposed, to be used again.
+    Emptied(BatchBuilder),
     /// A command was answered; of the header only the revision is set.
     Reply {
         /// The request.

@@ -260,7 +260,8 @@ impl ShardStream {
     fn draft(&mut self) {
         // While seeding there is no index at which the stream is complete.
         let index = if self.seeding { LogIndex::ZERO } else { self.complete };
-        let draft = Draft::new(Kind::Data, index, self.builder.finish(index));
+        let memory = self.writer.take_spare();
+        let draft = Draft::within(memory, Kind::Data, index, self.builder.finish(index));
         self.queue_bytes += draft.bytes();
         self.queue.push_back(draft);
         self.queued = self.complete;

@@ -18,7 +18,13 @@ pub(super) struct Draft {
 
 impl Draft {
     pub fn new(kind: Kind, index: LogIndex, record: &[u8]) -> Self {
-        let mut body = Vec::with_capacity(PREAMBLE_BYTES + record.len());
+        Self::within(Vec::new(), kind, index, record)
+    }
+
+    /// As [`new`](Self::new), in memory that an earlier draft left.
+    pub fn within(mut body: Vec<u8>, kind: Kind, index: LogIndex, record: &[u8]) -> Self {
+        body.clear();
+        body.reserve_exact(PREAMBLE_BYTES + record.len());
         body.resize(PREAMBLE_BYTES, 0);
         body.extend_from_slice(record);
         Self { kind, index, body }
@@ -48,6 +54,8 @@ pub(super) struct Writer {
     retry_at_ns: Option<u64>,
     ops: Vec<Op>,
     durable: Vec<u64>,
+    /// Memory of the last draft.
+    spare: Vec<u8>,
 }
 
 impl Writer {
@@ -71,6 +79,7 @@ impl Writer {
             retry_at_ns: None,
             ops: Vec::new(),
             durable: Vec::new(),
+            spare: Vec::new(),
         })
     }
 
@@ -107,6 +116,11 @@ impl Writer {
         self.upkeep(out);
     }
 
+    /// Memory for the next draft.
+    pub fn take_spare(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.spare)
+    }
+
     /// Submits the frame if nothing is in flight and there is room; hands it back otherwise.
     pub fn submit(&mut self, draft: Draft, base: Base, out: &mut Vec<Request>) -> Result<(), Draft> {
         if !self.journal.can_submit(draft.bytes(), Room::Ordinary) {
@@ -119,6 +133,7 @@ impl Writer {
         let ordinal = self.next;
         body[..PREAMBLE_BYTES].copy_from_slice(&Preamble { kind, ordinal, index, base }.encode());
         self.journal.submit(Some(ordinal.0), ordinal.0, &body, Room::Ordinary, &mut self.ops);
+        self.spare = body;
         self.next = Ordinal(ordinal.0 + 1);
         self.flight = Some(Flight { kind, index, ordinal });
         let priority = if kind == Kind::Chunk { Priority::Background } else { Priority::Flush };
