@@ -6,8 +6,9 @@ use super::fatal::Reason;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io;
 
-/// Memory that one executor's rings lock, by glommio's documentation.
-pub const LOCKED_BYTES_PER_EXECUTOR: u64 = 512 << 10;
+/// Memory that one executor locks: the buffers that it registers with its rings, twice over. The rings themselves are
+/// not counted against the limit since Linux 5.12.
+pub const LOCKED_BYTES_PER_EXECUTOR: u64 = 128 << 10;
 /// Descriptors without which a member cannot hold its files and a useful number of connections.
 const DESCRIPTORS_MIN: u64 = 512;
 

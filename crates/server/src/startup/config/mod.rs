@@ -13,6 +13,7 @@ use super::{
     logging,
 };
 use std::{net::IpAddr, path::PathBuf, time::Duration};
+use windlass_types::key::SHARDS_MAX;
 
 /// Everything that a member's flags say.
 #[derive(Clone, Debug)]
@@ -322,7 +323,7 @@ impl Storage {
         }
         Ok(Self {
             net_threads: or_half_the_cores("net-threads"),
-            shards: or_half_the_cores("shards"),
+            shards: or_half_the_cores("shards").min(usize::from(SHARDS_MAX)),
             flush_depth: to_usize(values.number("flush-depth")),
             batch_bytes_max: to_usize(batch_bytes_max),
             batch_linger: values.duration("batch-linger"),

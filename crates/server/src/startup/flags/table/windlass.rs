@@ -2,6 +2,7 @@
 
 use super::Flag;
 use crate::startup::flags::value::Kind;
+use windlass_types::key::SHARDS_MAX;
 
 pub(super) const FLAGS: &[Flag] = &[
     Flag::used(
@@ -12,11 +13,11 @@ pub(super) const FLAGS: &[Flag] = &[
     ),
     Flag::used(
         "shards",
-        Kind::Number { max: 256 },
+        Kind::Number { max: SHARDS_MAX as u64 },
         "0",
         "Storage shards, one thread each; may change at a restart. 0: half the cores, at least one.",
     ),
-    Flag::used("flush-depth", Kind::Number { max: 64 }, "1", "Most flushes of the Raft log in flight."),
+    Flag::used("flush-depth", Kind::Number { max: 32 }, "2", "Most flushes of the Raft log in flight."),
     Flag::used(
         "batch-bytes",
         Kind::Number { max: 16 << 20 },
