@@ -286,20 +286,3 @@ impl Generator {
         self.revision.0 + 2 - self.random.below(back + 2) as i64
     }
 }
-
-/// Whether `request` may crash a real etcd: it lets a delete with an open end go together with a put that it should
-/// refuse, and panics when that put is to keep what the delete took.
-#[must_use]
-pub fn may_crash_etcd(request: &TxnRequest) -> bool {
-    let has = |what: fn(&Request) -> bool| any_op(request, what);
-    has(|op| matches!(op, Request::RequestDeleteRange(delete) if delete.range_end == "\0"))
-        && has(|op| matches!(op, Request::RequestPut(put) if put.ignore_value || put.ignore_lease))
-}
-
-fn any_op(request: &TxnRequest, what: fn(&Request) -> bool) -> bool {
-    let ops = request.success.iter().chain(&request.failure).filter_map(|op| op.request.as_ref());
-    ops.into_iter().any(|op| match op {
-        Request::RequestTxn(nested) => any_op(nested, what),
-        _ => what(op),
-    })
-}

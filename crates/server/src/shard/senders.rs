@@ -10,8 +10,9 @@ use windlass_types::{LogIndex, ShardId};
 
 use crate::mailbox::{Receiver, Sender, TrySendError, channel};
 
-/// Messages in one shard's mailbox. When it is full, tasks wait on the sender's side and [`Senders::is_backed_up`]
-/// asks for no more: about a second of work at full load.
+/// Messages in one shard's mailbox: about a second of work at full load. When it is full, messages wait on the
+/// sender's side, in order; how many that can be is bounded by the bytes that consensus hands out ahead of the slowest
+/// shard, and by the reads that arbiters have in progress.
 const MAILBOX_CAPACITY: usize = 1 << 16;
 
 /// What a shard is told.
@@ -99,13 +100,6 @@ impl<T: Send + 'static> Senders<T> {
     pub fn stop(&self) {
         self.lanes.iter().for_each(|lane| lane.send(ToShard::Stop));
     }
-
-    /// Whether some shard is so far behind that its mailbox is full. Nothing is lost, but whoever can refuse its
-    /// client should do so now.
-    #[must_use]
-    pub fn is_backed_up(&self) -> bool {
-        self.lanes.iter().any(|lane| lane.overflow.lock().is_moving)
-    }
 }
 
 impl<T> Clone for Senders<T> {
@@ -153,6 +147,11 @@ fn next<T>(overflow: &Mutex<Overflow<T>>) -> Option<ToShard<T>> {
 mod tests {
     use super::*;
 
+    /// Whether some mailbox is full, so that messages wait on the sender's side.
+    fn is_backed_up<T>(senders: &Senders<T>) -> bool {
+        senders.lanes.iter().any(|lane| lane.overflow.lock().is_moving)
+    }
+
     #[test]
     fn a_full_mailbox_loses_and_reorders_nothing() {
         let (sender, mut receiver) = channel(2);
@@ -160,7 +159,7 @@ mod tests {
         let told = 20;
         actix_rt::System::new().block_on(async {
             (0..told).for_each(|i| senders.stable(LogIndex(i)));
-            assert!(senders.is_backed_up());
+            assert!(is_backed_up(&senders));
             let mut got = Vec::new();
             while got.len() < told as usize {
                 receiver.recv_all(&mut got).await.unwrap();
@@ -171,7 +170,7 @@ mod tests {
                 other => panic!("{other:?}"),
             });
             assert!(indexes.eq(0..told));
-            assert!(!senders.is_backed_up());
+            assert!(!is_backed_up(&senders));
         });
     }
 }

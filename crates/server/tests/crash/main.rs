@@ -6,7 +6,6 @@
 mod history;
 #[path = "../process/mod.rs"]
 mod process;
-mod random;
 mod writer;
 
 use std::sync::Arc;
@@ -15,7 +14,7 @@ use std::time::Duration;
 
 use history::History;
 use process::{Member, Scratch};
-use random::Random;
+use windlass_replica::oracle::generate::Random;
 use writer::Writer;
 
 const ROUNDS: u64 = 10;
@@ -37,7 +36,7 @@ fn acknowledged_writes_survive_kill() {
         let writers: Vec<_> = (0..WRITERS)
             .map(|id| {
                 let writer = Writer::new(id, round, &history, member.client());
-                let (stop, seed) = (Arc::clone(&stop), random.next());
+                let (stop, seed) = (Arc::clone(&stop), random.number());
                 std::thread::spawn(move || writer.run(&stop, Random::new(seed)))
             })
             .collect();

@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use windlass_api::etcdserverpb::{DeleteRangeRequest, PutRequest};
 use windlass_client::{Client, Error};
+use windlass_replica::oracle::generate::Random;
 
 use crate::history::History;
-use crate::random::Random;
 
 /// Keys of one writer. Few, so that they are written again and again.
 const KEYS: u64 = 40;
