@@ -1,4 +1,4 @@
-//! Records of a shard's WAL and checkpoints (`schema/wal.fbs`).
+//! Records of a shard's WAL and checkpoints (`schema/wal.fbs`): versions of keys, and system records.
 
 use bytes::Bytes;
 use flatbuffers::FlatBufferBuilder;
@@ -35,7 +35,40 @@ pub struct Live<'a> {
     pub value: &'a [u8],
 }
 
+/// A piece of the member's own replicated state, which lies in the shards beside the keys: only the newest one of a
+/// name counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SystemRecord<'a> {
+    /// The log entry that wrote it. An entry writes a name once.
+    pub index: LogIndex,
+    /// Its name; never empty.
+    pub name: &'a [u8],
+    /// Its value; `None` deletes the name.
+    pub value: Option<&'a [u8]>,
+}
+
+/// What a frame holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Record<'a> {
+    /// A version of a key.
+    Version(Version<'a>),
+    /// A system record.
+    System(SystemRecord<'a>),
+}
+
+impl Record<'_> {
+    /// The log entry that wrote it.
+    #[must_use]
+    pub fn index(&self) -> LogIndex {
+        match self {
+            Self::Version(version) => version.index,
+            Self::System(record) => record.index,
+        }
+    }
+}
+
 const TOMBSTONE: u32 = 1;
+const SYSTEM: u32 = 2;
 
 /// Gathers versions for one frame. Reused: [`finish`](Self::finish) leaves it empty with its memory.
 #[derive(Default)]
@@ -68,13 +101,23 @@ impl FrameBuilder {
         self.bytes.extend_from_slice(value);
     }
 
+    /// Appends one system record.
+    pub fn push_system(&mut self, record: &SystemRecord<'_>) {
+        let value = record.value.unwrap_or_default();
+        let flags = SYSTEM | if record.value.is_none() { TOMBSTONE } else { 0 };
+        let (name_len, value_len) = (u32_len(record.name.len()), u32_len(value.len()));
+        self.versions.push(wire::Version::new(record.index.0, 0, 0, 0, 0, 0, name_len, value_len, flags));
+        self.bytes.extend_from_slice(record.name);
+        self.bytes.extend_from_slice(value);
+    }
+
     /// Bytes that the finished frame will take, within a few dozen.
     #[must_use]
     pub fn len_bytes(&self) -> usize {
         self.bytes.len() + self.versions.len() * size_of::<wire::Version>()
     }
 
-    /// Whether no version was pushed.
+    /// Whether nothing was pushed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.versions.is_empty()
@@ -119,6 +162,9 @@ impl Frame {
             if v.key_length() == 0 {
                 return Err(Error::Invalid("version with an empty key"));
             }
+            if v.flags() & !(TOMBSTONE | SYSTEM) != 0 {
+                return Err(Error::Invalid("version with unknown flags"));
+            }
             used += u64::from(v.key_length()) + u64::from(v.value_length());
         }
         if used != bytes.len() as u64 {
@@ -135,29 +181,40 @@ impl Frame {
         self.complete_index
     }
 
-    /// The versions, in the order in which they were pushed.
-    pub fn versions(&self) -> impl Iterator<Item = Version<'_>> {
+    /// Everything in it, in the order in which it was pushed.
+    pub fn records(&self) -> impl Iterator<Item = Record<'_>> {
         let mut rest = &self.data[self.bytes.clone()];
         self.data[self.versions.clone()].chunks_exact(VERSION_BYTES).map(move |bytes| {
             let wire = wire::Version(bytes.try_into().expect("chunk of the struct's size"));
             let (key, tail) = rest.split_at(wire.key_length() as usize);
             let (value, tail) = tail.split_at(wire.value_length() as usize);
             rest = tail;
-            let live = (wire.flags() & TOMBSTONE == 0).then(|| Live {
-                create_revision: Revision(wire.create()),
-                version: wire.version(),
-                lease: LeaseId(wire.lease()),
-                value,
-            });
-            Version {
-                index: LogIndex(wire.index()),
-                revision: Revision(wire.main()),
-                sub: wire.sub(),
-                key,
-                live,
-            }
+            record(&wire, key, value)
         })
     }
+
+    /// The versions of keys among the [`records`](Self::records).
+    pub fn versions(&self) -> impl Iterator<Item = Version<'_>> {
+        self.records().filter_map(|record| match record {
+            Record::Version(version) => Some(version),
+            Record::System(_) => None,
+        })
+    }
+}
+
+fn record<'a>(wire: &wire::Version, key: &'a [u8], value: &'a [u8]) -> Record<'a> {
+    let index = LogIndex(wire.index());
+    let is_live = wire.flags() & TOMBSTONE == 0;
+    if wire.flags() & SYSTEM != 0 {
+        return Record::System(SystemRecord { index, name: key, value: is_live.then_some(value) });
+    }
+    let live = is_live.then(|| Live {
+        create_revision: Revision(wire.create()),
+        version: wire.version(),
+        lease: LeaseId(wire.lease()),
+        value,
+    });
+    Record::Version(Version { index, revision: Revision(wire.main()), sub: wire.sub(), key, live })
 }
 
 fn u32_len(len: usize) -> u32 {
@@ -184,6 +241,29 @@ mod tests {
             prop_assert_eq!(frame.versions().collect::<Vec<_>>(), want);
             prop_assert!(builder.is_empty());
             let _ = Frame::parse(Bytes::from(noise));
+        }
+
+        #[test]
+        fn system_records_keep_their_place_among_versions(
+            pairs: Vec<(Vec<u8>, Option<Vec<u8>>, bool)>,
+        ) {
+            let want: Vec<Record<'_>> = pairs.iter().filter(|p| !p.0.is_empty()).map(|(key, value, system)| {
+                let value = value.as_deref();
+                if *system {
+                    return Record::System(SystemRecord { index: LogIndex(3), name: key, value });
+                }
+                let live = value.map(|value| Live { create_revision: Revision(3), version: 4, lease: LeaseId(5), value });
+                Record::Version(Version { index: LogIndex(3), revision: Revision(9), sub: 0, key, live })
+            }).collect();
+            let mut builder = FrameBuilder::default();
+            for record in &want {
+                match record {
+                    Record::Version(version) => builder.push(version),
+                    Record::System(record) => builder.push_system(record),
+                }
+            }
+            let frame = Frame::parse(Bytes::copy_from_slice(builder.finish(LogIndex(11)))).unwrap();
+            prop_assert_eq!(frame.records().collect::<Vec<_>>(), want);
         }
 
         #[test]

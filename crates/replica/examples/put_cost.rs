@@ -15,6 +15,7 @@ use windlass_records::wal;
 use windlass_replica::oracle::generate::Random;
 use windlass_replica::perform::perform;
 use windlass_replica::sequencer::{Input, Output, Sequencer};
+use windlass_replica::system::System;
 use windlass_types::{LogIndex, MemberId, RequestId, ShardId, Term};
 
 const BATCH_PUTS: u64 = 1000;
@@ -26,7 +27,7 @@ fn main() {
     let shards: u16 = args.next().map_or(1, |a| a.parse().expect("a number of shards"));
     let keys: u64 = args.next().map_or(1_000_000, |a| a.parse().expect("a number of keys"));
     let in_order = args.next().is_some_and(|a| a == "sequential");
-    let mut sequencer = Sequencer::new(MemberId(1), shards, State::EMPTY);
+    let mut sequencer = Sequencer::new(MemberId(1), shards, State::EMPTY, System::default());
     let mut nodes: Vec<_> = (0..shards).map(|_| (Shard::default(), wal::FrameBuilder::default())).collect();
     let (mut numbering, mut installing) = (Duration::ZERO, Duration::ZERO);
     let (mut out, mut replies) = (Vec::new(), 0);

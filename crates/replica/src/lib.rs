@@ -16,5 +16,6 @@ pub mod reading;
 pub mod sequencer;
 pub mod shard;
 pub mod shard_set;
+pub mod system;
 pub mod task;
 pub mod txn;

@@ -1,6 +1,7 @@
 //! One task on one shard: the door through which a shard's shell comes in.
 //!
-//! The shell keeps the watermark ([`ShardTask::completes`]), parks reads, and compacts in slices; none of that is here.
+//! The shell keeps the watermark ([`ShardTask::completes`]) and the system records, parks reads, and compacts in slices;
+//! none of that is here.
 
 use windlass_mvcc::Shard;
 use windlass_types::ShardId;
@@ -22,7 +23,8 @@ pub fn perform(
         ShardTask::Evaluate(task) => return Some(evaluate(shard, id, task)),
         ShardTask::Install(task) => return install(shard, id, task, journal),
         ShardTask::Compact(task) => shard.compact(task.revision),
-        ShardTask::Advance(_) => {}
+        // Records are no keys; the shell keeps them.
+        ShardTask::System(_) | ShardTask::Advance(_) => {}
     }
     None
 }

@@ -25,6 +25,8 @@ pub enum ShardTask {
     Install(Install),
     /// Forget versions. Answered by [`ShardAnswer::Compacted`] when that is done, if `answer` is set.
     Compact(Compact),
+    /// Write system records; the entry has nothing more for this shard. No answer.
+    System(SystemRecords),
     /// The entry had nothing (more) for this shard: it now holds every effect up to and including this index.
     Advance(LogIndex),
 }
@@ -35,6 +37,7 @@ impl ShardTask {
     pub fn completes(&self) -> Option<LogIndex> {
         match self {
             Self::Puts(run) => run.last.then_some(run.index),
+            Self::System(system) => Some(system.index),
             Self::Advance(index) => Some(*index),
             Self::Evaluate(_) | Self::Install(_) | Self::Compact(_) => None,
         }
@@ -63,6 +66,24 @@ pub struct PutOp {
     pub key: Span,
     /// The value within the run's data.
     pub value: Span,
+}
+
+/// The system records that an entry writes on one shard. They are the last of the entry there, so whatever records a
+/// shard holds, they are of entries that are complete on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SystemRecords {
+    /// The entry.
+    pub index: LogIndex,
+    /// Names, each once, and their values; `None` deletes the name.
+    pub records: Vec<(Bytes, Option<Bytes>)>,
+}
+
+impl SystemRecords {
+    /// Size of names and values.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.records.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, Bytes::len)).sum()
+    }
 }
 
 /// A piece of an entry's bytes.

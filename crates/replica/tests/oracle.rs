@@ -19,6 +19,7 @@ use windlass_replica::perform::perform;
 use windlass_replica::read::read;
 use windlass_replica::reading::{Progress, ReadRequest, Reading, Snapshot};
 use windlass_replica::sequencer::{Input, Output, Response, Sequencer};
+use windlass_replica::system::System;
 use windlass_replica::task::{ReadTask, ShardAnswer, ShardTask};
 use windlass_replica::txn::Transaction;
 use windlass_types::key::shard_of;
@@ -160,7 +161,7 @@ impl Member {
             reads: Vec::new(),
         };
         Self {
-            sequencer: Sequencer::new(US, shards, State::EMPTY),
+            sequencer: Sequencer::new(US, shards, State::EMPTY, System::default()),
             nodes: (0..shards).map(node).collect(),
             random: Random::new(log.seed ^ u64::from(shards)),
             replies: BTreeMap::new(),

@@ -6,11 +6,10 @@ use windlass_io_log::ids::Identity;
 use windlass_io_log::raft_log::{RaftLog, Recovered};
 use windlass_io_log::stream::manifest::Generation;
 use windlass_io_log::stream::{Options, ShardHistory, StateHistory, StateStream};
-use windlass_mvcc::Shard;
 use windlass_raft::{Config, Membership, Raft, Restored};
 use windlass_records::state::State;
 use windlass_replica::consensus::{Consensus, Parts, RestoreError, check_restore};
-use windlass_replica::shard::{ShardCore, redistribute, restore, seed, stable_state};
+use windlass_replica::shard::{Content, ShardCore, redistribute, restore, seed, stable_state, system_of};
 use windlass_types::{MemberId, ShardId};
 
 use crate::bug::Bug;
@@ -101,7 +100,8 @@ pub fn start(count: u16, env: &mut Env) -> Result<Started, Error> {
         format!("starts with {count} shards at entry {}; the log holds {start} to {last}", state.index)
     });
     let raft = Raft::new(config(env), restored(recovered, &state));
-    let parts = Parts { raft, log, state, shards: count };
+    let system = system_of(shards.iter());
+    let parts = Parts { raft, log, state, system, shards: count };
     let core = Consensus::new(MEMBER, env.profile.consensus, parts);
     Ok(Started { core, shards, state: stream })
 }
@@ -189,9 +189,9 @@ fn load_beyond(
     disk: &mut SimDisk,
     state: &State,
 ) -> Result<ShardCore<Ticket>, Error> {
-    let mut shard = Shard::default();
-    history.load(disk, history.durable_index(), &mut |version| shard.load(version))?;
-    shard.finish_load(state.compact_revision);
+    let mut content = Content::default();
+    history.load(disk, history.durable_index(), &mut |record| content.load(record))?;
+    content.finish_load(state);
     let stream = history.start(disk, state.index)?;
-    Ok(ShardCore::new(id, shard, stream, state.index))
+    Ok(ShardCore::new(id, content, stream, state.index))
 }

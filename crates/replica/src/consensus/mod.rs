@@ -30,6 +30,7 @@ pub use api::{
 };
 
 use crate::sequencer::{self, Sequencer};
+use crate::system::System;
 
 /// One member's consensus core.
 pub struct Consensus {
@@ -81,6 +82,8 @@ pub struct Parts {
     pub log: RaftLog,
     /// The sequencer's state at the stable index.
     pub state: State,
+    /// The system records of all shards at that index.
+    pub system: System,
     /// Number of shards, at least 1.
     pub shards: u16,
 }
@@ -100,8 +103,8 @@ impl Consensus {
     /// Joins the parts. The caller has used [`check_restore`].
     #[must_use]
     pub fn new(member: MemberId, options: Options, parts: Parts) -> Self {
-        let Parts { raft, log, state, shards } = parts;
-        let mut sequencer = Sequencer::new(member, shards, state);
+        let Parts { raft, log, state, system, shards } = parts;
+        let mut sequencer = Sequencer::new(member, shards, state, system);
         sequencer.recovered(log.last_index());
         Self {
             member,

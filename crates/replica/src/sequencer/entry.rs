@@ -79,10 +79,11 @@ impl Sequencer {
         let run = self.scan_run(&batch, batch.commands());
         let rest: Vec<Command> = batch.commands().skip(run.len).collect();
         let first_revision = self.revision.next();
-        let told = self.send_run(index, &batch, run, rest.is_empty(), out);
+        let last = rest.is_empty() && self.system.is_sent();
+        let told = self.send_run(index, &batch, run, last, out);
         let commands = 0..batch.len() - rest.len();
         if rest.is_empty() {
-            self.finish(index, term, told, out);
+            self.finish(index, term, if last { told } else { ShardSet::default() }, out);
             if is_ours && !commands.is_empty() {
                 out.push(Output::PutReplies { batch, commands, first_revision });
             }

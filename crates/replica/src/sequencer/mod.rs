@@ -27,6 +27,7 @@ use windlass_types::{LogIndex, MemberId, RequestError, RequestId, Revision, Shar
 pub use crate::txn::Response;
 
 use crate::shard_set::ShardSet;
+use crate::system::System;
 use crate::task::{ShardAnswer, ShardTask};
 use entry::{Entry, PendingCompaction};
 use wave::PendingWave;
@@ -95,6 +96,8 @@ pub struct Sequencer {
     /// Revisions after the last command that is numbered, within the entry under way.
     revision: Revision,
     compact_revision: Revision,
+    /// The replicated state that is not keys.
+    system: System,
     /// The entry under way, which waits for shards to evaluate.
     current: Option<Entry>,
     /// Entries behind it. Bounded by how far Raft lets applying fall behind.
@@ -108,9 +111,10 @@ pub struct Sequencer {
 }
 
 impl Sequencer {
-    /// A sequencer that goes on from `state`, with `shards` shards (1..=[`SHARDS_MAX`]) that stand at the same index.
+    /// A sequencer that goes on from `state` and the system records of that index, with `shards` shards
+    /// (1..=[`SHARDS_MAX`]) that stand at the same index.
     #[must_use]
-    pub fn new(member: MemberId, shards: u16, state: State) -> Self {
+    pub fn new(member: MemberId, shards: u16, state: State, system: System) -> Self {
         assert!((1..=SHARDS_MAX).contains(&shards), "number of shards out of range: {shards}");
         Self {
             member,
@@ -119,6 +123,7 @@ impl Sequencer {
             applied: state,
             revision: state.revision,
             compact_revision: state.compact_revision,
+            system,
             current: None,
             queue: VecDeque::new(),
             pending_waves: VecDeque::new(),
@@ -137,6 +142,18 @@ impl Sequencer {
     #[must_use]
     pub fn state(&self) -> State {
         self.applied
+    }
+
+    /// The system records after the last command that is decided.
+    #[must_use]
+    pub fn system(&self) -> &System {
+        &self.system
+    }
+
+    /// As [`system`](Self::system), for whoever decides them in log order: what is written becomes durable with the
+    /// entry under way, or with the next one.
+    pub fn system_mut(&mut self) -> &mut System {
+        &mut self.system
     }
 
     /// Number of entries that wait for shards.
@@ -183,11 +200,15 @@ impl Sequencer {
         }
     }
 
-    /// The entry is numbered: tells the shards that do not know it yet that it is complete.
+    /// The entry is numbered: tells the shards that do not know it yet that it is complete, and what system records
+    /// it writes there.
     fn finish(&mut self, index: LogIndex, term: Term, told: ShardSet, out: &mut Vec<Output>) {
+        let mut records = self.system.take_unsent(index, self.shards);
         for shard in ShardSet::all(self.shards).iter().filter(|&shard| !told.contains(shard)) {
-            out.push(Output::ToShard { shard, task: ShardTask::Advance(index) });
+            let task = records.remove(&shard).map_or(ShardTask::Advance(index), ShardTask::System);
+            out.push(Output::ToShard { shard, task });
         }
+        assert!(records.is_empty(), "a shard was told that an entry is complete before it had its records");
         self.applied =
             State { index, term, revision: self.revision, compact_revision: self.compact_revision };
         out.push(Output::Applied(self.applied));

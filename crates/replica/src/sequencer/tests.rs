@@ -25,7 +25,7 @@ impl Trace {
         let shard = |_| (Shard::default(), wal::FrameBuilder::default());
         let state = State { term: Term(1), ..State::EMPTY };
         Self {
-            sequencer: Sequencer::new(US, shards, state),
+            sequencer: Sequencer::new(US, shards, state, System::default()),
             shards: (0..shards).map(shard).collect(),
             index: 0,
             tasks: Vec::new(),
@@ -98,6 +98,11 @@ fn show(output: &Output) -> String {
                 ShardTask::Evaluate(task) => format!("evaluate {:?}", task.part),
                 ShardTask::Install(task) => format!("install {:?} results {}", task.part, task.want_results),
                 ShardTask::Compact(task) => format!("compact {} answer {}", task.revision, task.answer),
+                ShardTask::System(system) => {
+                    let names: Vec<_> =
+                        system.records.iter().map(|r| String::from_utf8_lossy(&r.0)).collect();
+                    format!("system {} {names:?}", system.index)
+                }
                 ShardTask::Advance(index) => format!("advance {index}"),
             };
             format!("shard {shard}: {task}")
@@ -231,7 +236,7 @@ fn compactions_are_judged_in_log_order() {
 
 #[test]
 fn a_committed_entry_that_is_no_batch_is_an_error() {
-    let mut sequencer = Sequencer::new(US, 1, State::EMPTY);
+    let mut sequencer = Sequencer::new(US, 1, State::EMPTY, System::default());
     let input = Input::Committed { index: LogIndex(1), term: Term(1), data: Bytes::from_static(b"noise") };
     assert!(sequencer.step(input, &mut Vec::new()).is_err());
 }
@@ -272,5 +277,30 @@ fn what_a_start_found_in_the_log_is_answered_to_nobody() {
           shard 0: puts [5] last
           applied 3 revision 5
           replies 0..1 from 5
+    "#]]);
+}
+
+#[test]
+fn system_records_complete_their_entry_and_are_written_once() {
+    let mut trace = Trace::new(2);
+    let system = trace.sequencer.system_mut();
+    system.put("test/a".into(), "1".into());
+    system.put("test/a".into(), "2".into());
+    system.put("test/b".into(), "1".into());
+    system.delete(b"test/b");
+    system.delete(b"test/nothing");
+    trace.commit(&[put("a")]).commit(&[put("a")]);
+    trace.check(&expect![[r#"
+        commit 1
+          shard 1: puts [2]
+          shard 0: system 1 ["test/b"]
+          shard 1: system 1 ["test/a"]
+          applied 1 revision 2
+          replies 0..1 from 2
+        commit 2
+          shard 1: puts [3] last
+          shard 0: advance 2
+          applied 2 revision 3
+          replies 0..1 from 3
     "#]]);
 }

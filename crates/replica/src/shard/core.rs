@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use windlass_io_log::journal::Fatal;
 use windlass_io_log::op::Completion;
 use windlass_io_log::stream::{Request, ShardStream};
@@ -9,10 +10,12 @@ use windlass_mvcc::{Cursor, Shard};
 use windlass_records::wal;
 use windlass_types::{LogIndex, ShardId};
 
+use super::records::Records;
+use super::restore::Content;
 use crate::install::Journal;
 use crate::perform::perform;
 use crate::read::read;
-use crate::task::{ReadAnswer, ReadTask, ShardAnswer, ShardTask};
+use crate::task::{ReadAnswer, ReadTask, ShardAnswer, ShardTask, SystemRecords};
 
 /// Changes that one slice of compaction goes through: some tens of microseconds, which a read can wait.
 const COMPACT_SLICE_CHANGES: usize = 128;
@@ -58,6 +61,7 @@ pub enum Output<R> {
 pub struct ShardCore<R> {
     id: ShardId,
     shard: Shard,
+    records: Records,
     stream: ShardStream,
     /// The shard holds every effect up to here.
     watermark: LogIndex,
@@ -69,11 +73,19 @@ pub struct ShardCore<R> {
     compacted: LogIndex,
     /// Entries whose compaction somebody waits for. Bounded by the compactions that a client has in flight.
     compact_answers: Vec<LogIndex>,
-    /// Where the checkpoint's walk is; `None` before its first version.
-    cursor: Option<Cursor>,
+    walk: Walk,
     reported_durable: LogIndex,
     reported_full: bool,
     requests: Vec<Request>,
+}
+
+/// Where the checkpoint's walk is.
+#[derive(Debug)]
+enum Walk {
+    /// Among the system records, behind this one.
+    Records(Option<Bytes>),
+    /// Among the versions; `None` before the first.
+    Versions(Option<Cursor>),
 }
 
 impl Journal for ShardStream {
@@ -83,12 +95,17 @@ impl Journal for ShardStream {
 }
 
 impl<R> ShardCore<R> {
-    /// Joins keys and stream; the keys are complete up to `index`, and so is the stream, or is about to be.
+    /// Joins content and stream; the content is complete up to `index`, and so is the stream, or is about to be.
     #[must_use]
-    pub fn new(id: ShardId, shard: Shard, stream: ShardStream, index: LogIndex) -> Self {
+    pub fn new(id: ShardId, content: Content, stream: ShardStream, index: LogIndex) -> Self {
+        let Content { shard, mut records } = content;
+        if stream.is_walking() {
+            records.freeze();
+        }
         Self {
             id,
             shard,
+            records,
             stream,
             watermark: index,
             parked: BTreeMap::new(),
@@ -96,7 +113,7 @@ impl<R> ShardCore<R> {
             compacting: true,
             compacted: index,
             compact_answers: Vec::new(),
-            cursor: None,
+            walk: Walk::Records(None),
             reported_durable: index,
             reported_full: false,
             requests: Vec::new(),
@@ -193,6 +210,12 @@ impl<R> ShardCore<R> {
         &self.shard
     }
 
+    /// The system records: the newest of each name.
+    #[must_use]
+    pub fn records(&self) -> &Records {
+        &self.records
+    }
+
     /// Whether its new stream does not hold it yet.
     pub(super) fn is_seeding(&self) -> bool {
         self.stream.is_seeding()
@@ -200,16 +223,28 @@ impl<R> ShardCore<R> {
 
     fn perform(&mut self, task: &ShardTask, out: &mut Vec<Output<R>>) {
         out.extend(perform(&mut self.shard, self.id, task, &mut self.stream).map(Output::Answer));
-        if let ShardTask::Compact(compact) = task {
-            self.compacting = true;
-            self.compacted = compact.index;
-            self.compact_answers.extend(compact.answer.then_some(compact.index));
+        match task {
+            ShardTask::Compact(compact) => {
+                self.compacting = true;
+                self.compacted = compact.index;
+                self.compact_answers.extend(compact.answer.then_some(compact.index));
+            }
+            ShardTask::System(system) => self.write_records(system),
+            _ => {}
         }
         if let Some(index) = task.completes() {
             assert!(index >= self.watermark, "the watermark fell from {} to {index}", self.watermark);
             self.watermark = index;
             self.stream.advance(index);
             self.unpark(out);
+        }
+    }
+
+    fn write_records(&mut self, system: &SystemRecords) {
+        let index = system.index;
+        for (name, value) in &system.records {
+            self.stream.append_system(&wal::SystemRecord { index, name, value: value.as_deref() });
+            self.records.write(index, name.clone(), value.clone());
         }
     }
 
@@ -230,7 +265,8 @@ impl<R> ShardCore<R> {
     }
 
     fn wants_checkpoint(&self) -> bool {
-        self.may_checkpoint() && self.stream.wants_checkpoint(self.shard.usage().bytes)
+        let live_bytes = self.shard.usage().bytes + self.records.bytes();
+        self.may_checkpoint() && self.stream.wants_checkpoint(live_bytes)
     }
 
     /// A checkpoint stands for the index up to which the shard is complete, so it must not lack what an entry above
@@ -240,7 +276,8 @@ impl<R> ShardCore<R> {
     }
 
     fn begin_checkpoint(&mut self) {
-        self.cursor = None;
+        self.walk = Walk::Records(None);
+        self.records.freeze();
         self.stream.begin_checkpoint();
     }
 
@@ -253,9 +290,49 @@ impl<R> ShardCore<R> {
     }
 
     fn checkpoint_slice(&mut self) {
+        match std::mem::replace(&mut self.walk, Walk::Records(None)) {
+            Walk::Records(last) => self.walk = self.checkpoint_records(last),
+            Walk::Versions(cursor) => {
+                let next = self.checkpoint_versions(cursor.as_ref());
+                self.walk = Walk::Versions(next.or(cursor));
+            }
+        }
+    }
+
+    /// Hands over system records behind `last`. They come first, as nothing else is held up by them.
+    fn checkpoint_records(&mut self, mut last: Option<Bytes>) -> Walk {
+        let mut bytes = 0;
+        let mut through = false;
+        let mut records = self.records.walk(last.as_ref());
+        let mut newest = None;
+        for _ in 0..CHECKPOINT_SLICE_VERSIONS {
+            if !self.stream.takes_checkpoint() || bytes >= CHECKPOINT_SLICE_BYTES {
+                break;
+            }
+            let Some((name, record)) = records.next() else {
+                through = true;
+                break;
+            };
+            bytes += record.name.len() + record.value.map_or(0, <[u8]>::len);
+            self.stream.checkpoint_system(&record);
+            newest = Some(name.clone());
+        }
+        drop(records);
+        if through {
+            self.records.thaw();
+            return Walk::Versions(None);
+        }
+        if newest.is_some() {
+            last = newest;
+        }
+        Walk::Records(last)
+    }
+
+    /// Hands over versions behind `cursor`; the last of them, if there was any.
+    fn checkpoint_versions(&mut self, cursor: Option<&Cursor>) -> Option<Cursor> {
         let mut bytes = 0;
         let mut last = None;
-        let mut versions = self.shard.versions(self.cursor.as_ref());
+        let mut versions = self.shard.versions(cursor);
         for _ in 0..CHECKPOINT_SLICE_VERSIONS {
             if !self.stream.takes_checkpoint() || bytes >= CHECKPOINT_SLICE_BYTES {
                 break;
@@ -268,11 +345,7 @@ impl<R> ShardCore<R> {
             self.stream.checkpoint(&version);
             last = Some(version);
         }
-        let cursor = last.map(|version| Cursor::after(&version));
-        drop(versions);
-        if cursor.is_some() {
-            self.cursor = cursor;
-        }
+        last.map(|version| Cursor::after(&version))
     }
 
     fn report(&mut self, out: &mut Vec<Output<R>>) {

@@ -1,4 +1,4 @@
-//! One shard of this member, pure: its keys, its stream, and the reads that wait for it.
+//! One shard of this member, pure: its keys, its system records, its stream, and the reads that wait for it.
 //!
 //! 1. [`Input::Task`]s are performed in order; each change goes to the keys and to the stream at once.
 //! 2. A read is answered when the shard is complete up to the read's index, and parked until then.
@@ -8,7 +8,9 @@
 //! It must never touch a disk, a clock or a thread, and never wait: disk operations go out, their completions come in.
 
 mod core;
+mod records;
 mod restore;
 
 pub use self::core::{Input, Output, ShardCore};
-pub use restore::{Error, redistribute, restore, seed, stable_state};
+pub use records::Records;
+pub use restore::{Content, Error, redistribute, restore, seed, stable_state, system_of};

@@ -4,16 +4,19 @@
 //! 2. The same number of shards as before: [`restore`] each, in any order or at once.
 //! 3. Another number: [`redistribute`] the old streams, then [`seed`] new ones. The old ones are not changed.
 
+use bytes::Bytes;
 use windlass_io_log::folder::Folder;
 use windlass_io_log::journal::Fatal;
 use windlass_io_log::op::{Completion, Op};
 use windlass_io_log::stream::{ShardHistory, StateHistory, stable_at};
 use windlass_mvcc::Shard;
 use windlass_records::state::State;
+use windlass_records::wal::Record;
 use windlass_types::ShardId;
 use windlass_types::key::shard_of;
 
-use super::{Input, Output, ShardCore};
+use super::{Input, Output, Records, ShardCore};
+use crate::system::System;
 
 /// Why shards cannot be had from their streams.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +30,31 @@ pub enum Error {
     /// There is no room for the new streams. The old ones are as they were.
     #[error("no room to lay the shards out anew; free space, or start with the number of shards as before")]
     NoSpace,
+}
+
+/// What a shard holds.
+#[derive(Default)]
+pub struct Content {
+    /// Its keys.
+    pub shard: Shard,
+    /// Its system records.
+    pub records: Records,
+}
+
+impl Content {
+    /// Adds one record as it was read from a stream, in any order.
+    pub fn load(&mut self, record: &Record<'_>) {
+        match record {
+            Record::Version(version) => self.shard.load(version),
+            Record::System(record) => self.records.load(record),
+        }
+    }
+
+    /// Ends loading, as of `state`.
+    pub fn finish_load(&mut self, state: &State) {
+        self.shard.finish_load(state.compact_revision);
+        self.records.finish_load();
+    }
 }
 
 /// The sequencer's state at the stable index, which is that of the store at a start.
@@ -48,11 +76,11 @@ pub fn restore<R>(
     folder: &mut dyn Folder,
     state: &State,
 ) -> Result<ShardCore<R>, Error> {
-    let mut shard = Shard::default();
-    history.load(folder, state.index, &mut |version| shard.load(version))?;
-    shard.finish_load(state.compact_revision);
+    let mut content = Content::default();
+    history.load(folder, state.index, &mut |record| content.load(record))?;
+    content.finish_load(state);
     let stream = history.start(folder, state.index)?;
-    Ok(ShardCore::new(id, shard, stream, state.index))
+    Ok(ShardCore::new(id, content, stream, state.index))
 }
 
 /// Loads the streams of any number of shards into `count` new ones, as they were at `state`.
@@ -63,31 +91,35 @@ pub fn redistribute<'a>(
     old: impl Iterator<Item = (&'a ShardHistory, &'a mut dyn Folder)>,
     count: u16,
     state: &State,
-) -> Result<Vec<Shard>, Error> {
-    let mut shards: Vec<_> = (0..count).map(|_| Shard::default()).collect();
+) -> Result<Vec<Content>, Error> {
+    let mut shards: Vec<_> = (0..count).map(|_| Content::default()).collect();
     for (history, folder) in old {
-        history.load(folder, state.index, &mut |version| {
-            shards[usize::from(shard_of(version.key, count).0)].load(version);
+        history.load(folder, state.index, &mut |record| {
+            let name = match record {
+                Record::Version(version) => version.key,
+                Record::System(record) => record.name,
+            };
+            shards[usize::from(shard_of(name, count).0)].load(record);
         })?;
     }
-    shards.iter_mut().for_each(|shard| shard.finish_load(state.compact_revision));
+    shards.iter_mut().for_each(|shard| shard.finish_load(state));
     Ok(shards)
 }
 
-/// Writes all of `shard` to a new stream; when this returns it is durable.
+/// Writes all of `content` to a new stream; when this returns it is durable.
 ///
 /// # Errors
 /// See [`Error`].
 pub fn seed<R>(
     id: ShardId,
-    shard: Shard,
+    content: Content,
     new: ShardHistory,
     folder: &mut dyn Folder,
     state: &State,
 ) -> Result<ShardCore<R>, Error> {
     let mut stream = new.start(folder, windlass_types::LogIndex::ZERO)?;
     stream.seed(state.index);
-    let mut core = ShardCore::new(id, shard, stream, state.index);
+    let mut core = ShardCore::new(id, content, stream, state.index);
     let mut out = Vec::new();
     while core.is_seeding() {
         core.work(&mut out);
@@ -103,6 +135,15 @@ pub fn seed<R>(
     }
     assert_eq!(core.durable_index(), state.index, "seeded up to the state's index");
     Ok(core)
+}
+
+/// The system records of all `shards`, once they are restored or seeded.
+#[must_use]
+pub fn system_of<'a, R: 'a>(shards: impl Iterator<Item = &'a ShardCore<R>>) -> System {
+    System::new(shards.flat_map(|shard| shard.records().iter()).map(|record| {
+        let value = record.value.expect("only what is there is listed");
+        (Bytes::copy_from_slice(record.name), Bytes::copy_from_slice(value))
+    }))
 }
 
 /// Executes one operation of a new stream, which removes nothing.

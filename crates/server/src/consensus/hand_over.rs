@@ -43,6 +43,7 @@ impl HandOver {
     pub fn task(&mut self, shard: ShardId, task: ShardTask) {
         match &task {
             ShardTask::Puts(run) => self.bytes += run.data.len(),
+            ShardTask::System(system) => self.bytes += system.bytes(),
             ShardTask::Advance(_) => {}
             // These are answered.
             ShardTask::Evaluate(_) | ShardTask::Install(_) | ShardTask::Compact(_) => self.urgent = true,

@@ -17,6 +17,7 @@ use windlass_io_log::op::Failure;
 use windlass_io_log::raft_log::{self, RaftLog, Recovered};
 use windlass_raft::{Membership, Raft, Restored};
 use windlass_replica::consensus::{self, Consensus, Parts, check_restore};
+use windlass_replica::shard::system_of;
 use windlass_types::LogIndex;
 
 use super::open::{OpenError, at};
@@ -162,7 +163,8 @@ fn join(
         linger_ns: u64::try_from(config.storage.batch_linger.as_nanos()).unwrap_or(u64::MAX),
     };
     let count = u16::try_from(shards.shards.len()).expect("made from a u16");
-    Consensus::new(member, options, Parts { raft, log, state: shards.state, shards: count })
+    let system = system_of(shards.shards.iter().map(|shard| &shard.core));
+    Consensus::new(member, options, Parts { raft, log, state: shards.state, system, shards: count })
 }
 
 fn last_index(recovered: &Recovered) -> LogIndex {

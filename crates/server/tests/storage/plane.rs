@@ -14,8 +14,11 @@ use windlass_mvcc::{HashScan, HashSum};
 use windlass_records::state::State;
 use windlass_replica::oracle::generate::Random;
 use windlass_replica::sequencer::{self, Sequencer};
-use windlass_replica::shard::{Input, Output, ShardCore, redistribute, restore, seed, stable_state};
-use windlass_replica::task::{Query, ReadAnswer, ReadTask, ShardTask};
+use windlass_replica::shard::{
+    Input, Output, ShardCore, redistribute, restore, seed, stable_state, system_of,
+};
+use windlass_replica::system::System;
+use windlass_replica::task::{Query, ReadAnswer, ReadTask, ShardTask, SystemRecords};
 use windlass_types::{LogIndex, Revision, ShardId, Term};
 
 use crate::log::{Log, US};
@@ -52,6 +55,8 @@ impl Totals {
     }
 }
 
+type Records = BTreeMap<Bytes, Bytes>;
+
 /// Names a read: the index that it wants, and its number.
 pub type Ticket = (LogIndex, u64);
 
@@ -68,6 +73,8 @@ pub struct Plane {
     sequencer: Sequencer,
     /// Newest entry that the sequencer was given.
     given: LogIndex,
+    /// The system records before the first entry, and after each that was given.
+    records: Vec<Records>,
     nodes: Vec<Node>,
     state: StateStream,
     state_disk: SimDisk,
@@ -114,8 +121,9 @@ impl Plane {
         Self {
             random,
             log: Log::new(seed),
-            sequencer: Sequencer::new(US, count, State::EMPTY),
+            sequencer: Sequencer::new(US, count, State::EMPTY, System::default()),
             given: LogIndex(0),
+            records: vec![Records::new()],
             nodes,
             state,
             state_disk,
@@ -165,7 +173,27 @@ impl Plane {
         self.given = self.given.next();
         let data = self.log.entry(self.given);
         let index = self.given;
+        self.write_records();
         self.sequence(sequencer::Input::Committed { index, term: Term(1), data });
+    }
+
+    /// Writes some system records with the entry that is to be committed.
+    fn write_records(&mut self) {
+        let mut records = self.records[self.records.len() - 1].clone();
+        // What is written now belongs to the oldest entry that is not numbered: there must be no other.
+        let count = if self.sequencer.waiting() == 0 { self.random.below(4) } else { 0 };
+        for _ in 0..count {
+            let name = Bytes::from(format!("test/{}", self.random.below(12)));
+            if self.random.one_in(3) {
+                records.remove(&name);
+                self.sequencer.system_mut().delete(&name);
+            } else {
+                let value = Bytes::from(vec![self.given.0 as u8; self.random.below(600) as usize]);
+                records.insert(name.clone(), value.clone());
+                self.sequencer.system_mut().put(name, value);
+            }
+        }
+        self.records.push(records);
     }
 
     fn sequence(&mut self, input: sequencer::Input) {
@@ -345,7 +373,9 @@ impl Plane {
         self.state = states.start(&mut self.state_disk, state).unwrap();
         self.check(state);
         let count = self.nodes.len() as u16;
-        self.sequencer = Sequencer::new(US, count, state);
+        let system = system_of(self.nodes.iter().map(|n| &n.core));
+        self.sequencer = Sequencer::new(US, count, state, system);
+        self.records.truncate(state.index.0 as usize + 1);
         self.given = state.index;
         self.stable = Stable::new(usize::from(count) + 1, state.index);
         self.reads.clear();
@@ -378,7 +408,52 @@ impl Plane {
         });
         let hash = hash.fold(HashSum::default(), HashSum::and);
         assert_eq!(hash, oracle.hash(), "at {}", state.index);
+        let system = system_of(self.nodes.iter().map(|n| &n.core));
+        let want = System::new(self.records[state.index.0 as usize].clone());
+        assert_eq!(system, want, "at {}", state.index);
     }
+}
+
+/// See the test of the same name.
+pub fn overwrite_during_checkpoint() {
+    let id = ShardId(0);
+    let mut disk = SimDisk::new(0, ROOM_BYTES);
+    let mut core = restore::<Ticket>(id, history(id, &mut disk), &mut disk, &State::EMPTY).unwrap();
+    let write = |core: &mut ShardCore<Ticket>, index, value: &'static str| {
+        let records = vec![("name".into(), Some(value.into()))];
+        let task = ShardTask::System(SystemRecords { index, records });
+        core.step(Input::Task(task), &mut Vec::new()).unwrap();
+    };
+    write(&mut core, LogIndex(1), "old");
+    run_until(&mut core, &mut disk, |core| core.durable_index() == LogIndex(1));
+    core.step(Input::Stable(LogIndex(1)), &mut Vec::new()).unwrap();
+    core.hasten_checkpoint();
+    assert!(core.is_checkpointing());
+    write(&mut core, LogIndex(2), "new");
+    run_until(&mut core, &mut disk, |core| core.durable_index() == LogIndex(2) && !core.has_work());
+
+    let state = State { index: LogIndex(1), term: Term(1), ..State::EMPTY };
+    let core = restore::<Ticket>(id, history(id, &mut disk), &mut disk, &state).unwrap();
+    assert_eq!(system_of([&core].into_iter()).get(b"name").unwrap(), "old");
+}
+
+fn run_until(core: &mut ShardCore<Ticket>, disk: &mut SimDisk, done: impl Fn(&ShardCore<Ticket>) -> bool) {
+    let mut out = Vec::new();
+    for now_ms in 1..1000 {
+        core.work(&mut out);
+        core.step(Input::Tick(now_ms * 1_000_000), &mut out).unwrap();
+        for output in out.drain(..) {
+            if let Output::Disk(request) = output {
+                disk.submit([request.op]);
+            }
+        }
+        if let Some(completion) = disk.complete() {
+            core.step(Input::Disk(completion), &mut out).unwrap();
+        } else if done(core) {
+            return;
+        }
+    }
+    panic!("the shard does not come to rest");
 }
 
 fn everything() -> RangeRequest {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use windlass_records::state::State;
-use windlass_records::wal::{Live, Version};
+use windlass_records::wal::{Live, Record, Version};
 use windlass_types::{LeaseId, LogIndex, Revision, ShardId, Term, key::shard_of};
 
 use crate::world::Rng;
@@ -18,7 +18,8 @@ pub struct Owned {
 }
 
 impl Owned {
-    pub fn of(v: &Version<'_>) -> Self {
+    pub fn of(record: &Record<'_>) -> Self {
+        let Record::Version(v) = record else { panic!("{record:?} was never written") };
         let value = v.live.map(|live| live.value.to_vec());
         Self { key: v.key.to_vec(), revision: v.revision, index: v.index, value }
     }

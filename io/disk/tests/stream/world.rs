@@ -365,7 +365,7 @@ impl Shard {
     fn load(&mut self, history: &ShardHistory, state: &State) {
         self.memory.clear();
         let Self { memory, disk, .. } = self;
-        history.load(disk, state.index, &mut |v| _ = memory.insert(Owned::of(v))).unwrap();
+        history.load(disk, state.index, &mut |r| _ = memory.insert(Owned::of(r))).unwrap();
         compact(memory, state.compact_revision);
         self.compact = state.compact_revision;
         self.walked = None;

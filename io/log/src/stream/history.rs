@@ -1,6 +1,6 @@
-//! What a start finds of a shard's stream: how far it reaches, and its versions up to where all streams reach.
+//! What a start finds of a shard's stream: how far it reaches, and its records up to where all streams reach.
 
-use windlass_records::wal::{Frame, Version};
+use windlass_records::wal::{Frame, Record};
 use windlass_types::LogIndex;
 
 use super::preamble::{Base, Kind, Ordinal, PREAMBLE_BYTES, Preamble};
@@ -52,8 +52,8 @@ impl ShardHistory {
         self.outline.durable
     }
 
-    /// Hands every version up to `stable` to `load`, in no particular order and some of them twice. Versions that a
-    /// compaction at or below `stable` took away may be among them.
+    /// Hands every record up to `stable` to `load`, in no particular order and some of them twice. Versions that a
+    /// compaction at or below `stable` took away may be among them, and system records that others supersede.
     ///
     /// # Errors
     /// See [`Error`].
@@ -61,7 +61,7 @@ impl ShardHistory {
         &self,
         folder: &mut dyn Folder,
         stable: LogIndex,
-        load: &mut dyn FnMut(&Version<'_>),
+        load: &mut dyn FnMut(&Record<'_>),
     ) -> Result<(), Error> {
         assert!(stable <= self.outline.durable, "stable is the least of all durable indexes");
         let base = self.outline.base(stable);
@@ -70,7 +70,7 @@ impl ShardHistory {
             if preamble.ordinal >= base.frame && preamble.kind != Kind::Boot {
                 let frame = Frame::parse(body.slice(PREAMBLE_BYTES..)).map_err(|e| e.to_string())?;
                 let limit = self.outline.limit(preamble.ordinal).min(stable);
-                frame.versions().filter(|v| v.index <= limit).for_each(|v| load(&v));
+                frame.records().filter(|r| r.index() <= limit).for_each(|r| load(&r));
             }
             Ok(preamble.ordinal.0)
         })?;

@@ -4,11 +4,12 @@
 //! some index; when the last of its chunks is durable, later frames name it as the base, and when `stable` has
 //! reached its index too, what lies before it is recycled. Until then a start uses the base before it. Versions are
 //! facts that may be read twice, so chunks and data need no order among each other; but from the first to the last
-//! chunk the shard must not forget versions, or a chunk would lack what another frame no longer has.
+//! chunk the shard must not forget versions, or a chunk would lack what another frame no longer has. System records are
+//! no such facts, as a new one takes the place of the old: their owner hands over those of the checkpoint's index.
 
 use std::collections::VecDeque;
 
-use windlass_records::wal::{FrameBuilder, Version};
+use windlass_records::wal::{FrameBuilder, SystemRecord, Version};
 use windlass_types::LogIndex;
 
 use super::preamble::{Base, Kind};
@@ -129,9 +130,14 @@ impl ShardStream {
     pub fn append(&mut self, version: &Version<'_>) {
         debug_assert!(version.index > self.complete, "a version of an entry that was complete");
         self.builder.push(version);
-        if self.builder.len_bytes() >= self.options.flush_bytes {
-            self.draft();
-        }
+        self.draft_if_large();
+    }
+
+    /// Takes a system record that was just written.
+    pub fn append_system(&mut self, record: &SystemRecord<'_>) {
+        debug_assert!(record.index > self.complete, "a record of an entry that was complete");
+        self.builder.push_system(record);
+        self.draft_if_large();
     }
 
     /// Every version up to `index` was appended.
@@ -252,9 +258,24 @@ impl ShardStream {
         checkpoint.builder.push(version);
     }
 
-    /// Every version that is in memory was handed over.
+    /// Takes one system record of the checkpoint, in any order. Of each name that existed at the index at which the
+    /// checkpoint [began](Self::begin_checkpoint), the record that was the newest then must be handed over: one that
+    /// replaced it since may lie above the index at which the next start cuts.
+    pub fn checkpoint_system(&mut self, record: &SystemRecord<'_>) {
+        let checkpoint = self.checkpoint.as_mut().expect("a checkpoint was begun");
+        debug_assert!(record.index <= checkpoint.base.index, "a record of before the checkpoint");
+        checkpoint.builder.push_system(record);
+    }
+
+    /// Every version and system record that is in memory was handed over.
     pub fn end_checkpoint(&mut self) {
         self.checkpoint.as_mut().expect("a checkpoint was begun").walked = true;
+    }
+
+    fn draft_if_large(&mut self) {
+        if self.builder.len_bytes() >= self.options.flush_bytes {
+            self.draft();
+        }
     }
 
     fn draft(&mut self) {
