@@ -23,4 +23,7 @@ mod generated {
 
 pub use generated::{authpb, etcdserverpb, health, mvccpb};
 
+/// The descriptors of all of it: an encoded `google.protobuf.FileDescriptorSet`. Made by `cargo xtask gen` too.
+pub const DESCRIPTORS: &[u8] = include_bytes!("generated/descriptors.bin");
+
 pub mod method;

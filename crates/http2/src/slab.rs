@@ -14,6 +14,9 @@ pub struct StreamRef {
 }
 
 impl StreamRef {
+    /// Names no stream of any session.
+    pub const NONE: Self = Self { slot: u32::MAX, id: 0 };
+
     /// The stream's number on the wire.
     #[must_use]
     pub fn id(self) -> u32 {

@@ -13,8 +13,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use windlass_rpc::{Code, Event, HttpHandler, Kind, Limits, Net, Request, Response, Route, Service};
+use windlass_rpc::{
+    Code, Event, HttpHandler, Kind, Limits, Net, Request, RequestBody, Response, ResponseBody, Route, Service,
+};
 
 /// As in the server.
 #[global_allocator]
@@ -68,9 +69,12 @@ impl Drop for Echo {
 struct Hello;
 
 impl HttpHandler for Hello {
-    fn call(&self, request: Request<Bytes>) -> Pin<Box<dyn Future<Output = Response<Bytes>>>> {
-        let text = format!("{} {} with {} bytes\n", request.method(), request.uri(), request.body().len());
-        Box::pin(async { Response::new(Bytes::from(text)) })
+    fn call(&self, request: Request<RequestBody>) -> Pin<Box<dyn Future<Output = Response<ResponseBody>>>> {
+        Box::pin(async {
+            let (head, body) = request.into_parts();
+            let len = body.whole().await.map_or(0, |body| body.len());
+            Response::new(format!("{} {} with {len} bytes\n", head.method, head.uri).into())
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use windlass_types::Code;
 
+use crate::gzip::inflate;
 use crate::status::Status;
 
 /// Bytes before each message.
@@ -14,10 +15,13 @@ pub(crate) enum Front<'a> {
     Partial,
     /// A whole message, and the size of its frame.
     Message(&'a [u8], usize),
+    /// A whole message that is still compressed, and the size of its frame.
+    Compressed(&'a [u8], usize),
 }
 
-/// The first message of `body`, refused as grpc-go refuses it (`rpc_util.go`, `recvMsg` and `checkRecvPayload`).
-pub(crate) fn front(body: &[u8], message_bytes_max: usize) -> Result<Front<'_>, Status> {
+/// The first message of `body`, refused as grpc-go refuses it (`rpc_util.go`, `recvMsg` and `checkRecvPayload`). `gzip`
+/// is whether the call's head allows compressed messages.
+pub(crate) fn front(body: &[u8], message_bytes_max: usize, gzip: bool) -> Result<Front<'_>, Status> {
     let Some((&[flag, a, b, c, d], rest)) = body.split_first_chunk::<PREFIX_BYTES>() else {
         return Ok(Front::Partial);
     };
@@ -28,7 +32,7 @@ pub(crate) fn front(body: &[u8], message_bytes_max: usize) -> Result<Front<'_>, 
     }
     match flag {
         0 => {}
-        // A call with another encoding than identity was refused at its head.
+        1 if gzip => {}
         1 => {
             return Err(Status::new(
                 Code::Internal,
@@ -42,14 +46,24 @@ pub(crate) fn front(body: &[u8], message_bytes_max: usize) -> Result<Front<'_>, 
             ));
         }
     }
-    Ok(rest.get(..len).map_or(Front::Partial, |message| Front::Message(message, PREFIX_BYTES + len)))
+    Ok(match rest.get(..len) {
+        None => Front::Partial,
+        Some(message) if flag == 0 => Front::Message(message, PREFIX_BYTES + len),
+        Some(message) => Front::Compressed(message, PREFIX_BYTES + len),
+    })
 }
 
-/// The message of a finished unary request.
-pub(crate) fn only(body: &[u8], message_bytes_max: usize) -> Result<&[u8], Status> {
-    match front(body, message_bytes_max)? {
-        Front::Message(message, len) if len == body.len() => Ok(message),
-        Front::Message(..) => Err(Status::new(
+/// Checks the body of a finished unary request, and leaves its message after a prefix.
+pub(crate) fn only(body: &mut Vec<u8>, message_bytes_max: usize, gzip: bool) -> Result<(), Status> {
+    match front(body, message_bytes_max, gzip)? {
+        Front::Message(_, len) if len == body.len() => Ok(()),
+        Front::Compressed(message, len) if len == body.len() => {
+            let mut inflated = vec![0; PREFIX_BYTES];
+            inflate(message, message_bytes_max, &mut inflated)?;
+            *body = inflated;
+            Ok(())
+        }
+        Front::Message(..) | Front::Compressed(..) => Err(Status::new(
             Code::Internal,
             "cardinality violation: received multiple request messages for non-client-streaming RPC",
         )),
@@ -99,7 +113,7 @@ mod tests {
             body.truncate(body.len().saturating_sub(cut));
             let mut got = Vec::new();
             let mut rest = body.as_slice();
-            while let Ok(Front::Message(message, len)) = front(rest, MAX) {
+            while let Ok(Front::Message(message, len)) = front(rest, MAX, false) {
                 got.push(message.to_vec());
                 rest = &rest[len..];
             }
@@ -109,16 +123,19 @@ mod tests {
 
         #[test]
         fn any_bytes_are_a_message_or_refused(body: Vec<u8>) {
-            if let Ok(Front::Message(message, len)) = front(&body, MAX) {
+            if let Ok(Front::Message(message, len)) = front(&body, MAX, false) {
                 prop_assert!(message.len() <= MAX && len <= body.len());
             }
-            let _ = only(&body, MAX);
+            let _ = only(&mut body.clone(), MAX, false);
+            let _ = only(&mut body.clone(), MAX, true);
         }
     }
 
     #[test]
     fn refusals_are_grpc_gos() {
-        let text = |body: &[u8]| only(body, MAX).map_err(|s| (s.code, s.text)).expect_err("refused");
+        let text = |body: &[u8]| {
+            only(&mut body.to_vec(), MAX, false).map_err(|s| (s.code, s.text)).expect_err("refused")
+        };
         assert_eq!(text(&[0, 0, 0, 0, 101]).1, "grpc: received message larger than max (101 vs. 100)");
         assert_eq!(text(&[0, 0, 0, 0, 101]).0, Code::ResourceExhausted);
         assert_eq!(text(&[1, 0, 0, 0, 0]).1, "grpc: compressed flag set with identity or empty encoding");

@@ -8,10 +8,11 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use futures_core::Stream;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -22,8 +23,101 @@ use crate::net::Phase;
 
 /// What answers HTTP/1.1 requests.
 pub trait HttpHandler {
-    /// Answers one request, whose body is there whole.
-    fn call(&self, request: Request<Bytes>) -> Pin<Box<dyn Future<Output = Response<Bytes>>>>;
+    /// Answers one request. If the client goes away, the answer is dropped where it is.
+    fn call(&self, request: Request<RequestBody>) -> Pin<Box<dyn Future<Output = Response<ResponseBody>>>>;
+}
+
+/// The body of a request, read as it comes and never beyond [`Limits::http_body_bytes_max`].
+pub struct RequestBody(Limited<Incoming>);
+
+/// Why a body cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// It is larger than [`Limits::http_body_bytes_max`].
+    #[error("http: request body too large")]
+    TooLarge,
+    /// The client broke it off.
+    #[error("unexpected EOF")]
+    Broken,
+}
+
+impl BodyError {
+    fn of(error: &(dyn std::error::Error + 'static)) -> Self {
+        if error.is::<LengthLimitError>() { Self::TooLarge } else { Self::Broken }
+    }
+}
+
+impl RequestBody {
+    /// All of it.
+    ///
+    /// # Errors
+    /// If it is too large, or broken off.
+    pub async fn whole(self) -> Result<Bytes, BodyError> {
+        let whole = self.0.collect().await.map_err(|error| BodyError::of(error.as_ref()))?;
+        Ok(whole.to_bytes())
+    }
+
+    /// The next part; `None` after the last.
+    ///
+    /// # Errors
+    /// If it is too large, or broken off.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
+        loop {
+            let Some(frame) = self.0.frame().await else { return Ok(None) };
+            let frame = frame.map_err(|error| BodyError::of(error.as_ref()))?;
+            if let Ok(data) = frame.into_data() {
+                return Ok(Some(data));
+            }
+        }
+    }
+}
+
+/// The body of a response: there whole, or sent in parts as they come.
+pub struct ResponseBody(Parts);
+
+enum Parts {
+    Whole(Option<Bytes>),
+    Stream(Pin<Box<dyn Stream<Item = Bytes>>>),
+}
+
+impl ResponseBody {
+    /// A body in parts, each sent as soon as it is there.
+    pub fn stream(parts: impl Stream<Item = Bytes> + 'static) -> Self {
+        Self(Parts::Stream(Box::pin(parts)))
+    }
+}
+
+impl<T: Into<Bytes>> From<T> for ResponseBody {
+    fn from(whole: T) -> Self {
+        Self(Parts::Whole(Some(whole.into()).filter(|whole: &Bytes| !whole.is_empty())))
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let part = match &mut self.get_mut().0 {
+            Parts::Whole(whole) => Poll::Ready(whole.take()),
+            Parts::Stream(parts) => parts.as_mut().poll_next(cx),
+        };
+        part.map(|part| part.map(|part| Ok(Frame::data(part))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.0, Parts::Whole(None))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Parts::Whole(whole) => SizeHint::with_exact(whole.as_ref().map_or(0, Bytes::len) as u64),
+            Parts::Stream(_) => SizeHint::default(),
+        }
+    }
 }
 
 /// A connection of which some bytes were read already.
@@ -77,19 +171,8 @@ async fn answer(
     request: Request<Incoming>,
     handler: Rc<dyn HttpHandler>,
     body_bytes_max: usize,
-) -> Result<Response<Full<Bytes>>, Infallible> {
-    let (head, body) = request.into_parts();
-    let response = match Limited::new(body, body_bytes_max).collect().await {
-        Ok(body) => handler.call(Request::from_parts(head, body.to_bytes())).await,
-        Err(error) => {
-            let mut response = Response::new(Bytes::new());
-            let large = error.downcast_ref::<LengthLimitError>().is_some();
-            *response.status_mut() =
-                if large { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST };
-            response
-        }
-    };
-    Ok(response.map(Full::new))
+) -> Result<Response<ResponseBody>, Infallible> {
+    Ok(handler.call(request.map(|body| RequestBody(Limited::new(body, body_bytes_max)))).await)
 }
 
 impl AsyncRead for Begun {

@@ -12,6 +12,7 @@
 mod call;
 mod counters;
 mod frame;
+mod gzip;
 mod http1;
 mod limits;
 mod listen;
@@ -23,14 +24,14 @@ mod status;
 
 pub use call::CallId;
 pub use counters::{Counters, RouteCounters};
-pub use http1::HttpHandler;
+pub use http1::{BodyError, HttpHandler, RequestBody, ResponseBody};
 pub use limits::Limits;
 pub use listen::{BindError, bind};
 pub use meta::Meta;
-pub use net::Net;
+pub use net::{Answer, LocalCall, Net};
 pub use route::{Kind, Route};
 pub use service::{Event, Service};
 pub use windlass_http2::PingPolicy;
 pub use windlass_types::Code;
 
-pub use hyper::{Request, Response, StatusCode, header};
+pub use hyper::{Method, Request, Response, StatusCode, header};

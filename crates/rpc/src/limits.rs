@@ -34,7 +34,7 @@ pub struct Limits {
     pub keepalive_timeout: Duration,
     /// A new connection must show its protocol, and an HTTP/1.1 request its whole head, within this time.
     pub header_timeout: Duration,
-    /// The largest body of an HTTP/1.1 request, in bytes. A larger one is answered with 413.
+    /// The largest body of an HTTP/1.1 request, in bytes; what is beyond it is not read.
     pub http_body_bytes_max: usize,
 }
 

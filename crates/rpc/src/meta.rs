@@ -36,6 +36,8 @@ pub(crate) struct Refusal {
 pub(crate) struct Parsed {
     key: Vec<u8>,
     pub meta: Meta,
+    /// Compressed messages are gzip's.
+    pub gzip: bool,
     pub route: Result<usize, Refusal>,
 }
 
@@ -45,7 +47,8 @@ impl Parsed {
         let mut draft = Draft::default();
         headers.iter().for_each(|(name, value)| draft.field(name, value));
         let route = draft.route(routes);
-        Self { key: headers.as_key().to_vec(), meta: draft.meta, route }
+        let gzip = draft.encoding == b"gzip";
+        Self { key: headers.as_key().to_vec(), meta: draft.meta, gzip, route }
     }
 
     /// Whether `headers` are those that this was made of.
@@ -103,7 +106,7 @@ impl<'a> Draft<'a> {
             Ok(route) => route,
             Err(text) => return refuse("200", Code::Unimplemented, text),
         };
-        if !self.encoding.is_empty() && self.encoding != b"identity" {
+        if !matches!(self.encoding, b"" | b"identity" | b"gzip") {
             let text =
                 format!("grpc: Decompressor is not installed for grpc-encoding {}", quoted(self.encoding));
             return refuse("200", Code::Unimplemented, text);
@@ -120,7 +123,14 @@ fn is_grpc(content_type: &[u8]) -> bool {
     }
 }
 
-/// At most eight digits and a unit (gRPC over HTTP/2, "Timeout").
+impl Meta {
+    /// The value of a `grpc-timeout`: at most eight digits and a unit (gRPC over HTTP/2, "Timeout").
+    #[must_use]
+    pub fn parse_timeout(value: &[u8]) -> Option<Duration> {
+        parse_timeout(value)
+    }
+}
+
 fn parse_timeout(value: &[u8]) -> Option<Duration> {
     let (unit, digits) = value.split_last()?;
     if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {
@@ -184,8 +194,8 @@ mod tests {
     fn wrong_calls_are_refused_in_grpc_gos_words() {
         let text = "invalid gRPC request content-type \"text/plain\"";
         assert_eq!(refusal(&[("content-type", "text/plain")]), ("415", Code::InvalidArgument, text.into()));
-        let text = "grpc: Decompressor is not installed for grpc-encoding \"gzip\"";
-        assert_eq!(refusal(&[("grpc-encoding", "gzip")]), ("200", Code::Unimplemented, text.into()));
+        let text = "grpc: Decompressor is not installed for grpc-encoding \"snappy\"";
+        assert_eq!(refusal(&[("grpc-encoding", "snappy")]), ("200", Code::Unimplemented, text.into()));
         assert_eq!(
             refusal(&[(":path", "/a.B/C")]),
             ("200", Code::Unimplemented, "unknown service a.B".into())

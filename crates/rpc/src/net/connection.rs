@@ -9,7 +9,9 @@ use tokio::net::TcpStream;
 use windlass_http2::{ErrorCode, Ready, ServerSession, StreamRef};
 use windlass_types::Code;
 
+use super::deadline::{self, Overdue};
 use super::keepalive::Keepalive;
+use crate::CallId;
 use crate::counters::Counters;
 use crate::frame::{self, Front};
 use crate::limits::WRITE_BYTES;
@@ -48,6 +50,10 @@ struct Call {
     stream: StreamRef,
     route: usize,
     kind: Kind,
+    /// Its compressed messages are gzip's.
+    gzip: bool,
+    /// When the client gives up, if it said so.
+    deadline: Option<Instant>,
     /// The service knows of it.
     told: bool,
 }
@@ -59,6 +65,8 @@ pub(super) struct Intake<'a> {
     pub counters: &'a mut Counters,
     /// Gets the frame of a unary message.
     pub message: &'a mut Vec<u8>,
+    /// Gets the earliest deadline of the calls that began.
+    pub deadline: Option<Instant>,
 }
 
 /// What the service is to be told of a stream, in this order.
@@ -140,7 +148,13 @@ impl Connection {
         if self.calls.len() <= row {
             self.calls.resize(row + 1, None);
         }
-        self.calls[row] = Some(Call { stream, route, kind: intake.routes.kind(route), told: false });
+        let kind = intake.routes.kind(route);
+        let deadline = parsed.meta.timeout.and_then(|timeout| self.keepalive.heard_at().checked_add(timeout));
+        if let Some(deadline) = deadline {
+            let earliest = intake.deadline.get_or_insert(deadline);
+            *earliest = deadline.min(*earliest);
+        }
+        self.calls[row] = Some(Call { stream, route, kind, gzip: parsed.gzip, deadline, told: false });
         Some(parsed)
     }
 
@@ -164,14 +178,16 @@ impl Connection {
     ) -> Option<News> {
         let stream = call.stream;
         let max = intake.message_bytes_max;
-        let checked = if ready.overflow || !ready.end {
-            match frame::front(self.session.body(stream)?, max) {
+        let checked = if call.deadline.is_some_and(|deadline| deadline <= self.keepalive.heard_at()) {
+            Err(Status::new(Code::DeadlineExceeded, deadline::TEXT))
+        } else if ready.overflow || !ready.end {
+            match frame::front(self.session.body(stream)?, max, call.gzip) {
                 Ok(_) if ready.overflow => Err(Status::new(Code::ResourceExhausted, BODY_TOO_LARGE)),
                 front => front.map(|_| ()),
             }
         } else {
             self.session.swap_body(stream, intake.message);
-            frame::only(intake.message, max).map(|_| ())
+            frame::only(intake.message, max, call.gzip)
         };
         if let Err(Status { code, text }) = checked {
             self.end(stream, intake.counters, code, &text);
@@ -221,10 +237,13 @@ impl Connection {
         message_bytes_max: usize,
         messages: &mut Vec<u8>,
     ) -> bool {
-        let front = self.session.body(stream).map(|body| frame::front(body, message_bytes_max));
+        let gzip = self.is_gzip(stream);
+        let front = self.session.body(stream).map(|body| frame::front(body, message_bytes_max, gzip));
         match front {
             None | Some(Ok(Front::Partial)) => false,
-            Some(Ok(Front::Message(..)) | Err(_)) => self.session.swap_body(stream, messages),
+            Some(Ok(Front::Message(..) | Front::Compressed(..)) | Err(_)) => {
+                self.session.swap_body(stream, messages)
+            }
         }
     }
 
@@ -283,6 +302,28 @@ impl Connection {
     /// Whether a call still waits for its answer or its end.
     pub fn is_live(&self, stream: StreamRef) -> bool {
         self.call(stream).is_some()
+    }
+
+    /// Appends the calls whose deadline has passed to `due`; `place` is where this connection is. Returns the earliest
+    /// deadline of the others.
+    pub fn deadlines(&self, place: u32, now: Instant, due: &mut Vec<Overdue>) -> Option<Instant> {
+        let mut earliest: Option<Instant> = None;
+        for call in self.calls.iter().flatten() {
+            match call.deadline {
+                Some(deadline) if deadline <= now => {
+                    let id = CallId { connection: place, serial: self.serial, stream: call.stream };
+                    due.push(Overdue { call: id, told: call.told });
+                }
+                Some(deadline) => earliest = Some(earliest.map_or(deadline, |at| at.min(deadline))),
+                None => {}
+            }
+        }
+        earliest
+    }
+
+    /// Whether a call's compressed messages are gzip's.
+    pub fn is_gzip(&self, stream: StreamRef) -> bool {
+        self.call(stream).is_some_and(|call| call.gzip)
     }
 
     /// Ends all calls because the connection is gone. Returns those that the service knows of.

@@ -12,6 +12,7 @@ use windlass_http2::StreamRef;
 use super::Net;
 use super::connection::{Intake, News};
 use crate::frame::{self, Front, PREFIX_BYTES};
+use crate::gzip::inflate;
 use crate::limits::READ_BYTES;
 use crate::{CallId, Event};
 
@@ -121,14 +122,22 @@ impl Driver {
     }
 
     fn next_news(&self, message: &mut Vec<u8>) -> Option<News> {
-        let mut table = self.net.0.table.borrow_mut();
-        let (connection, counters) = table.connection_and_counters(self.connection);
-        connection.next_news(&mut Intake {
-            routes: &self.net.0.routes,
-            message_bytes_max: self.net.0.limits.message_bytes_max,
-            counters,
-            message,
-        })
+        let (news, deadline) = {
+            let mut table = self.net.0.table.borrow_mut();
+            let (connection, counters) = table.connection_and_counters(self.connection);
+            let mut intake = Intake {
+                routes: &self.net.0.routes,
+                message_bytes_max: self.net.0.limits.message_bytes_max,
+                counters,
+                message,
+                deadline: None,
+            };
+            (connection.next_news(&mut intake), intake.deadline)
+        };
+        if let Some(deadline) = deadline {
+            self.net.note_deadline(deadline);
+        }
+        news
     }
 
     fn tell(&self, news: &News, message: &mut Vec<u8>) {
@@ -162,11 +171,24 @@ impl Driver {
         {
             return;
         }
+        let gzip = self.net.0.table.borrow_mut().connection(self.connection).is_gzip(call.stream);
         let mut rest = buffer.as_slice();
+        let mut inflated = Vec::new();
         while self.net.is_live(call) {
-            match frame::front(rest, max) {
-                Ok(Front::Partial) => break,
-                Ok(Front::Message(message, len)) => {
+            let next = frame::front(rest, max, gzip).and_then(|front| {
+                Ok(match front {
+                    Front::Partial => None,
+                    Front::Message(message, len) => Some((message, len)),
+                    Front::Compressed(message, len) => {
+                        inflated.clear();
+                        inflate(message, max, &mut inflated)?;
+                        Some((inflated.as_slice(), len))
+                    }
+                })
+            });
+            match next {
+                Ok(None) => break,
+                Ok(Some((message, len))) => {
                     self.count_received(call.stream);
                     self.net.tell_row(Event::StreamMessage { call, route, message });
                     rest = &rest[len..];

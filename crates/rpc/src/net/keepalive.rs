@@ -31,6 +31,11 @@ impl Keepalive {
         self.pinged_at = None;
     }
 
+    /// When something was read last.
+    pub fn heard_at(&self) -> Instant {
+        self.heard_at
+    }
+
     /// How long nothing was read.
     pub fn silence(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.heard_at)

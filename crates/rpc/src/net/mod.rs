@@ -7,8 +7,10 @@
 
 mod accept;
 mod connection;
+mod deadline;
 mod driver;
 mod keepalive;
+mod local;
 mod table;
 mod turn;
 mod upkeep;
@@ -26,6 +28,8 @@ use crate::limits::Limits;
 use crate::route::{Route, Routes};
 use crate::{CallId, Event, HttpHandler, Service};
 use table::Table;
+
+pub use local::{Answer, LocalCall};
 
 /// What a net is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +55,8 @@ struct Shared {
     phase: watch::Sender<Phase>,
     /// A connection has ended: for a shutdown that waits for the last one.
     gone: Notify,
+    /// A deadline is earlier than all that were known.
+    sooner: Notify,
 }
 
 impl Net {
@@ -59,12 +65,13 @@ impl Net {
     pub fn new(routes: &'static [Route], limits: Limits) -> Self {
         Self(Rc::new(Shared {
             routes: Routes::new(routes),
-            table: RefCell::new(Table::new(routes.len(), limits.session())),
+            table: RefCell::new(Table::new(routes.len(), &limits)),
             limits: Rc::new(limits),
             service: RefCell::new(None),
             http: RefCell::new(None),
             phase: watch::Sender::new(Phase::Serving),
             gone: Notify::new(),
+            sooner: Notify::new(),
         }))
     }
 
@@ -79,6 +86,7 @@ impl Net {
         self.0.http.replace(http);
         tokio::task::spawn_local(turn::run(self.clone()));
         tokio::task::spawn_local(upkeep::run(self.clone()));
+        tokio::task::spawn_local(deadline::run(self.clone()));
     }
 
     /// Accepts connections from `listener`, which must be non-blocking. May be called for several.

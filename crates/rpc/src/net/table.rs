@@ -8,14 +8,22 @@ use windlass_http2::{Error, ServerSession, Settings};
 use windlass_types::Code;
 
 use super::connection::Connection;
+use super::deadline::Overdue;
+use super::local::{self, Local};
 use crate::CallId;
 use crate::counters::Counters;
+use crate::limits::Limits;
 
 /// The connections of a net.
 pub(super) struct Table {
     connections: Slab<Connection>,
     settings: Settings,
     serial: u32,
+    /// Calls of this process, which have no connection.
+    pub local: Local,
+    hold_queued_bytes: usize,
+    /// No deadline of a call that is known now passes before this.
+    pub next_deadline: Option<Instant>,
     pub counters: Counters,
     /// Connections that may have output.
     dirty: Vec<u32>,
@@ -35,11 +43,14 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub fn new(routes: usize, settings: Settings) -> Self {
+    pub fn new(routes: usize, limits: &Limits) -> Self {
         Self {
             connections: Slab::new(),
-            settings,
+            settings: limits.session(),
             serial: 0,
+            local: Local::default(),
+            hold_queued_bytes: limits.hold_queued_bytes,
+            next_deadline: None,
             counters: Counters::new(routes),
             dirty: Vec::new(),
             rows: false,
@@ -82,6 +93,10 @@ impl Table {
 
     /// Answers a unary call.
     pub fn reply(&mut self, call: CallId, encode: impl FnOnce(&mut Vec<u8>)) {
+        if call.connection == local::PLACE {
+            self.local.send(call, self.hold_queued_bytes, &mut self.counters, encode);
+            return self.local.end(call, &mut self.counters, Code::Ok, "");
+        }
         let Some((connection, counters)) = self.find(call) else { return };
         if connection.reply(call.stream, counters, encode) {
             self.mark_dirty(call.connection);
@@ -90,6 +105,9 @@ impl Table {
 
     /// Ends a call.
     pub fn end(&mut self, call: CallId, code: Code, text: &str) {
+        if call.connection == local::PLACE {
+            return self.local.end(call, &mut self.counters, code, text);
+        }
         let Some((connection, counters)) = self.find(call) else { return };
         if connection.end(call.stream, counters, code, text) {
             self.mark_dirty(call.connection);
@@ -98,6 +116,9 @@ impl Table {
 
     /// Sends a message on a streaming call.
     pub fn stream_send(&mut self, call: CallId, encode: impl FnOnce(&mut Vec<u8>)) -> Option<usize> {
+        if call.connection == local::PLACE {
+            return self.local.send(call, self.hold_queued_bytes, &mut self.counters, encode);
+        }
         let (connection, counters) = self.find(call)?;
         let queued = connection.stream_send(call.stream, counters, encode)?;
         self.mark_dirty(call.connection);
@@ -106,12 +127,38 @@ impl Table {
 
     /// Bytes queued on a call.
     pub fn queued_bytes(&mut self, call: CallId) -> usize {
+        if call.connection == local::PLACE {
+            return self.local.queued_bytes(call);
+        }
         self.find(call).map_or(0, |(connection, _)| connection.session.queued_bytes(call.stream))
     }
 
     /// Whether a call still waits for its answer or its end.
     pub fn is_live(&mut self, call: CallId) -> bool {
+        if call.connection == local::PLACE {
+            return self.local.is_live(call);
+        }
         self.find(call).is_some_and(|(connection, _)| connection.is_live(call.stream))
+    }
+
+    /// Notes a deadline. Whether it is earlier than all that were known.
+    pub fn is_sooner(&mut self, deadline: Instant) -> bool {
+        let sooner = self.next_deadline.is_none_or(|next| deadline < next);
+        if sooner {
+            self.next_deadline = Some(deadline);
+        }
+        sooner
+    }
+
+    /// Appends every call whose deadline has passed to `due`, and finds the earliest deadline of the others.
+    pub fn take_overdue(&mut self, now: Instant, due: &mut Vec<Overdue>) {
+        let mut earliest = self.local.deadlines(now, due);
+        for (key, connection) in &self.connections {
+            let key = u32::try_from(key).expect("connections are bounded");
+            let sooner = connection.deadlines(key, now, due);
+            earliest = [earliest, sooner].into_iter().flatten().min();
+        }
+        self.next_deadline = earliest;
     }
 
     /// Notes that a connection may have output for the end of this turn.

@@ -167,6 +167,8 @@ fn rpc_limits(config: &Config) -> Limits {
     let or_never = |d: Duration| if d.is_zero() { Duration::from_secs(u64::from(u32::MAX)) } else { d };
     Limits {
         message_bytes_max: config.limits.request_bytes_max + MESSAGE_OVERHEAD_BYTES,
+        // JSON has bytes in base64, and white space.
+        http_body_bytes_max: 2 * (config.limits.request_bytes_max + MESSAGE_OVERHEAD_BYTES),
         // A bound where the flag says "any number"; what a client really needs is far below.
         streams_max: config.limits.concurrent_streams_max.min(defaults.streams_max),
         ping_policy: PingPolicy { min_interval: connections.keepalive_min_time, ..defaults.ping_policy },

@@ -73,7 +73,7 @@ impl NetActor {
         let (published, metrics) = (Arc::clone(&wiring.published), Arc::clone(&wiring.metrics));
         let net = wiring.net.clone();
         let arbiter = Rc::new(RefCell::new(Arbiter::new(wiring)));
-        let http = Http::new(Rc::clone(&arbiter), published, metrics);
+        let http = Http::new(net.clone(), Rc::clone(&arbiter), published, metrics);
         let metrics_net = Net::new(&[], Limits::default());
         Self { net, arbiter, http, listeners, metrics_net, metrics_listeners }
     }

@@ -1,4 +1,4 @@
-//! HTTP/1.1: health, version and metrics. Source: etcd `server/etcdserver/api/etcdhttp`.
+//! HTTP/1.1: health, version and metrics, and the way to the JSON gateway. Source: etcd `server/etcdserver/api/etcdhttp`.
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
-use windlass_rpc::{HttpHandler, Request, Response, StatusCode, header};
+use windlass_rpc::{HttpHandler, Net, Request, RequestBody, Response, ResponseBody, StatusCode, header};
 use windlass_types::RequestError;
 
 use super::arbiter::Arbiter;
+use super::gateway;
 use super::info::{ETCD_VERSION, STORAGE_VERSION};
 use crate::metrics::Metrics;
 use crate::published::Published;
@@ -50,6 +51,7 @@ impl Check {
 /// Answers HTTP/1.1 requests of one arbiter. Cheap to clone.
 #[derive(Clone)]
 pub struct Http {
+    net: Net,
     arbiter: Rc<RefCell<Arbiter>>,
     published: Arc<Published>,
     metrics: Arc<Metrics>,
@@ -58,11 +60,29 @@ pub struct Http {
 impl Http {
     /// A handler beside `arbiter`, whose reads its checks are.
     #[must_use]
-    pub fn new(arbiter: Rc<RefCell<Arbiter>>, published: Arc<Published>, metrics: Arc<Metrics>) -> Self {
-        Self { arbiter, published, metrics }
+    pub fn new(
+        net: Net,
+        arbiter: Rc<RefCell<Arbiter>>,
+        published: Arc<Published>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { net, arbiter, published, metrics }
     }
 
-    async fn answer(self, request: Request<Bytes>) -> Response<Bytes> {
+    async fn answer(self, request: Request<RequestBody>) -> Response<ResponseBody> {
+        let path = request.uri().path();
+        // Clients of etcd 3.3 and earlier.
+        let path = match path.strip_prefix("/v3beta/") {
+            Some(rest) => format!("/v3/{rest}"),
+            None => path.to_owned(),
+        };
+        if gateway::is_path(&path) {
+            return gateway::answer(&self.net, &path, request).await;
+        }
+        self.page(request.map(|_| ())).await.map(ResponseBody::from)
+    }
+
+    async fn page(&self, request: Request<()>) -> Response<Bytes> {
         let path = request.uri().path();
         let query = Query(request.uri().query().unwrap_or_default().to_owned());
         if !is_known(path) {
@@ -163,7 +183,7 @@ impl Http {
         gauge.inc();
     }
 
-    fn scrape(&self, request: &Request<Bytes>) -> Response<Bytes> {
+    fn scrape(&self, request: &Request<()>) -> Response<Bytes> {
         self.arbiter.borrow_mut().tell_counters();
         let accepted = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());
         let (kind, body) = if accepted.is_some_and(|accepted| accepted.contains(OPEN_METRICS)) {
@@ -181,7 +201,7 @@ impl Http {
 }
 
 impl HttpHandler for Http {
-    fn call(&self, request: Request<Bytes>) -> Pin<Box<dyn Future<Output = Response<Bytes>>>> {
+    fn call(&self, request: Request<RequestBody>) -> Pin<Box<dyn Future<Output = Response<ResponseBody>>>> {
         Box::pin(self.clone().answer(request))
     }
 }

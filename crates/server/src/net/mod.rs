@@ -8,6 +8,7 @@ mod actor;
 mod answer;
 mod arbiter;
 mod calls;
+mod gateway;
 mod header;
 mod http;
 mod info;

@@ -47,7 +47,7 @@ pub fn generate(workspace: &Workspace, flatc: &Flatc) -> Result<Vec<Output>> {
         .map(|schema| {
             let code = compile(flatc, schema, &scratch)?;
             let path = generated(workspace, schema);
-            Ok(Output { path, text: rustfmt(workspace, &code)? })
+            Ok(Output { path, bytes: rustfmt(workspace, &code)?.into_bytes() })
         })
         .collect();
     fs::remove_dir_all(&scratch)?;

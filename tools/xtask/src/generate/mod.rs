@@ -27,7 +27,7 @@ pub enum Mode {
 /// A file as its generator would write it.
 struct Output {
     path: PathBuf,
-    text: String,
+    bytes: Vec<u8>,
 }
 
 /// Generates everything. In `Mode::Check` nothing is written, and a machine without flatc gets the flatbuffers part
@@ -50,14 +50,14 @@ pub fn run(workspace: &Workspace, mode: Mode) -> Result<()> {
 /// Brings `folder` to hold exactly `outputs`, or says which file differs.
 fn settle(folder: &Path, outputs: &[Output], mode: Mode) -> Result<()> {
     let stale = |path: &Path| format!("{} is stale: run `cargo xtask gen`", path.display());
-    for Output { path, text } in outputs {
-        let same = fs::read_to_string(path).is_ok_and(|committed| committed == *text);
+    for Output { path, bytes } in outputs {
+        let same = fs::read(path).is_ok_and(|committed| committed == *bytes);
         match mode {
             _ if same => {}
             Mode::Check => bail!(stale(path)),
             Mode::Write => {
                 fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
-                fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
+                fs::write(path, bytes).with_context(|| format!("write {}", path.display()))?;
                 eprintln!("wrote {}", path.display());
             }
         }
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn a_changed_a_missing_and_a_left_over_file_are_stale() {
         let folder = tempfile::tempdir().unwrap();
-        let output = Output { path: folder.path().join("a.rs"), text: "new".to_owned() };
+        let output = Output { path: folder.path().join("a.rs"), bytes: b"new".to_vec() };
         let outputs = [output];
         let check = || settle(folder.path(), &outputs, Mode::Check).map_err(|error| error.to_string());
 

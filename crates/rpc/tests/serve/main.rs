@@ -1,5 +1,9 @@
 //! A net served over real sockets on one thread, with clients on the same thread.
 
+mod deadlines;
+mod gzip;
+mod local;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::Future;
@@ -8,11 +12,13 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use windlass_http2::{ClientSession, ErrorCode, Field, Settings, StreamRef, Trailers};
-use windlass_rpc::{CallId, Code, Event, HttpHandler, Kind, Limits, Net, Request, Response, Route, Service};
+use windlass_rpc::{
+    CallId, Code, Event, HttpHandler, Kind, Limits, Net, Request, RequestBody, Response, ResponseBody, Route,
+    Service, StatusCode,
+};
 
 const ROUTES: &[Route] = &[
     Route { path: "/t.T/Unary", kind: Kind::Unary },
@@ -35,9 +41,18 @@ impl<F: FnMut(&Net, Event<'_>)> Service for Script<F> {
 struct Hello;
 
 impl HttpHandler for Hello {
-    fn call(&self, request: Request<Bytes>) -> Pin<Box<dyn Future<Output = Response<Bytes>>>> {
-        let text = format!("{} {}", request.uri(), request.body().len());
-        Box::pin(async { Response::new(Bytes::from(text)) })
+    fn call(&self, request: Request<RequestBody>) -> Pin<Box<dyn Future<Output = Response<ResponseBody>>>> {
+        Box::pin(async {
+            let uri = request.uri().clone();
+            match request.into_body().whole().await {
+                Ok(body) => Response::new(format!("{uri} {}", body.len()).into()),
+                Err(error) => {
+                    let mut refusal = Response::new(error.to_string().into());
+                    *refusal.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
+                    refusal
+                }
+            }
+        })
     }
 }
 
