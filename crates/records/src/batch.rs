@@ -1,5 +1,6 @@
 //! A batch of commands: the payload of one normal Raft entry (`schema/batch.fbs`).
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -99,6 +100,22 @@ impl BatchBuilder {
         self.payload.extend(other.payload.drain(..cut as usize));
         for command in &mut other.commands {
             command.set_payload_offset(command.payload_offset() - cut);
+        }
+    }
+
+    /// Takes these requests out, wherever they stand; the others keep their order.
+    pub fn withdraw(&mut self, ids: &HashSet<RequestId>) {
+        let stays = |command: &wire::Command| !ids.contains(&RequestId(command.request_id()));
+        if self.commands.iter().all(stays) {
+            return;
+        }
+        let before = std::mem::take(self);
+        for mut command in before.commands.into_iter().filter(stays) {
+            let begin = command.payload_offset() as usize;
+            let end = begin + command.payload_length() as usize;
+            command.set_payload_offset(u32_len(self.payload.len()));
+            self.payload.extend_from_slice(&before.payload[begin..end]);
+            self.commands.push(command);
         }
     }
 
@@ -306,6 +323,19 @@ mod tests {
             let mut got = contents(&Batch::parse(front.finish(MemberId(7))).unwrap());
             got.extend(contents(&Batch::parse(rest.finish(MemberId(7))).unwrap()));
             prop_assert_eq!(got, want);
+        }
+
+        #[test]
+        fn withdrawn_requests_are_gone_and_the_others_stay(payloads: Vec<(Vec<u8>, bool)>) {
+            let (bytes, gone): (Vec<_>, Vec<_>) = payloads.into_iter().unzip();
+            let number = |i: usize| i as u64;
+            let ids = gone.iter().enumerate().filter(|(_, gone)| **gone).map(|(i, _)| RequestId(number(i)));
+            let mut rest = builder(&bytes, 0);
+            rest.withdraw(&ids.collect());
+            let stays = bytes.iter().cloned().enumerate().filter(|(i, _)| !gone[*i]);
+            let want: Vec<_> = stays.map(|(i, payload)| (number(i), payload)).collect();
+            prop_assert_eq!(rest.payload_bytes(), want.iter().map(|(_, p)| p.len()).sum::<usize>());
+            prop_assert_eq!(contents(&Batch::parse(rest.finish(MemberId(7))).unwrap()), want);
         }
 
         #[test]

@@ -1,5 +1,6 @@
 //! What goes into the consensus core and what comes out of it. Types only.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use windlass_io_log::op::{Completion, Op};
@@ -37,8 +38,11 @@ pub struct Options {
 /// Everything that can wake the core.
 #[derive(Debug)]
 pub enum Input {
-    /// Commands of this member's clients, checked. Each is answered by exactly one reply, unless the process ends.
+    /// Commands of this member's clients, checked. Each is answered by exactly one reply, unless it is
+    /// withdrawn or the process ends.
     Propose(BatchBuilder),
+    /// Nobody waits for these commands any more: those that are not proposed yet are dropped without a reply.
+    Withdraw(HashSet<RequestId>),
     /// A linearizable read wants to know what it must see.
     Read(ReadId),
     /// The log's disk operation ended.

@@ -141,6 +141,12 @@ impl Consensus {
                 self.gather(&mut commands, out);
                 self.emptied = Some(commands);
             }
+            Input::Withdraw(ids) => {
+                self.gathered.withdraw(&ids);
+                if self.gathered.is_empty() {
+                    self.gathered_since_ns = None;
+                }
+            }
             Input::Read(id) => return self.tell_raft(windlass_raft::Input::ReadIndex(id), out),
             Input::Disk(completion) => return self.disk_done(completion, out),
             Input::Shard { shard, answer } => {

@@ -7,6 +7,7 @@ mod disk_ready;
 mod hand_over;
 mod latency;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ use windlass_records::batch::{Batch, BatchBuilder};
 use windlass_replica::consensus::{Consensus, Error, Input, Output};
 use windlass_replica::reading::Snapshot;
 use windlass_replica::task::ShardAnswer;
-use windlass_types::{LogIndex, Revision, ShardId};
+use windlass_types::{LogIndex, RequestId, Revision, ShardId};
 
 use crate::metrics::Metrics;
 use crate::net::{ArbiterId, NetActor, Ticket, ToArbiter, Told, arbiter_of, asker};
@@ -39,6 +40,8 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 pub enum FromArbiter {
     /// The checked commands of one turn.
     Propose(BatchBuilder),
+    /// Nobody waits for these any more.
+    Withdraw(HashSet<RequestId>),
     /// Where do the linearizable reads of this turn look?
     Read(ReadId),
     /// A read waits for what the shards were not handed yet.
@@ -353,6 +356,7 @@ impl Handler<FromArbiter> for ConsensusActor {
     fn handle(&mut self, message: FromArbiter, context: &mut Self::Context) {
         match message {
             FromArbiter::Propose(commands) => self.propose(commands),
+            FromArbiter::Withdraw(ids) => self.feed(Input::Withdraw(ids)),
             FromArbiter::Read(id) => self.feed(Input::Read(id)),
             FromArbiter::HandOver => self.shards.hurry(),
         }

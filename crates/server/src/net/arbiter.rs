@@ -1,5 +1,6 @@
 //! The service of one net arbiter: what every event leads to.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -51,6 +52,8 @@ pub struct Arbiter {
     pub(super) spare: Vec<BatchBuilder>,
     /// Streams that wait until their client has taken more.
     pub(super) paused: Vec<RangeStream>,
+    /// Calls that nobody waits for any more, as of this turn.
+    cancelled: HashSet<CallId>,
     tally: Tally,
     /// Time at the start of the turn: close enough for the timeouts of its calls.
     pub(super) now: Instant,
@@ -95,6 +98,7 @@ impl Arbiter {
             batch: BatchBuilder::default(),
             spare: Vec::new(),
             paused: Vec::new(),
+            cancelled: HashSet::new(),
             tally: Tally::default(),
             now: Instant::now(),
         }
@@ -116,7 +120,10 @@ impl Arbiter {
                 method => unreachable!("the table says that {method:?} is unary"),
             },
             Event::StreamOpen { .. } | Event::StreamHalfClosed { .. } => {}
-            Event::Cancelled { call } => self.paused.retain(|stream| stream.call != call),
+            Event::Cancelled { call } => {
+                self.paused.retain(|stream| stream.call != call);
+                self.cancelled.insert(call);
+            }
             Event::Writable { call } => self.resume(call),
             Event::TurnEnd => self.end_turn(),
         }
@@ -140,6 +147,7 @@ impl Arbiter {
 
     /// Hands over what the turn gathered.
     pub(super) fn end_turn(&mut self) {
+        self.withdraw_cancelled();
         if !self.batch.is_empty() {
             // As many are under way as there are turns between proposing and hearing back: one or two.
             let next = self.spare.pop().unwrap_or_default();
@@ -151,6 +159,19 @@ impl Arbiter {
         self.now = Instant::now();
     }
 
+    /// Drops the commands of cancelled calls, as far as they are in no entry yet. Those that are take effect.
+    fn withdraw_cancelled(&mut self) {
+        if self.cancelled.is_empty() {
+            return;
+        }
+        let ids = self.calls.withdraw(&self.cancelled);
+        self.cancelled.clear();
+        if !ids.is_empty() {
+            self.batch.withdraw(&ids);
+            self.consensus.do_send(FromArbiter::Withdraw(ids));
+        }
+    }
+
     /// Brings the metrics up to date with what this arbiter's network counted.
     pub(super) fn tell_counters(&mut self) {
         self.tally.add(&self.net, &self.metrics);
@@ -160,9 +181,12 @@ impl Arbiter {
     /// text says, and tells the counters.
     pub(super) fn sweep(&mut self, now: Instant) {
         self.tell_counters();
+        // On an idle thread no turn has ended for long, and the next call's time is taken from here.
+        self.now = now;
         for overdue in self.calls.take_overdue(now, self.limits.timeout) {
             self.refuse(overdue.call, RequestError::Timeout);
         }
+        self.sweep_reads(now);
     }
 
     /// Answers a call with an error.

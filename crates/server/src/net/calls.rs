@@ -3,6 +3,7 @@
 //! A request that goes through the log is known elsewhere only by its [`RequestId`]; here it is tied to the row of the
 //! connection that waits. An id is never valid twice, so that an answer that comes too late finds nothing.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use slab::Slab;
@@ -56,8 +57,12 @@ impl Calls {
         }
         self.generation = (self.generation + 1) & GENERATION_MASK;
         let slot = self.rows.insert(Pending { call, begun, generation: self.generation });
+        Some(self.id(slot, self.generation))
+    }
+
+    fn id(&self, slot: usize, generation: u32) -> RequestId {
         let arbiter = u64::from(self.arbiter.0) << ARBITER_SHIFT;
-        Some(RequestId(arbiter | u64::from(self.generation) << GENERATION_SHIFT | slot as u64))
+        RequestId(arbiter | u64::from(generation) << GENERATION_SHIFT | slot as u64)
     }
 
     /// Takes the call out, if it still waits.
@@ -66,6 +71,18 @@ impl Calls {
         let generation = (id.0 >> GENERATION_SHIFT) as u32 & GENERATION_MASK;
         let waits = self.rows.get(slot).is_some_and(|row| row.generation == generation);
         (waits && arbiter_of(id) == self.arbiter).then(|| self.rows.remove(slot))
+    }
+
+    /// Takes out these calls, as far as they still wait. Returns what their requests were called.
+    pub fn withdraw(&mut self, calls: &HashSet<CallId>) -> HashSet<RequestId> {
+        let gone: Vec<usize> =
+            self.rows.iter().filter(|(_, row)| calls.contains(&row.call)).map(|(slot, _)| slot).collect();
+        let mut ids = HashSet::new();
+        for slot in gone {
+            let generation = self.rows.remove(slot).generation;
+            ids.insert(self.id(slot, generation));
+        }
+        ids
     }
 
     /// Takes out every call that has waited longer than `limit`.

@@ -1,6 +1,7 @@
 //! Reads: from the request through the shards to the answer.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use prost::Message;
 use tokio::sync::oneshot;
@@ -98,6 +99,21 @@ impl Arbiter {
         }
     }
 
+    /// Answers reads that waited too long, and drops those whose client has gone.
+    pub(super) fn sweep_reads(&mut self, now: Instant) {
+        let (net, timeout) = (self.net.clone(), self.limits.timeout);
+        let waited = |read: &Read| now.saturating_duration_since(read.since) > timeout;
+        let has_gone = |read: &Read| match &read.reader {
+            Reader::Call(call) => !net.is_live(*call),
+            Reader::Stream(stream) => !net.is_live(stream.call),
+            Reader::Check(done) => done.is_closed(),
+        };
+        for read in self.reads.take_over(|read| waited(read) || has_gone(read)) {
+            // What has gone takes no answer.
+            self.refuse_read(read, RequestError::Timeout);
+        }
+    }
+
     /// A stream's client has taken what was queued.
     pub(super) fn resume(&mut self, call: CallId) {
         if let Some(at) = self.paused.iter().position(|stream| stream.call == call) {
@@ -107,7 +123,7 @@ impl Arbiter {
     }
 
     fn read(&mut self, reader: Reader, request: ReadRequest, serializable: bool) {
-        let read = Read { reader, request, attempts: 0 };
+        let read = Read { reader, request, attempts: 0, since: self.now };
         if self.reads.is_full() {
             self.refuse_read(read, RequestError::TooManyRequests);
         } else if serializable {

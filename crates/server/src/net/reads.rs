@@ -4,6 +4,7 @@
 //! the arbiter does.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use slab::Slab;
 use tokio::sync::oneshot;
@@ -42,6 +43,8 @@ pub struct Read {
     pub request: ReadRequest,
     /// How often it was begun.
     pub attempts: u8,
+    /// Since when somebody waits for it.
+    pub since: Instant,
 }
 
 impl Read {
@@ -123,6 +126,23 @@ impl Reads {
     pub fn answered(&mut self, id: ReadId) -> Vec<Read> {
         let at = self.asked.iter().position(|(asked, _)| *asked == id);
         at.and_then(|at| self.asked.remove(at)).map_or_else(Vec::new, |(_, reads)| reads)
+    }
+
+    /// Takes out every read that `is_over`: shards that still work on it find that nobody waits.
+    pub fn take_over(&mut self, is_over: impl Fn(&Read) -> bool) -> Vec<Read> {
+        let mut over: Vec<Read> = self.turn.extract_if(.., |read| is_over(read)).collect();
+        for (_, reads) in &mut self.asked {
+            over.extend(reads.extract_if(.., |read| is_over(read)));
+        }
+        self.asked.retain(|(_, reads)| !reads.is_empty());
+        let slots: Vec<usize> = self
+            .active
+            .iter()
+            .filter(|(_, (_, active))| is_over(&active.read))
+            .map(|(slot, _)| slot)
+            .collect();
+        over.extend(slots.into_iter().map(|slot| self.active.remove(slot).1.read));
+        over
     }
 
     /// Keeps a read that shards work on.

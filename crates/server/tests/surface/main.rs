@@ -4,7 +4,10 @@
 //! Where `WINDLASS_ETCD_DIR` names a folder with a real etcd, its answers are the measure too.
 
 mod calls;
+mod compressed;
 mod connections;
+mod deadlines;
+mod gateway;
 mod health;
 mod limits;
 mod pages;
