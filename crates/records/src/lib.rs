@@ -6,6 +6,7 @@
 
 pub mod batch;
 pub mod log;
+pub mod peer;
 pub mod state;
 pub mod wal;
 
@@ -21,6 +22,7 @@ pub mod wal;
 mod generated {
     pub mod batch;
     pub mod log;
+    pub mod peer;
     pub mod state;
     pub mod wal;
 }

@@ -57,6 +57,8 @@ const LAYERS: &[Layer] = &[
         ],
     ),
     layer("windlass-gateway", &["windlass-types", "windlass-api"]),
+    layer("windlass-tls", &[]),
+    layer("windlass-peer", &["windlass-types", "windlass-records", "windlass-raft", "windlass-tls"]),
     layer("windlass-http2", &[]),
     layer("windlass-rpc", &["windlass-types", "windlass-api", "windlass-http2"]),
     layer("windlass-client", &["windlass-types", "windlass-api", "windlass-http2"]),
@@ -72,6 +74,8 @@ const LAYERS: &[Layer] = &[
             "windlass-io-disk",
             "windlass-replica",
             "windlass-gateway",
+            "windlass-tls",
+            "windlass-peer",
             "windlass-http2",
             "windlass-rpc",
         ],
@@ -91,7 +95,8 @@ const SHELLS: &[(&str, &[&str])] = &[
     ("libnghttp2-sys", &["windlass-http2"]),
     ("libc", &["windlass", "windlass-io-disk"]),
     ("rustix", &["windlass", "windlass-io-disk", "windlass-rpc", "windlass-client", "windlass-bench"]),
-    ("tokio", &["windlass", "windlass-rpc"]),
+    ("tokio", &["windlass", "windlass-peer", "windlass-rpc", "windlass-tls"]),
+    ("tokio-rustls", &["windlass-tls"]),
 ];
 
 /// Checks every manifest of the workspace.

@@ -1,0 +1,178 @@
+//! What goes in and what comes out. Types only.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use windlass_types::{ClusterId, MemberId, RequestId};
+
+use crate::ask::{Ask, Failure, Reply};
+
+/// A member's place among its peers. Every size is in bytes.
+#[derive(Debug)]
+pub struct Config {
+    /// The cluster; a peer of another one is refused.
+    pub cluster: ClusterId,
+    /// This member.
+    pub member: MemberId,
+    /// Distinguishes this run of the process from its earlier ones.
+    pub incarnation: u64,
+    /// Of the randomness in the time between attempts to connect; members should differ.
+    pub seed: u64,
+    /// What other members are told, for their metrics and for people.
+    pub server_version: String,
+    /// Where peers connect.
+    pub listen: Vec<Listen>,
+    /// An outgoing stream without a sign of life for so long is dead. An election timeout is right.
+    pub dead_after: Duration,
+    /// Largest body of a frame, both ways. A larger one is refused by [`Peers::send`](crate::Peers::send); a peer that
+    /// sends a larger one is dropped. It must hold one entry of the largest size.
+    pub frame_bytes_max: usize,
+    /// Most bytes that wait for one peer, beside the control messages, which have room of their own. At the bound
+    /// [`Peers::send`](crate::Peers::send) refuses.
+    pub queue_bytes_max: usize,
+}
+
+/// A listening socket.
+#[derive(Debug)]
+pub struct Listen {
+    /// Bound and listening; `Peers` makes it non-blocking.
+    pub socket: std::net::TcpListener,
+    /// Whether peers must speak TLS.
+    pub tls: bool,
+}
+
+impl Config {
+    /// etcd's election timeout, and room for the largest entry of the default log segment.
+    #[must_use]
+    pub fn new(cluster: ClusterId, member: MemberId, incarnation: u64, seed: u64) -> Self {
+        Self {
+            cluster,
+            member,
+            incarnation,
+            seed,
+            server_version: String::new(),
+            listen: Vec::new(),
+            dead_after: Duration::from_secs(1),
+            frame_bytes_max: 64 << 20,
+            queue_bytes_max: 64 << 20,
+        }
+    }
+}
+
+/// Whether a member that connects is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It is. It must also have been named by [`Peers::set_members`](crate::Peers::set_members).
+    Member,
+    /// It was; it is told.
+    Removed,
+    /// Not as far as this member knows, which may be behind.
+    Unknown,
+}
+
+/// One frame of a message stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// From one core to another.
+    Raft(windlass_raft::Message),
+    /// Proposals for the leader: a `windlass.batch.Batch`, not looked at here.
+    Forward(Bytes),
+    /// Proposals that were not taken; none of them is in any log.
+    ForwardRefused {
+        /// At the member that forwarded them.
+        requests: Vec<RequestId>,
+        /// Why.
+        failure: Failure,
+    },
+}
+
+/// Why a frame was not queued. Nothing of it was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NotSent {
+    /// No member of this id was named.
+    UnknownPeer,
+    /// There is no stream to it at present.
+    NotConnected,
+    /// See [`Config::queue_bytes_max`].
+    QueueFull,
+    /// See [`Config::frame_bytes_max`].
+    TooLarge,
+}
+
+impl fmt::Display for NotSent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UnknownPeer => "no such peer",
+            Self::NotConnected => "peer is not connected",
+            Self::QueueFull => "queue to the peer is full",
+            Self::TooLarge => "larger than any frame may be",
+        })
+    }
+}
+
+impl std::error::Error for NotSent {}
+
+/// What happened to a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The stream to `peer` works: frames are taken from here on.
+    Connected {
+        /// The peer.
+        peer: MemberId,
+        /// Of its process.
+        incarnation: u64,
+        /// Of its process.
+        server_version: String,
+    },
+    /// The stream to `peer` ended. What was queued is dropped; what was sent may or may not have arrived.
+    Disconnected {
+        /// The peer.
+        peer: MemberId,
+    },
+    /// The stream from `peer` began.
+    Heard {
+        /// The peer.
+        peer: MemberId,
+        /// Of its process.
+        incarnation: u64,
+    },
+    /// The stream from `peer` ended: refusals on their way may be lost.
+    Unheard {
+        /// The peer.
+        peer: MemberId,
+    },
+    /// A member says that this one was removed from the cluster. Told once, until that member says something else. Whether
+    /// it is true is more than one member can say.
+    Removed {
+        /// Who says so.
+        by: MemberId,
+    },
+}
+
+/// What hears of everything. Called on the loop's thread, never from within a call into [`Peers`](crate::Peers), so
+/// every call back into it is allowed.
+pub trait Handler {
+    /// Whether `from`, which connects, is a member.
+    fn admit(&self, from: MemberId) -> Admission;
+
+    /// Frames from `from`, in order: all that one read of its connection gave. What is left in `frames` is dropped.
+    fn received(&self, from: MemberId, frames: &mut Vec<Frame>);
+
+    /// A small request, to be answered now or later.
+    fn asked(&self, from: MemberId, ask: Ask, reply: Reply);
+
+    /// Something happened to a connection.
+    fn event(&self, event: Event);
+
+    /// A process without identity asks. The answer is public: whoever can connect may ask.
+    ///
+    /// # Errors
+    /// If the question cannot be answered; the text is for people.
+    fn inquired(&self, question: Bytes) -> Result<Bytes, String>;
+
+    /// A round trip to `peer` took so long.
+    fn round_trip(&self, peer: MemberId, time: Duration) {
+        let _ = (peer, time);
+    }
+}

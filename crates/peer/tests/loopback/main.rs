@@ -1,0 +1,8 @@
+//! Members over real sockets, all in one thread.
+
+mod asks;
+mod garbage;
+mod handshake;
+mod queue;
+mod streams;
+mod world;

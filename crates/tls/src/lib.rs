@@ -1,0 +1,5 @@
+//! Protected connections.
+
+mod stream;
+
+pub use stream::Stream;
