@@ -15,11 +15,10 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use crate::limits::Limits;
-use crate::net::Phase;
+use crate::net::{Phase, Socket};
 
 /// What answers HTTP/1.1 requests.
 pub trait HttpHandler {
@@ -124,11 +123,11 @@ impl Body for ResponseBody {
 pub(crate) struct Begun {
     head: Vec<u8>,
     taken: usize,
-    socket: TcpStream,
+    socket: Socket,
 }
 
 impl Begun {
-    pub fn new(head: Vec<u8>, socket: TcpStream) -> Self {
+    pub fn new(head: Vec<u8>, socket: Socket) -> Self {
         Self { head, taken: 0, socket }
     }
 }

@@ -26,7 +26,7 @@ pub use call::CallId;
 pub use counters::{Counters, RouteCounters};
 pub use http1::{BodyError, HttpHandler, RequestBody, ResponseBody};
 pub use limits::Limits;
-pub use listen::{BindError, bind};
+pub use listen::{BindError, Listener, bind, bind_unix};
 pub use meta::Meta;
 pub use net::{Answer, LocalCall, Net};
 pub use route::{Kind, Route};

@@ -3,8 +3,31 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::net::{UnixListener, UnixStream};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+
+/// A listening socket.
+#[derive(Debug)]
+pub enum Listener {
+    /// On an address and port.
+    Tcp(TcpListener),
+    /// On a path.
+    Unix(UnixListener),
+}
+
+impl From<TcpListener> for Listener {
+    fn from(listener: TcpListener) -> Self {
+        Self::Tcp(listener)
+    }
+}
+
+impl From<UnixListener> for Listener {
+    fn from(listener: UnixListener) -> Self {
+        Self::Unix(listener)
+    }
+}
 
 /// Connections that may wait to be accepted; the kernel cuts it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -45,6 +68,25 @@ pub fn bind(address: &str, count: usize) -> Result<Vec<TcpListener>, BindError> 
     resolved = alone.local_addr().map_err(fail)?;
     drop(alone);
     (0..count).map(|_| listen(resolved, true).map_err(fail)).collect()
+}
+
+/// Listens on the path of a Unix socket, with `count` handles of one socket. A socket that nobody listens on any more is
+/// replaced, as etcd does.
+///
+/// # Errors
+/// If the path is not one of a socket, or another process listens on it.
+pub fn bind_unix(path: &str, count: usize) -> Result<Vec<UnixListener>, BindError> {
+    let fail = |source| BindError { address: path.to_owned(), source };
+    if let Ok(found) = std::fs::symlink_metadata(path) {
+        let is_left_over = found.file_type().is_socket() && UnixStream::connect(path).is_err();
+        if !is_left_over {
+            return Err(fail(io::ErrorKind::AddrInUse.into()));
+        }
+        std::fs::remove_file(path).map_err(fail)?;
+    }
+    let listener = UnixListener::bind(path).map_err(fail)?;
+    listener.set_nonblocking(true).map_err(fail)?;
+    (0..count).map(|_| listener.try_clone().map_err(fail)).collect()
 }
 
 /// IPv4 first, as Go's `net.Listen` does.
@@ -88,6 +130,22 @@ mod tests {
         }
         drop(first);
         bind(&address.to_string(), 2).expect("free again");
+    }
+
+    #[test]
+    fn a_left_over_socket_is_replaced_and_nothing_else() {
+        let folder = std::env::temp_dir().join(format!("windlass-listen-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let path = folder.join("socket");
+        let path = path.to_str().expect("a plain path");
+        let first = bind_unix(path, 2).expect("binds");
+        assert!(bind_unix(path, 1).is_err(), "somebody listens");
+        drop(first);
+        drop(bind_unix(path, 1).expect("left over"));
+        std::fs::remove_file(path).expect("there");
+        std::fs::write(path, "not a socket").expect("written");
+        assert!(bind_unix(path, 1).is_err(), "a file");
+        std::fs::remove_dir_all(folder).expect("removed");
     }
 
     #[test]

@@ -228,15 +228,18 @@ impl Metrics {
 }
 
 /// Figures of this process from `/proc/self`.
-struct Process {
-    resident_bytes: u64,
-    cpu_seconds: f64,
-    open_fds: u64,
+pub struct Process {
+    /// Resident memory.
+    pub resident_bytes: u64,
+    /// User and system CPU time.
+    pub cpu_seconds: f64,
+    /// Open file descriptors.
+    pub open_fds: u64,
 }
 
 impl Process {
     /// `None` where `/proc` is not mounted.
-    fn read() -> Option<Self> {
+    pub fn read() -> Option<Self> {
         let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
         // The command's name, in parentheses, may hold spaces; the rest is plain.
         let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();

@@ -4,10 +4,11 @@ use std::io;
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, UnixListener};
 use windlass_http2::CLIENT_PREFACE;
 
-use super::{Net, Phase, driver};
+use super::{Net, Phase, Socket, driver};
+use crate::Listener;
 use crate::http1::{self, Begun};
 
 /// How long to wait after a failed accept: long enough not to spin while the process is out of descriptors, short enough
@@ -17,8 +18,30 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 /// What is read of a connection before its protocol is known; a first flight with its first requests mostly fits.
 const FIRST_BYTES: usize = 4 << 10;
 
+/// A listener that this thread's event loop watches.
+pub(super) enum Acceptor {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Acceptor {
+    pub fn new(listener: Listener) -> io::Result<Self> {
+        Ok(match listener {
+            Listener::Tcp(listener) => Self::Tcp(TcpListener::from_std(listener)?),
+            Listener::Unix(listener) => Self::Unix(UnixListener::from_std(listener)?),
+        })
+    }
+
+    async fn accept(&self) -> io::Result<Socket> {
+        match self {
+            Self::Tcp(listener) => listener.accept().await.map(|(socket, _)| Socket::Tcp(socket)),
+            Self::Unix(listener) => listener.accept().await.map(|(socket, _)| Socket::Unix(socket)),
+        }
+    }
+}
+
 /// Accepts until the net stops serving.
-pub(super) async fn run(net: Net, listener: TcpListener) {
+pub(super) async fn run(net: Net, listener: Acceptor) {
     let mut phase = net.0.phase.subscribe();
     let mut failing = false;
     loop {
@@ -27,7 +50,7 @@ pub(super) async fn run(net: Net, listener: TcpListener) {
             _ = phase.wait_for(|phase| *phase != Phase::Serving) => return,
         };
         match accepted {
-            Ok((socket, _)) => {
+            Ok(socket) => {
                 failing = false;
                 admit(&net, socket);
             }
@@ -41,7 +64,7 @@ pub(super) async fn run(net: Net, listener: TcpListener) {
     }
 }
 
-fn admit(net: &Net, socket: TcpStream) {
+fn admit(net: &Net, socket: Socket) {
     {
         let counters = &mut net.0.table.borrow_mut().counters;
         counters.accepted += 1;
@@ -59,9 +82,8 @@ fn admit(net: &Net, socket: TcpStream) {
     });
 }
 
-async fn serve(net: &Net, mut socket: TcpStream) {
-    // Answers are small and complete; waiting to merge them would only delay them. Without it they still arrive.
-    let _ = socket.set_nodelay(true);
+async fn serve(net: &Net, mut socket: Socket) {
+    socket.set_nodelay();
     let mut head = Vec::with_capacity(FIRST_BYTES);
     let mut phase = net.0.phase.subscribe();
     let is_http2 = tokio::select! {
@@ -82,7 +104,7 @@ async fn serve(net: &Net, mut socket: TcpStream) {
 }
 
 /// Reads until it is clear whether the client speaks HTTP/2.
-async fn show_protocol(socket: &mut TcpStream, head: &mut Vec<u8>) -> io::Result<bool> {
+async fn show_protocol(socket: &mut Socket, head: &mut Vec<u8>) -> io::Result<bool> {
     loop {
         let seen = head.len().min(CLIENT_PREFACE.len());
         if head[..seen] != CLIENT_PREFACE[..seen] {

@@ -5,10 +5,10 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use tokio::net::TcpStream;
 use windlass_http2::{ErrorCode, Ready, ServerSession, StreamRef};
 use windlass_types::Code;
 
+use super::Socket;
 use super::deadline::{self, Overdue};
 use super::keepalive::Keepalive;
 use crate::CallId;
@@ -25,7 +25,7 @@ const BODY_TOO_LARGE: &str = "grpc: too many request bytes held by the connectio
 /// A connection and what is known of it.
 pub(super) struct Connection {
     pub serial: u32,
-    pub socket: TcpStream,
+    pub socket: Socket,
     pub session: ServerSession,
     /// The calls in flight, by their streams' rows.
     calls: Vec<Option<Call>>,
@@ -86,7 +86,7 @@ pub(super) struct News {
 }
 
 impl Connection {
-    pub fn new(serial: u32, socket: TcpStream, session: ServerSession, now: Instant) -> Self {
+    pub fn new(serial: u32, socket: Socket, session: ServerSession, now: Instant) -> Self {
         Self {
             serial,
             socket,
@@ -426,7 +426,7 @@ impl News {
 }
 
 /// How much the kernel took; 0 if nothing now.
-fn try_write(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+fn try_write(socket: &Socket, bytes: &[u8]) -> io::Result<usize> {
     match socket.try_write(bytes) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
         other => other,

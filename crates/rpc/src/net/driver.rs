@@ -6,18 +6,17 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::TcpStream;
 use windlass_http2::StreamRef;
 
-use super::Net;
 use super::connection::{Intake, News};
+use super::{Net, Socket};
 use crate::frame::{self, Front, PREFIX_BYTES};
 use crate::gzip::inflate;
 use crate::limits::READ_BYTES;
 use crate::{CallId, Event};
 
 /// Serves a connection of which `head` was read already.
-pub(super) async fn run(net: Net, socket: TcpStream, head: Vec<u8>) {
+pub(super) async fn run(net: Net, socket: Socket, head: Vec<u8>) {
     let now = Instant::now();
     let inserted = net.0.table.borrow_mut().insert(socket, now);
     let Ok(connection) = inserted else { return };

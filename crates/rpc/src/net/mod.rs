@@ -11,6 +11,7 @@ mod deadline;
 mod driver;
 mod keepalive;
 mod local;
+mod socket;
 mod table;
 mod turn;
 mod upkeep;
@@ -26,10 +27,11 @@ use windlass_types::Code;
 use crate::counters::Counters;
 use crate::limits::Limits;
 use crate::route::{Route, Routes};
-use crate::{CallId, Event, HttpHandler, Service};
+use crate::{CallId, Event, HttpHandler, Listener, Service};
 use table::Table;
 
 pub use local::{Answer, LocalCall};
+pub(crate) use socket::Socket;
 
 /// What a net is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +91,12 @@ impl Net {
         tokio::task::spawn_local(deadline::run(self.clone()));
     }
 
+    /// The bounds that it was made with.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
     /// Accepts connections from `listener`, which must be non-blocking. May be called for several.
     ///
     /// # Errors
@@ -96,8 +104,8 @@ impl Net {
     ///
     /// # Panics
     /// Outside a `LocalSet`.
-    pub fn listen(&self, listener: std::net::TcpListener) -> io::Result<()> {
-        let listener = tokio::net::TcpListener::from_std(listener)?;
+    pub fn listen(&self, listener: impl Into<Listener>) -> io::Result<()> {
+        let listener = accept::Acceptor::new(listener.into())?;
         tokio::task::spawn_local(accept::run(self.clone(), listener));
         Ok(())
     }

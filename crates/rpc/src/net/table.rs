@@ -7,6 +7,7 @@ use slab::Slab;
 use windlass_http2::{Error, ServerSession, Settings};
 use windlass_types::Code;
 
+use super::Socket;
 use super::connection::Connection;
 use super::deadline::Overdue;
 use super::local::{self, Local};
@@ -64,7 +65,7 @@ impl Table {
     }
 
     /// Adds a connection. Returns its place.
-    pub fn insert(&mut self, socket: tokio::net::TcpStream, now: Instant) -> Result<u32, Error> {
+    pub fn insert(&mut self, socket: Socket, now: Instant) -> Result<u32, Error> {
         let session = ServerSession::new(&self.settings, now)?;
         self.serial = self.serial.wrapping_add(1);
         let key = self.connections.insert(Connection::new(self.serial, socket, session, now));

@@ -1,19 +1,10 @@
 //! The sockets of a member, bound before anything is written.
 
-use std::net::TcpListener;
+use windlass_rpc::{BindError, Listener, bind, bind_unix};
 
-use windlass_rpc::{BindError, bind};
-
-use crate::startup::flags::Url;
+use crate::net::Listeners;
+use crate::startup::flags::{Scheme, Url};
 use crate::startup::{Config, Reason, preflight};
-
-/// Every listening socket.
-pub struct Listeners {
-    /// For clients: the sockets of each arbiter.
-    pub clients: Vec<Vec<TcpListener>>,
-    /// For metrics and health alone.
-    pub metrics: Vec<TcpListener>,
-}
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -40,19 +31,32 @@ impl ListenError {
     }
 }
 
-impl Listeners {
-    /// Binds every address of the configuration.
-    pub fn bind(config: &Config) -> Result<Self, ListenError> {
-        let arbiters = config.storage.net_threads;
-        let mut clients: Vec<Vec<TcpListener>> = (0..arbiters).map(|_| Vec::new()).collect();
-        for url in &config.urls.listen_client {
-            let sockets = bind(url.address(), arbiters).map_err(|e| ListenError::new(url, &e))?;
-            clients.iter_mut().zip(sockets).for_each(|(of_arbiter, socket)| of_arbiter.push(socket));
-        }
-        let mut metrics = Vec::new();
-        for url in &config.urls.listen_metrics {
-            metrics.extend(bind(url.address(), 1).map_err(|e| ListenError::new(url, &e))?);
-        }
-        Ok(Self { clients, metrics })
+/// Binds every address of the configuration: for each arbiter its sockets. The first has those for metrics.
+pub fn bind_all(config: &Config) -> Result<Vec<Listeners>, ListenError> {
+    let count = config.storage.net_threads;
+    let mut arbiters: Vec<Listeners> = (0..count).map(|_| Listeners::default()).collect();
+    for url in &config.urls.listen_client {
+        let sockets = listen(url, count)?;
+        arbiters.iter_mut().zip(sockets).for_each(|(of_arbiter, socket)| of_arbiter.clients.push(socket));
     }
+    for url in &config.urls.listen_client_http {
+        let sockets = listen(url, count)?;
+        arbiters.iter_mut().zip(sockets).for_each(|(of_arbiter, socket)| of_arbiter.http.push(socket));
+    }
+    for url in &config.urls.listen_metrics {
+        arbiters[0].metrics.extend(listen(url, 1)?);
+    }
+    Ok(arbiters)
+}
+
+fn listen(url: &Url, count: usize) -> Result<Vec<Listener>, ListenError> {
+    let bound = match url.scheme() {
+        Scheme::Unix | Scheme::Unixs => {
+            bind_unix(url.address(), count).map(|sockets| sockets.into_iter().map(Listener::from).collect())
+        }
+        Scheme::Http | Scheme::Https => {
+            bind(url.address(), count).map(|sockets| sockets.into_iter().map(Listener::from).collect())
+        }
+    };
+    bound.map_err(|error| ListenError::new(url, &error))
 }

@@ -10,9 +10,10 @@ use windlass_io_log::buffer::BLOCK_BYTES;
 use windlass_io_log::raft_log;
 use windlass_replica::consensus::{BATCH_COMMANDS_MAX, Consensus, RestoreError};
 
-use super::listeners::{ListenError, Listeners};
+use super::listeners::{ListenError, bind_all};
 use super::recovery::Found;
 use super::{raise_limits, registered_bytes};
+use crate::net::Listeners;
 use crate::net::Ticket;
 use crate::shard::{self, OpenedShards};
 use crate::startup::data_folder::{self, DataFolder, Expected};
@@ -29,7 +30,7 @@ pub struct Opened {
     /// Locked as long as this lives.
     pub folder: DataFolder,
     /// Sockets, bound.
-    pub listeners: Listeners,
+    pub listeners: Vec<Listeners>,
     /// Raft, log and sequencer.
     pub core: Consensus,
     /// The log's ring.
@@ -111,7 +112,7 @@ pub fn open(config: &Config) -> Result<Opened, OpenError> {
         // That the buffers can be locked is known by now, and the kernel takes its time to unlock them.
         windlass_io_disk::preflight::check(data_folder::nearest_existing(path), &[])?;
     }
-    let listeners = Listeners::bind(config)?;
+    let listeners = bind_all(config)?;
     logging::install(&config.logging).map_err(OpenError::Logging)?;
     crate::startup::fatal::abort_on_panic();
     logging::report(&config.notices);

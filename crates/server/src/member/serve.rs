@@ -11,12 +11,13 @@ use windlass_io_disk::interrupt::Interrupter;
 use windlass_io_disk::uring::SyncMode;
 use windlass_rpc::{Limits, PingPolicy};
 
-use super::listeners::Listeners;
 use super::open::Opened;
 use super::signals::{self, Signal};
 use crate::consensus::{self, Arbiters, ConsensusActor, FromArbiter};
 use crate::metrics::Metrics;
-use crate::net::{ArbiterId, Drain, ETCD_VERSION, Listen, MemberInfo, NetActor, RequestLimits, Ticket};
+use crate::net::{
+    ArbiterId, Drain, ETCD_VERSION, Listen, Listeners, MemberInfo, NetActor, RequestLimits, Ticket,
+};
 use crate::published::Published;
 use crate::shard::{self, Inbox, OpenedShards, Senders, ShardThread};
 use crate::sink::ShardSink;
@@ -84,24 +85,21 @@ impl Wiring<'_> {
     /// One actor for each net thread: the first on this thread, the others on threads of their own.
     async fn start_arbiters(
         &self,
-        listeners: Listeners,
+        listeners: Vec<Listeners>,
         member: windlass_types::MemberId,
     ) -> Vec<Addr<NetActor>> {
-        let Listeners { clients, metrics } = listeners;
-        let mut metrics_listeners = Some(metrics);
         let mut actors = Vec::new();
-        for (i, sockets) in clients.into_iter().enumerate() {
+        for (i, sockets) in listeners.into_iter().enumerate() {
             let id = ArbiterId(u8::try_from(i).expect("checked with the flags"));
             let make = self.arbiter(id, member);
-            let metrics = metrics_listeners.take().unwrap_or_default();
             if i == 0 {
-                actors.push(make(sockets, metrics).start());
+                actors.push(make(sockets).start());
                 continue;
             }
             let (tell, address) = oneshot::channel();
             let spawned = Arbiter::new().spawn_fn(move || {
                 // The other side waits for it.
-                let _ = tell.send(make(sockets, metrics).start());
+                let _ = tell.send(make(sockets).start());
             });
             assert!(spawned, "a new arbiter takes work");
             actors.push(address.await.expect("the arbiter starts its actor"));
@@ -114,18 +112,18 @@ impl Wiring<'_> {
         &self,
         id: ArbiterId,
         member: windlass_types::MemberId,
-    ) -> impl FnOnce(Vec<std::net::TcpListener>, Vec<std::net::TcpListener>) -> NetActor + Send + 'static
-    {
+    ) -> impl FnOnce(Listeners) -> NetActor + Send + 'static {
         let limits = rpc_limits(self.config);
         let (consensus, shards) = (self.consensus.clone(), self.senders.clone());
         let (published, metrics) = (Arc::clone(&self.published), Arc::clone(&self.metrics));
         let info = Arc::new(member_info(self.config, member));
         let request_limits = request_limits(self.config);
-        move |sockets, metrics_sockets| {
+        let http_rules = self.config.http.clone();
+        move |sockets| {
             let net = NetActor::network(limits);
             let limits = request_limits;
             let wiring = crate::net::Wiring { id, net, consensus, shards, published, metrics, info, limits };
-            NetActor::new(wiring, sockets, metrics_sockets)
+            NetActor::new(wiring, http_rules, sockets)
         }
     }
 

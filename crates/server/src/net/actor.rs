@@ -1,18 +1,17 @@
 //! The actix shell of an arbiter: it feeds it what other actors and threads say.
 
 use std::cell::RefCell;
-use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, ResponseFuture};
-use windlass_rpc::{Event, Limits, Net, Service};
+use windlass_rpc::{Event, HttpHandler, Limits, Listener, Net, Service};
 
 use super::ToArbiter;
 use super::arbiter::{Arbiter, Wiring};
 use super::http::Http;
-use crate::startup::{Reason, fatal};
+use crate::startup::{HttpRules, Reason, fatal};
 
 /// How often overdue calls are looked for. A timeout is late by at most this.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
@@ -43,10 +42,22 @@ pub struct NetActor {
     net: Net,
     arbiter: Rc<RefCell<Arbiter>>,
     http: Http,
-    listeners: Vec<TcpListener>,
+    /// Serves HTTP/1.1 alone, on addresses for that.
+    http_net: Net,
     /// Serves HTTP/1.1 alone, on addresses for metrics.
     metrics_net: Net,
-    metrics_listeners: Vec<TcpListener>,
+    listeners: Listeners,
+}
+
+/// The listening sockets of one arbiter.
+#[derive(Default)]
+pub struct Listeners {
+    /// For clients: gRPC, and HTTP unless that has sockets of its own.
+    pub clients: Vec<Listener>,
+    /// For HTTP alone.
+    pub http: Vec<Listener>,
+    /// For metrics and health alone.
+    pub metrics: Vec<Listener>,
 }
 
 /// The service of a network without methods.
@@ -66,16 +77,17 @@ impl Service for Shell {
 }
 
 impl NetActor {
-    /// An arbiter that serves clients on `listeners`, and metrics and health alone on `metrics_listeners`, once it is
-    /// told to [`Listen`]. To be called on the arbiter's own thread.
+    /// An arbiter that serves on `listeners` once it is told to [`Listen`]. To be called on the arbiter's own thread.
     #[must_use]
-    pub fn new(wiring: Wiring, listeners: Vec<TcpListener>, metrics_listeners: Vec<TcpListener>) -> Self {
+    pub fn new(wiring: Wiring, rules: HttpRules, listeners: Listeners) -> Self {
         let (published, metrics) = (Arc::clone(&wiring.published), Arc::clone(&wiring.metrics));
         let net = wiring.net.clone();
         let arbiter = Rc::new(RefCell::new(Arbiter::new(wiring)));
-        let http = Http::new(net.clone(), Rc::clone(&arbiter), published, metrics);
-        let metrics_net = Net::new(&[], Limits::default());
-        Self { net, arbiter, http, listeners, metrics_net, metrics_listeners }
+        let http = Http::new(net.clone(), Rc::clone(&arbiter), published, metrics, Some(Rc::new(rules)));
+        let http_limits =
+            Limits { http_body_bytes_max: net.limits().http_body_bytes_max, ..Limits::default() };
+        let (http_net, metrics_net) = (Net::new(&[], http_limits), Net::new(&[], Limits::default()));
+        Self { net, arbiter, http, http_net, metrics_net, listeners }
     }
 
     /// The network of an arbiter with these limits.
@@ -91,8 +103,12 @@ impl Actor for NetActor {
     fn started(&mut self, context: &mut Self::Context) {
         // The consensus actor bounds what it sends by what it was asked, so its batches are never refused here.
         context.set_mailbox_capacity(1 << 16);
-        self.net.start(Box::new(Shell(Rc::clone(&self.arbiter))), Some(Rc::new(self.http.clone())));
-        self.metrics_net.start(Box::new(NoMethods), Some(Rc::new(self.http.clone())));
+        let http: Rc<dyn HttpHandler> = Rc::new(self.http.clone());
+        // As in etcd: where HTTP has addresses of its own, those of clients serve gRPC alone.
+        let beside_grpc = self.listeners.http.is_empty().then(|| Rc::clone(&http));
+        self.net.start(Box::new(Shell(Rc::clone(&self.arbiter))), beside_grpc);
+        self.http_net.start(Box::new(NoMethods), Some(http));
+        self.metrics_net.start(Box::new(NoMethods), Some(Rc::new(self.http.for_metrics())));
         context.run_interval(SWEEP_INTERVAL, |actor, _| actor.arbiter.borrow_mut().sweep(Instant::now()));
     }
 }
@@ -101,13 +117,18 @@ impl Handler<Listen> for NetActor {
     type Result = ();
 
     fn handle(&mut self, whom: Listen, _: &mut Self::Context) {
-        let (net, listeners) = match whom {
-            Listen::Metrics => (&self.metrics_net, &mut self.metrics_listeners),
-            Listen::Clients => (&self.net, &mut self.listeners),
+        let listeners = &mut self.listeners;
+        let begun = match whom {
+            Listen::Metrics => vec![(&self.metrics_net, &mut listeners.metrics)],
+            Listen::Clients => {
+                vec![(&self.net, &mut listeners.clients), (&self.http_net, &mut listeners.http)]
+            }
         };
-        for listener in listeners.drain(..) {
-            if let Err(error) = net.listen(listener) {
-                fatal(Reason::Address, error);
+        for (net, listeners) in begun {
+            for listener in listeners.drain(..) {
+                if let Err(error) = net.listen(listener) {
+                    fatal(Reason::Address, error);
+                }
             }
         }
     }
@@ -126,10 +147,11 @@ impl Handler<Drain> for NetActor {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, Drain(grace): Drain, _: &mut Self::Context) -> Self::Result {
-        let (net, metrics_net) = (self.net.clone(), self.metrics_net.clone());
+        let nets = [self.net.clone(), self.http_net.clone(), self.metrics_net.clone()];
         Box::pin(async move {
-            net.shutdown(grace).await;
-            metrics_net.shutdown(grace).await;
+            for net in nets {
+                net.shutdown(grace).await;
+            }
         })
     }
 }

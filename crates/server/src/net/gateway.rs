@@ -3,6 +3,9 @@
 //! A request becomes a [`LocalCall`], so a method that gRPC clients can call can be called here too, with the same
 //! checks, limits and counters. What is a path, a JSON text or an error body is [`windlass_gateway`]'s business.
 
+#[cfg(test)]
+mod tests;
+
 use std::pin::Pin;
 use std::sync::LazyLock;
 use std::task::{Context, Poll, ready};

@@ -8,15 +8,19 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde_json::json;
 use tokio::sync::oneshot;
 use windlass_rpc::{HttpHandler, Net, Request, RequestBody, Response, ResponseBody, StatusCode, header};
 use windlass_types::RequestError;
 
+use super::access::{self, Verdict};
 use super::arbiter::Arbiter;
 use super::gateway;
 use super::info::{ETCD_VERSION, STORAGE_VERSION};
+use super::vars;
 use crate::metrics::Metrics;
 use crate::published::Published;
+use crate::startup::HttpRules;
 
 /// The checks behind `/livez`.
 const LIVEZ: &[Check] = &[Check::SerializableRead];
@@ -55,6 +59,8 @@ pub struct Http {
     arbiter: Rc<RefCell<Arbiter>>,
     published: Arc<Published>,
     metrics: Arc<Metrics>,
+    /// Who may ask what; `None` on addresses for metrics, where only probes and metrics are served, to anyone.
+    rules: Option<Rc<HttpRules>>,
 }
 
 impl Http {
@@ -65,18 +71,45 @@ impl Http {
         arbiter: Rc<RefCell<Arbiter>>,
         published: Arc<Published>,
         metrics: Arc<Metrics>,
+        rules: Option<Rc<HttpRules>>,
     ) -> Self {
-        Self { net, arbiter, published, metrics }
+        Self { net, arbiter, published, metrics, rules }
+    }
+
+    /// The same for addresses for metrics.
+    #[must_use]
+    pub fn for_metrics(&self) -> Self {
+        Self { rules: None, ..self.clone() }
     }
 
     async fn answer(self, request: Request<RequestBody>) -> Response<ResponseBody> {
+        let Some(rules) = self.rules.clone() else {
+            return self.page(request.map(|_| ())).await.map(ResponseBody::from);
+        };
+        let authority = request.uri().authority().map(|authority| authority.as_str());
+        let verdict = access::judge(&rules, request.method().as_str(), authority, request.headers());
+        if let Verdict::Refuse(status, sentence) = verdict {
+            return text(status, &sentence).map(ResponseBody::from);
+        }
+        let origin = access::allowed_origin(&rules, request.headers());
+        let mut response = match verdict {
+            Verdict::Preflight => Response::new(Bytes::new().into()),
+            _ => self.admitted(&rules, request).await,
+        };
+        if let Some(origin) = origin {
+            access::add_cors(response.headers_mut(), origin);
+        }
+        response
+    }
+
+    async fn admitted(&self, rules: &HttpRules, request: Request<RequestBody>) -> Response<ResponseBody> {
         let path = request.uri().path();
         // Clients of etcd 3.3 and earlier.
         let path = match path.strip_prefix("/v3beta/") {
             Some(rest) => format!("/v3/{rest}"),
             None => path.to_owned(),
         };
-        if gateway::is_path(&path) {
+        if rules.gateway && gateway::is_path(&path) {
             return gateway::answer(&self.net, &path, request).await;
         }
         self.page(request.map(|_| ())).await.map(ResponseBody::from)
@@ -85,7 +118,7 @@ impl Http {
     async fn page(&self, request: Request<()>) -> Response<Bytes> {
         let path = request.uri().path();
         let query = Query(request.uri().query().unwrap_or_default().to_owned());
-        if !is_known(path) {
+        if !is_known(path) || (self.rules.is_none() && !is_for_metrics(path)) {
             return text(StatusCode::NOT_FOUND, "404 page not found\n");
         }
         if path == "/metrics" {
@@ -98,6 +131,7 @@ impl Http {
             return refusal;
         }
         match path {
+            "/debug/vars" => vars::vars(&self.published),
             "/health" => self.health(&query).await,
             "/livez" => self.probe(LIVEZ, &query).await,
             "/readyz" => self.probe(READYZ, &query).await,
@@ -117,14 +151,12 @@ impl Http {
             self.read(serializable).await.err().map(|error| format!("RANGE ERROR:{error}"))
         };
         self.count(reason.is_none());
-        let (status, healthy) = match reason {
-            None => (StatusCode::OK, "true"),
-            Some(_) => (StatusCode::SERVICE_UNAVAILABLE, "false"),
-        };
-        let body = serde_json::json!({ "health": healthy, "reason": reason.unwrap_or_default() });
-        // etcd ends an unhealthy answer with a line feed, as Go's `http.Error` does.
-        let end = if status == StatusCode::OK { "" } else { "\n" };
-        text(status, &format!("{body}{end}"))
+        let body = |healthy, reason| json!({ "health": healthy, "reason": reason }).to_string();
+        match reason {
+            None => page("text/plain; charset=utf-8", body("true", String::new())),
+            // Ended with a line feed, as Go's `http.Error` does.
+            Some(reason) => text(StatusCode::SERVICE_UNAVAILABLE, &(body("false", reason) + "\n")),
+        }
     }
 
     async fn probe(&self, checks: &[Check], query: &Query) -> Response<Bytes> {
@@ -194,9 +226,7 @@ impl Http {
         } else {
             ("text/plain; version=0.0.4; charset=utf-8", self.metrics.encode_text(&self.published))
         };
-        let mut response = text(StatusCode::OK, &body);
-        response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
-        response
+        page(kind, body)
     }
 }
 
@@ -207,7 +237,13 @@ impl HttpHandler for Http {
 }
 
 fn is_known(path: &str) -> bool {
-    matches!(path, "/health" | "/livez" | "/readyz" | "/version" | "/metrics") || single_check(path).is_some()
+    matches!(path, "/health" | "/livez" | "/readyz" | "/version" | "/metrics" | "/debug/vars")
+        || single_check(path).is_some()
+}
+
+/// What is served on addresses for metrics too.
+fn is_for_metrics(path: &str) -> bool {
+    !matches!(path, "/version" | "/debug/vars")
 }
 
 fn single_check(path: &str) -> Option<Check> {
@@ -224,12 +260,17 @@ fn version() -> Response<Bytes> {
     let body = format!(
         r#"{{"etcdserver":"{ETCD_VERSION}","etcdcluster":"{STORAGE_VERSION}","storage":"{STORAGE_VERSION}"}}"#
     );
-    let mut response = text(StatusCode::OK, &body);
-    let kind = header::HeaderValue::from_static("application/json");
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    page("application/json", body)
+}
+
+/// A page.
+pub(super) fn page(kind: &'static str, body: String) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
     response
 }
 
+/// A page of Go's `http.Error`, and of etcd's probes, which look like it.
 fn text(status: StatusCode, body: &str) -> Response<Bytes> {
     let mut response = Response::new(Bytes::copy_from_slice(body.as_bytes()));
     *response.status_mut() = status;

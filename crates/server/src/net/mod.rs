@@ -4,6 +4,7 @@
 //! nothing with other arbiters but what [`Published`](crate::published::Published) shows. It must never block, and
 //! never decide what a write does: that is the log's business.
 
+mod access;
 mod actor;
 mod answer;
 mod arbiter;
@@ -17,9 +18,10 @@ mod range_stream;
 mod reads;
 mod routes;
 mod tally;
+mod vars;
 mod write;
 
-pub use actor::{Drain, Listen, NetActor, Told};
+pub use actor::{Drain, Listen, Listeners, NetActor, Told};
 pub use arbiter::{RequestLimits, Wiring};
 pub use calls::{ArbiterId, arbiter_of};
 pub use info::{ETCD_VERSION, MemberInfo};

@@ -11,7 +11,7 @@ pub mod identity;
 pub mod logging;
 pub mod preflight;
 
-pub use config::Config;
+pub use config::{Config, HttpRules};
 pub use fatal::{Reason, fatal};
 
 use std::{

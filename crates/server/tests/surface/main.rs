@@ -8,6 +8,7 @@ mod compressed;
 mod connections;
 mod deadlines;
 mod gateway;
+mod gateway_random;
 mod health;
 mod limits;
 mod pages;

@@ -67,6 +67,7 @@ fn pages_are_those_of_a_real_etcd() {
         ("POST", "/health"),
         ("PUT", "/version"),
         ("DELETE", "/nothing"),
+        ("POST", "/debug/vars"),
         ("HEAD", "/health"),
         ("HEAD", "/metrics"),
         ("POST", "/metrics"),
@@ -173,9 +174,12 @@ fn an_address_for_metrics_serves_nothing_else() {
     let address = free_address();
     let flag = format!("--listen-metrics-urls=http://{address}");
     let member = Launch::new(folder.path()).flag(flag).member();
-    for target in ["/health", "/livez", "/readyz", "/metrics", "/version"] {
+    for target in ["/health", "/livez", "/readyz", "/metrics"] {
         assert_eq!(http(&address, "GET", target, "").status, 200, "{target}");
         assert_eq!(get(&member, target).status, 200, "{target}");
+    }
+    for target in ["/version", "/debug/vars", "/v3/kv/range"] {
+        assert_eq!(http(&address, "GET", target, "").status, 404, "{target}");
     }
     let mut raw = Raw::connect(&address);
     let stream = raw.call(windlass_api::method::kv::RANGE, &prefix(b'a'));

@@ -3,10 +3,12 @@
 //! Made from the flags alone; nothing here looks at the machine.
 
 mod cluster;
+mod http;
 #[cfg(test)]
 mod tests;
 
 pub use cluster::{Bootstrap, ClusterState};
+pub use http::HttpRules;
 
 use super::{
     flags::{self, Error, Scheme, Url, Values},
@@ -34,6 +36,8 @@ pub struct Config {
     pub limits: Limits,
     /// Rules of connections.
     pub connections: Connections,
+    /// Rules of requests over HTTP.
+    pub http: HttpRules,
     /// Threads, group commit and logs.
     pub storage: Storage,
     /// Where and what to log.
@@ -44,13 +48,16 @@ pub struct Config {
     pub notices: Vec<flags::Notice>,
 }
 
-/// Addresses to listen on, and how others reach them. All are `http` and, where listened on, an IP or `localhost`.
+/// Addresses to listen on, and how others reach them. All are `unix`, or `http` and, where listened on, an IP
+/// or `localhost`.
 #[derive(Clone, Debug)]
 pub struct Urls {
     /// Client traffic; at least one.
     pub listen_client: Vec<Url>,
     /// Peer traffic; at least one.
     pub listen_peer: Vec<Url>,
+    /// Addresses for HTTP alone; if there are any, those of `listen_client` serve gRPC alone.
+    pub listen_client_http: Vec<Url>,
     /// Further addresses for metrics and health; may be none.
     pub listen_metrics: Vec<Url>,
     /// `listen_client` as clients reach it; at least one.
@@ -170,6 +177,7 @@ impl Config {
             raft: Raft::from_values(values)?,
             limits: Limits::from_values(values, &storage)?,
             connections: Connections::from_values(values),
+            http: HttpRules::from_values(values)?,
             logging: logging_settings(values)?,
             observation: Observation {
                 warning_request_duration: values.duration("warning-unary-request-duration"),
@@ -194,18 +202,25 @@ impl Urls {
         let urls = Self {
             listen_client: values.urls("listen-client-urls"),
             listen_peer: values.urls("listen-peer-urls"),
+            listen_client_http: values.urls("listen-client-http-urls"),
             listen_metrics: values.urls("listen-metrics-urls"),
             advertise_client: values.urls("advertise-client-urls"),
             advertise_peer: values.urls("initial-advertise-peer-urls"),
         };
-        for url in urls.listen_peer.iter().chain(&urls.listen_client).chain(&urls.listen_metrics) {
-            require_plain_http(url)?;
+        let listened =
+            [&urls.listen_peer, &urls.listen_client, &urls.listen_client_http, &urls.listen_metrics];
+        urls.listen_peer.iter().chain(&urls.advertise_peer).try_for_each(require_plain_http)?;
+        for url in listened.into_iter().flatten() {
+            require_no_tls(url)?;
+            if url.scheme() == Scheme::Unix {
+                continue;
+            }
             if url.host() != "localhost" && url.host().parse::<IpAddr>().is_err() {
                 return refuse(format!("expected IP in URL for binding ({url})"));
             }
         }
         for url in urls.advertise_peer.iter().chain(&urls.advertise_client) {
-            require_plain_http(url)?;
+            require_no_tls(url)?;
             if url.host().is_empty() {
                 return refuse(format!("unexpected empty host ({url})"));
             }
@@ -214,16 +229,24 @@ impl Urls {
     }
 }
 
-/// TLS and Unix sockets are not built; serving plain TCP in their place would protect less than was asked for.
-fn require_plain_http(url: &Url) -> Result<(), Error> {
+/// TLS is not built; serving without it would protect less than was asked for.
+fn require_no_tls(url: &Url) -> Result<(), Error> {
     match url.scheme() {
-        Scheme::Http => Ok(()),
+        Scheme::Http | Scheme::Unix => Ok(()),
         Scheme::Https | Scheme::Unixs => refuse(format!(
             "TLS is not supported in this version: give {url} as an http URL and put a TLS proxy in front of it"
         )),
+    }
+}
+
+/// Peers talk over TCP alone.
+fn require_plain_http(url: &Url) -> Result<(), Error> {
+    require_no_tls(url)?;
+    match url.scheme() {
         Scheme::Unix => refuse(format!(
-            "Unix sockets are not supported in this version: give an http URL instead of {url}"
+            "peers cannot use Unix sockets in this version: give an http URL instead of {url}"
         )),
+        _ => Ok(()),
     }
 }
 

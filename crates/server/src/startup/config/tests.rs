@@ -117,7 +117,7 @@ fn what_does_not_fit_together_is_refused_in_one_sentence() {
     for arguments in ["--listen-peer-urls=https://127.0.0.1:1", "--initial-advertise-peer-urls=https://h:1"] {
         assert!(refusal(arguments).starts_with("TLS is not supported in this version: "));
     }
-    assert!(refusal("--listen-metrics-urls=unix://x").starts_with("Unix sockets are not supported"));
+    assert!(refusal("--listen-metrics-urls=unixs://x").starts_with("TLS is not supported"));
 }
 
 #[test]

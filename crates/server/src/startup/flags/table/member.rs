@@ -32,11 +32,11 @@ pub(super) const FLAGS: &[Flag] = &[
         "http://localhost:2379",
         "URLs to listen on for client traffic, separated by commas.",
     ),
-    Flag::refused(
+    Flag::used(
         "listen-client-http-urls",
-        Kind::Text,
+        Kind::Urls,
         "",
-        "HTTP and gRPC share the addresses of --listen-client-urls",
+        "URLs to listen on for HTTP alone, separated by commas. If given, --listen-client-urls serve gRPC alone.",
     ),
     Flag::no_meaning("max-snapshots", Kind::NUMBER, "5", NO_FILES),
     Flag::no_meaning("max-wals", Kind::NUMBER, "5", NO_FILES),
@@ -79,7 +79,7 @@ pub(super) const FLAGS: &[Flag] = &[
     ),
     Flag::used("socket-reuse-port", Kind::Bool, "false", "Let other processes listen on the same port."),
     Flag::used("socket-reuse-address", Kind::Bool, "false", "Listen on addresses that are in TIME_WAIT."),
-    Flag::no_meaning("enable-grpc-gateway", Kind::Bool, "true", "the JSON gateway is not built yet"),
+    Flag::used("enable-grpc-gateway", Kind::Bool, "true", "Serve the JSON gateway under /v3/."),
     Flag::no_meaning("raft-read-timeout", Kind::Duration, "5s", NO_PEERS),
     Flag::no_meaning("raft-write-timeout", Kind::Duration, "5s", NO_PEERS),
     Flag::no_meaning("feature-gates", Kind::Text, "", "none of etcd's feature gates applies to this version"),

@@ -5,8 +5,6 @@ use crate::startup::flags::value::Kind;
 
 const NO_TLS: &str = "connections would not be protected as asked; leave it out and put a TLS proxy in front, or \
                       listen on a trusted network only";
-const NO_FILTER: &str =
-    "requests would not be filtered as asked; leave it out and filter in a proxy in front";
 const NO_USERS: &str = "users and roles are not built yet in this version";
 
 pub(super) const TLS: &[Flag] = &[
@@ -34,8 +32,18 @@ pub(super) const TLS: &[Flag] = &[
     Flag::refused("cipher-suites", Kind::Text, "", NO_TLS),
     Flag::refused("tls-min-version", Kind::Text, "TLS1.2", NO_TLS),
     Flag::refused("tls-max-version", Kind::Text, "", NO_TLS),
-    Flag::refused("cors", Kind::Text, "*", NO_FILTER),
-    Flag::refused("host-whitelist", Kind::Text, "*", NO_FILTER),
+    Flag::used(
+        "cors",
+        Kind::Text,
+        "*",
+        "Origins whose scripts may call this member, separated by commas; '*' is any.",
+    ),
+    Flag::used(
+        "host-whitelist",
+        Kind::Text,
+        "*",
+        "Host names that HTTP clients may call this member by without TLS, separated by commas; '*' is any.",
+    ),
 ];
 
 pub(super) const AUTH: &[Flag] = &[
