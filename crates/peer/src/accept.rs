@@ -10,10 +10,9 @@ use windlass_records::peer::Purpose;
 use windlass_tls::Stream;
 
 use crate::assemble::Assembler;
-use crate::frame::Fault;
 use crate::handshake::{Broken, Greeted, HELLO_BYTES_MAX, welcome};
-use crate::inbound;
 use crate::peers::Shared;
+use crate::{bulk, inbound};
 
 /// Time for everything up to the answer to the greeting.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -74,9 +73,9 @@ async fn serve(shared: &Rc<Shared>, stream: Stream, assembler: Assembler, greete
     let Some(link) = shared.link(greeted.peer) else { return };
     match greeted.purpose {
         Purpose::Messages => inbound::run(shared, &link, stream, assembler, greeted).await,
-        Purpose::Bulk | Purpose::Inquiry => {
-            shared.turned_away(&format!("{:x}", greeted.peer.0), &Fault::Unexpected("bulk").to_string());
-        }
+        Purpose::Bulk => bulk::receive(shared, &link, stream, assembler).await,
+        // Answered and over.
+        Purpose::Inquiry => {}
     }
 }
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use windlass_types::{ClusterId, MemberId, RequestId};
 
 use crate::ask::{Ask, Failure, Reply};
+use crate::bulk::BulkOffer;
 
 /// A member's place among its peers. Every size is in bytes.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub struct Config {
     /// Most bytes that wait for one peer, beside the control messages, which have room of their own. At the bound
     /// [`Peers::send`](crate::Peers::send) refuses.
     pub queue_bytes_max: usize,
+    /// How long either end of a bulk stream waits for a lost connection to be made anew before it gives the stream up.
+    pub bulk_patience: Duration,
 }
 
 /// A listening socket.
@@ -56,6 +59,7 @@ impl Config {
             dead_after: Duration::from_secs(1),
             frame_bytes_max: 64 << 20,
             queue_bytes_max: 64 << 20,
+            bulk_patience: Duration::from_secs(30),
         }
     }
 }
@@ -170,6 +174,13 @@ pub trait Handler {
     /// # Errors
     /// If the question cannot be answered; the text is for people.
     fn inquired(&self, question: Bytes) -> Result<Bytes, String>;
+
+    /// A peer offers a bulk stream, to be accepted or refused soon: an offer that is left for more than ten seconds comes
+    /// again.
+    fn bulk(&self, from: MemberId, offer: BulkOffer) {
+        let _ = from;
+        offer.refuse("not wanted");
+    }
 
     /// A round trip to `peer` took so long.
     fn round_trip(&self, peer: MemberId, time: Duration) {

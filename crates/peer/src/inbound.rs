@@ -34,9 +34,23 @@ pub(crate) struct Inbound {
 
 /// How a stream is told that it is over.
 #[derive(Debug, Default)]
-struct Ending {
+pub(crate) struct Ending {
     over: Cell<bool>,
     told: Notify,
+}
+
+impl Ending {
+    pub fn end(&self) {
+        self.over.set(true);
+        self.told.notify_one();
+    }
+
+    /// Waits for the end. One waiter only.
+    pub async fn wait(&self) {
+        while !self.over.get() {
+            self.told.notified().await;
+        }
+    }
 }
 
 impl Inbound {
@@ -48,8 +62,7 @@ impl Inbound {
     pub fn end(&self) {
         let present = self.present.take();
         if let Some(ending) = present {
-            ending.over.set(true);
-            ending.told.notify_one();
+            ending.end();
         }
     }
 
@@ -87,7 +100,7 @@ pub(crate) async fn run(
     };
     let broken = tokio::select! {
         broken = served.receive(stream, assembler) => broken,
-        () = ending.told.notified() => Broken::Ended,
+        () = ending.wait() => Broken::Ended,
         () = served.wait_for_silence() => Broken::Silent,
     };
     if let Broken::Fault(fault) = &broken {
@@ -99,6 +112,11 @@ pub(crate) async fn run(
         link.asks.lose_all();
         shared.handler.event(Event::Unheard { peer: link.peer });
     }
+}
+
+/// How long a connection may be without a byte.
+pub(crate) fn idle_max(shared: &Shared) -> Duration {
+    (shared.dead_after * IDLE_TIMES).max(IDLE_MIN)
 }
 
 struct Served<'a> {
@@ -229,7 +247,7 @@ impl Served<'_> {
 
     /// Ends when nothing was heard for too long.
     async fn wait_for_silence(&self) {
-        let idle_max = (self.shared.dead_after * IDLE_TIMES).max(IDLE_MIN);
+        let idle_max = idle_max(self.shared);
         loop {
             let since = self.heard.get();
             tokio::time::sleep_until((since + idle_max).into()).await;

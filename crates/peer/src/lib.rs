@@ -16,6 +16,7 @@ mod api;
 mod ask;
 mod assemble;
 mod backoff;
+mod bulk;
 mod dial;
 mod frame;
 mod handshake;
@@ -31,6 +32,7 @@ mod url;
 
 pub use api::{Admission, Config, Event, Frame, Handler, Listen, NotSent};
 pub use ask::{Ask, AskError, Failure, Reply};
+pub use bulk::{BulkError, BulkOffer, BulkReceiver, BulkSender, Resume};
 pub use frame::Fault;
 pub use inquire::{InquireError, inquire};
 pub use peers::Peers;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use windlass_records::peer::{Hello, HelloReply, Ping, Purpose, Record, Refusal};
 use windlass_tls::Stream;
@@ -20,6 +20,7 @@ use crate::api::{Event, NotSent};
 use crate::ask::OpenAsks;
 use crate::assemble::Assembler;
 use crate::backoff::Backoff;
+use crate::bulk::Receiving;
 use crate::dial::{self, DIAL_TIMEOUT};
 use crate::frame::{Fault, Kind};
 use crate::handshake::{Broken, HELLO_BYTES_MAX, VERSION, VERSION_MIN, greet};
@@ -35,7 +36,7 @@ const TAKE_BYTES: usize = 256 << 10;
 /// Pieces of one vectored write.
 const SLICES_MAX: usize = 64;
 /// Signs of life are asked for so often within the time after which a peer is dead.
-const BEATS: u32 = 4;
+pub(crate) const BEATS: u32 = 4;
 /// A stream that worked for so long was good: the next attempt after its end is made without much waiting.
 const GOOD_AFTER: Duration = Duration::from_secs(1);
 
@@ -53,11 +54,14 @@ pub(crate) struct Link {
     hurry: Notify,
     /// The peer is no member any more: what is queued is written, then all ends.
     leaving: Cell<bool>,
+    left: watch::Sender<bool>,
     pub counters: Counters,
     pub asks: OpenAsks,
     /// Requests of the peer that are open here.
     pub open_replies: Rc<Cell<usize>>,
     pub inbound: Inbound,
+    /// Bulk streams from the peer.
+    pub receiving: Receiving,
 }
 
 impl Link {
@@ -70,10 +74,12 @@ impl Link {
             queued: Notify::new(),
             hurry: Notify::new(),
             leaving: Cell::new(false),
+            left: watch::Sender::new(false),
             counters: Counters::default(),
             asks: OpenAsks::default(),
             open_replies: Rc::default(),
             inbound: Inbound::default(),
+            receiving: Receiving::default(),
         }
     }
 
@@ -101,12 +107,22 @@ impl Link {
         self.hurry.notify_one();
     }
 
-    /// Nothing more is taken. The task ends when what is queued is written.
+    /// The peer is no member any more. Nothing more is taken; the task ends when what is queued is written.
     pub fn leave(&self) {
         self.leaving.set(true);
         self.open.set(false);
         self.queued.notify_one();
         self.hurry.notify_one();
+        self.left.send_replace(true);
+        self.inbound.end();
+        self.asks.lose_all();
+        self.receiving.fail_all();
+    }
+
+    /// Waits until the peer is no member any more.
+    pub async fn left(&self) {
+        // The sender is part of the link and outlives this.
+        let _ = self.left.subscribe().wait_for(|left| *left).await;
     }
 
     pub fn push(&self, lane: Lane, packet: Packet) -> Result<(), NotSent> {
@@ -336,9 +352,9 @@ async fn write_queued(link: &Link, mut write: WriteHalf<Stream>) -> Broken {
     }
 }
 
-async fn write_pieces(
+pub(crate) async fn write_pieces(
     link: &Link,
-    write: &mut WriteHalf<Stream>,
+    write: &mut (impl AsyncWrite + Unpin),
     pieces: &mut VecDeque<Bytes>,
 ) -> io::Result<()> {
     while !pieces.is_empty() {

@@ -18,13 +18,14 @@ use windlass_types::{ClusterId, MemberId};
 
 use crate::api::{Config, Frame, Handler, NotSent};
 use crate::ask::{AskError, Failure, OpenAsks};
+use crate::bulk::{BulkError, BulkSender};
 use crate::frame::Kind;
 use crate::link::{self, Link};
 use crate::outbox::Lane;
 use crate::pack::{Packet, body_len, pack};
 use crate::stats::{PeerStats, add};
 use crate::url::{BadUrl, Url};
-use crate::{accept, message};
+use crate::{accept, bulk, message};
 
 /// Most sources of bad connections that are remembered, so that each is logged once. At the bound the oldest is
 /// forgotten.
@@ -40,6 +41,7 @@ pub(crate) struct Shared {
     pub dead_after: Duration,
     pub frame_bytes_max: usize,
     pub queue_bytes_max: usize,
+    pub bulk_patience: Duration,
     pub handler: Rc<dyn Handler>,
     links: RefCell<BTreeMap<MemberId, Rc<Link>>>,
     /// Connections whose other side is not known yet.
@@ -175,6 +177,7 @@ impl Peers {
             dead_after: config.dead_after,
             frame_bytes_max: config.frame_bytes_max.min(u32::MAX as usize),
             queue_bytes_max: config.queue_bytes_max,
+            bulk_patience: config.bulk_patience,
             handler,
             links: RefCell::default(),
             handshakes: Cell::new(0),
@@ -214,8 +217,6 @@ impl Peers {
         };
         for link in gone {
             link.leave();
-            link.inbound.end();
-            link.asks.lose_all();
         }
         for (peer, urls) in named {
             self.set_member(peer, urls);
@@ -270,6 +271,16 @@ impl Peers {
         }
     }
 
+    /// Offers a bulk stream to a peer, and waits until it is accepted. `id` names it among this member's streams to the
+    /// peer, `meta` is for the receiver, at most 256 KiB.
+    ///
+    /// # Errors
+    /// If it is not accepted, or the peer cannot be reached for [`Config::bulk_patience`].
+    pub async fn send_bulk(&self, to: MemberId, id: u64, meta: Bytes) -> Result<BulkSender, BulkError> {
+        let link = self.shared.link(to).ok_or(BulkError::NotSent(NotSent::UnknownPeer))?;
+        bulk::open(&self.shared, &link, id, meta).await
+    }
+
     /// Whether frames for `peer` are taken at present.
     #[must_use]
     pub fn is_connected(&self, peer: MemberId) -> bool {
@@ -297,8 +308,6 @@ impl Peers {
         let links = std::mem::take(&mut *self.shared.links.borrow_mut());
         for link in links.into_values() {
             link.leave();
-            link.inbound.end();
-            link.asks.lose_all();
         }
         self.shared.tasks.borrow_mut().abort_all();
     }

@@ -1,6 +1,7 @@
 //! Members over real sockets, all in one thread.
 
 mod asks;
+mod bulk;
 mod garbage;
 mod handshake;
 mod queue;

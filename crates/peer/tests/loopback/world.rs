@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::task::LocalSet;
-use windlass_peer::{Admission, Ask, Config, Event, Frame, Handler, Listen, Peers, Reply};
+use windlass_peer::{Admission, Ask, BulkOffer, Config, Event, Frame, Handler, Listen, Peers, Reply};
 use windlass_raft::{Body, Message};
 use windlass_records::log::{Entry, EntryKind};
 use windlass_types::{ClusterId, LogIndex, MemberId, Term};
@@ -33,6 +33,7 @@ pub struct Notes {
     pub batches: RefCell<Vec<usize>>,
     pub events: RefCell<Vec<Event>>,
     pub replies: RefCell<Vec<(Ask, Reply)>>,
+    pub offers: RefCell<Vec<BulkOffer>>,
     pub admissions: RefCell<BTreeMap<MemberId, Admission>>,
     pub round_trips: Cell<usize>,
     /// Requests are answered at once, in capitals.
@@ -95,6 +96,11 @@ impl Handler for Notes {
             b"who?" => Ok(Bytes::from_static(b"members")),
             _ => Err("not that".to_owned()),
         }
+    }
+
+    fn bulk(&self, _: MemberId, offer: BulkOffer) {
+        self.offers.borrow_mut().push(offer);
+        self.changed.notify_one();
     }
 
     fn round_trip(&self, _: MemberId, _: Duration) {
