@@ -34,6 +34,9 @@ pub struct Config {
     /// Most bytes of entries that are proposed and not committed. At the bound proposals are dropped with
     /// [`DropReason::TooManyUncommitted`]; one proposal of any size is taken when nothing else is uncommitted.
     pub uncommitted_bytes_max: usize,
+    /// Bytes of log that stay in memory although [`Input::Compact`] says that they are not needed, for peers that are a
+    /// little behind; a member without peers keeps none.
+    pub retained_bytes_min: usize,
     /// Most bytes of log kept in memory. At the bound applied entries are forgotten from the front, so that a
     /// follower that still needs them gets a snapshot; where too little is applied to make room, proposals are
     /// dropped with [`DropReason::LogFull`] and a leader's appends are taken in part until more is applied. It should
@@ -56,6 +59,7 @@ impl Config {
             append_bytes_max: 1 << 20,
             inflight_appends_max: 256,
             uncommitted_bytes_max: 32 << 20,
+            retained_bytes_min: 0,
             retained_bytes_max: 128 << 20,
         }
     }
@@ -138,7 +142,8 @@ pub enum Input {
     Applied(LogIndex),
     /// A linearizable read wants an index; answered by [`Action::ReadReady`] or [`Action::ReadDropped`].
     ReadIndex(ReadId),
-    /// Entries at or below are no longer needed here; not above what was reported as applied.
+    /// Entries at or below are no longer needed here; not above what was reported as applied. A leader still keeps what
+    /// a follower that it hears of has not got, and see [`Config::retained_bytes_min`].
     Compact(LogIndex),
     /// As leader: hand leadership to this voter. Gives up after an election timeout.
     TransferLeader(MemberId),

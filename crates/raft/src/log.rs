@@ -252,10 +252,10 @@ impl Log {
         self.applied = self.applied.max(index);
     }
 
-    /// Forgets entries up to `index`.
-    pub(crate) fn compact(&mut self, index: LogIndex) {
+    /// Forgets entries up to `index`, as long as more than `keep_bytes` remain.
+    pub(crate) fn compact(&mut self, index: LogIndex, keep_bytes: usize) {
         assert!(index <= self.applied, "what is not applied is still needed");
-        while self.start_index < index {
+        while self.start_index < index && self.retained_bytes > keep_bytes {
             self.forget_first();
         }
     }
@@ -328,7 +328,7 @@ mod tests {
         assert_eq!(log.uncommitted_bytes(), ENTRY_BYTES + 3);
         assert_eq!(log.take_applicable().len(), 2);
         log.applied_to(LogIndex(2));
-        log.compact(LogIndex(1));
+        log.compact(LogIndex(1), 0);
         assert_eq!(log.retained_bytes(), 2 * ENTRY_BYTES + 5);
         log.check();
     }

@@ -75,7 +75,8 @@ impl Membership {
     }
 
     /// Whether `id` alone is a quorum, so that nobody else need be asked.
-    pub(crate) fn is_sole_voter(&self, id: MemberId) -> bool {
+    #[must_use]
+    pub fn is_sole_voter(&self, id: MemberId) -> bool {
         self.voters.len() == 1 && self.voters.contains(&id) && self.voters_outgoing.is_empty()
     }
 

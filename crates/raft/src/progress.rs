@@ -83,6 +83,14 @@ impl Progress {
         }
     }
 
+    /// The entry after which it needs all of the log.
+    pub(crate) fn needed_from(&self) -> LogIndex {
+        match self.state {
+            PeerState::Snapshot { index: Some(index) } => self.matched.max(index),
+            PeerState::Probe | PeerState::Replicate | PeerState::Snapshot { index: None } => self.matched,
+        }
+    }
+
     pub(crate) fn is_paused(&self) -> bool {
         self.is_paused || matches!(self.state, PeerState::Snapshot { .. })
     }

@@ -101,7 +101,7 @@ impl Raft {
             Input::ReadIndex(id) => self.read(id),
             Input::Tick => self.tick(),
             Input::Campaign => self.campaign(false),
-            Input::Compact(index) => self.log.compact(index),
+            Input::Compact(index) => self.compact(index),
             Input::TransferLeader(to) => self.transfer_leader(to),
             Input::ReportUnreachable(peer) => self.unreachable(peer),
             Input::SnapshotTaken { to, meta } => self.snapshot_taken(to, meta),
@@ -294,6 +294,12 @@ impl Raft {
     #[must_use]
     pub fn is_leader_ready(&self) -> bool {
         self.role == Role::Leader && self.log.term(self.log.commit()) == Some(self.term)
+    }
+
+    /// As leader: no change of membership is taken before the entry at this index has taken effect.
+    #[must_use]
+    pub fn conf_change_index(&self) -> LogIndex {
+        self.conf_change_index
     }
 
     /// The membership in effect.

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use windlass_records::log::Entry;
+use windlass_records::log::{Entry, EntryKind};
 use windlass_types::{LogIndex, MemberId, Term};
 
 use crate::log::{Log, entry_bytes};
@@ -180,6 +180,16 @@ impl Raft {
         Ok(())
     }
 
+    /// Forgets entries up to `index` but for what followers still need. How much that can be is bounded by
+    /// [`Config::retained_bytes_max`], which forgets whatever is applied.
+    pub(crate) fn compact(&mut self, index: LogIndex) {
+        let sole = self.membership.members().iter().all(|&id| id == self.config.id);
+        let keep_bytes = if sole { 0 } else { self.config.retained_bytes_min };
+        let needed = self.peers.values().filter(|peer| peer.is_active).map(Progress::needed_from);
+        let floor = needed.min().unwrap_or(index);
+        self.log.compact(index.min(floor), keep_bytes);
+    }
+
     pub(crate) fn unreachable(&mut self, peer: MemberId) {
         if let Some(peer) = self.peers.get_mut(&peer).filter(|p| p.state == PeerState::Replicate) {
             peer.probe();
@@ -212,13 +222,21 @@ impl Raft {
             self.send(from, Body::AppendRejected { prev_index: prev.0, hint_index, hint_term });
             return Ok(());
         }
-        if self.membership.voters.is_empty() && !entries.is_empty() {
+        if self.membership.voters.is_empty() && !self.begins_with_membership(&entries) {
             return Err(Fault::NoMembership);
         }
         let equal_to = self.take_entries(prev.0, entries);
         self.log.commit_to(commit.min(equal_to));
         self.send(from, Body::AppendAccepted { index: equal_to });
         Ok(())
+    }
+
+    /// Whether a member without a membership may follow these entries: its log, or they, hold it from the very first
+    /// entry on. A log that begins later must come with a snapshot.
+    fn begins_with_membership(&self, entries: &[Entry]) -> bool {
+        let first = self.log.batch(LogIndex(1), 0).into_iter().next();
+        let is_founding = |e: &Entry| e.index == LogIndex(1) && e.kind == EntryKind::ConfChange;
+        entries.is_empty() || first.as_ref().or(entries.first()).is_some_and(is_founding)
     }
 
     /// Appends what is new. Returns up to where the log equals the leader's now.

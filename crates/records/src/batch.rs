@@ -22,30 +22,53 @@ pub enum CommandKind {
     Txn,
     /// `etcdserverpb.CompactionRequest`
     Compaction,
+    /// `etcdserverpb.Member`: id, peer URLs, whether it is a learner.
+    MemberAdd,
+    /// `etcdserverpb.Member`: id.
+    MemberRemove,
+    /// `etcdserverpb.Member`: id.
+    MemberPromote,
+    /// `etcdserverpb.Member`: id, peer URLs.
+    MemberUpdate,
+    /// `etcdserverpb.Member`: id, and what it says of itself, name and client URLs.
+    MemberPublish,
+    /// `etcdserverpb.Member`: the only one from here on.
+    ForceNewCluster,
 }
+
+/// Each kind and what it is on disk and wire.
+const KINDS: [(CommandKind, wire::CommandKind); 10] = [
+    (CommandKind::Put, wire::CommandKind::Put),
+    (CommandKind::DeleteRange, wire::CommandKind::DeleteRange),
+    (CommandKind::Txn, wire::CommandKind::Txn),
+    (CommandKind::Compaction, wire::CommandKind::Compaction),
+    (CommandKind::MemberAdd, wire::CommandKind::MemberAdd),
+    (CommandKind::MemberRemove, wire::CommandKind::MemberRemove),
+    (CommandKind::MemberPromote, wire::CommandKind::MemberPromote),
+    (CommandKind::MemberUpdate, wire::CommandKind::MemberUpdate),
+    (CommandKind::MemberPublish, wire::CommandKind::MemberPublish),
+    (CommandKind::ForceNewCluster, wire::CommandKind::ForceNewCluster),
+];
 
 impl CommandKind {
     fn to_wire(self) -> u32 {
-        u32::from(
-            match self {
-                Self::Put => wire::CommandKind::Put,
-                Self::DeleteRange => wire::CommandKind::DeleteRange,
-                Self::Txn => wire::CommandKind::Txn,
-                Self::Compaction => wire::CommandKind::Compaction,
-            }
-            .0,
-        )
+        let of_kind = KINDS.iter().find(|(kind, _)| *kind == self);
+        u32::from(of_kind.expect("the table has every kind").1.0)
     }
 
     fn from_wire(kind: u32) -> Option<Self> {
-        match wire::CommandKind(u8::try_from(kind).ok()?) {
-            wire::CommandKind::Put => Some(Self::Put),
-            wire::CommandKind::DeleteRange => Some(Self::DeleteRange),
-            wire::CommandKind::Txn => Some(Self::Txn),
-            wire::CommandKind::Compaction => Some(Self::Compaction),
-            _ => None,
-        }
+        let wire = wire::CommandKind(u8::try_from(kind).ok()?);
+        KINDS.iter().find(|(_, known)| *known == wire).map(|(kind, _)| *kind)
     }
+}
+
+/// Whose clients wait for the answers to a batch: one run of one member, for request ids begin anew with each run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The member.
+    pub member: MemberId,
+    /// Distinguishes its run from all others of that member.
+    pub incarnation: u64,
 }
 
 /// One command of a [`Batch`].
@@ -154,18 +177,23 @@ impl BatchBuilder {
 
     /// The finished record; the builder is empty afterwards.
     #[must_use]
-    pub fn finish(&mut self, origin: MemberId) -> Bytes {
+    pub fn finish(&mut self, origin: Origin) -> Bytes {
         self.finish_in(origin, &Pool::default())
     }
 
     /// As [`finish`](Self::finish), in memory of `pool`.
     #[must_use]
-    pub fn finish_in(&mut self, origin: MemberId, pool: &Pool) -> Bytes {
+    pub fn finish_in(&mut self, origin: Origin, pool: &Pool) -> Bytes {
         let size = self.payload.len() + self.commands.len() * size_of::<wire::Command>() + 128;
         let mut fbb = FlatBufferBuilder::from_vec(pool.take(size));
         let payload = fbb.create_vector(&self.payload);
         let commands = fbb.create_vector(&self.commands);
-        let args = wire::BatchArgs { origin: origin.0, commands: Some(commands), payload: Some(payload) };
+        let args = wire::BatchArgs {
+            origin: origin.member.0,
+            incarnation: origin.incarnation,
+            commands: Some(commands),
+            payload: Some(payload),
+        };
         let root = wire::Batch::create(&mut fbb, &args);
         fbb.finish(root, None);
         self.commands.clear();
@@ -229,7 +257,7 @@ impl Drop for Pooled {
 #[derive(Clone, Debug)]
 pub struct Batch {
     data: Bytes,
-    origin: MemberId,
+    origin: Origin,
     commands: Range<usize>,
     payload: Range<usize>,
 }
@@ -249,14 +277,14 @@ impl Batch {
             }
             CommandKind::from_wire(command.kind()).ok_or(Error::Invalid("unknown command kind"))?;
         }
-        let origin = MemberId(root.origin());
+        let origin = Origin { member: MemberId(root.origin()), incarnation: root.incarnation() };
         let (commands, payload) = (range_in(&data, commands.bytes()), range_in(&data, payload.bytes()));
         Ok(Self { origin, commands, payload, data })
     }
 
-    /// The member whose clients wait for the answers.
+    /// Whose clients wait for the answers.
     #[must_use]
-    pub fn origin(&self) -> MemberId {
+    pub fn origin(&self) -> Origin {
         self.origin
     }
 
@@ -302,6 +330,8 @@ mod tests {
 
     use super::*;
 
+    const US: Origin = Origin { member: MemberId(7), incarnation: 3 };
+
     fn builder(payloads: &[Vec<u8>], first_id: u64) -> BatchBuilder {
         let mut b = BatchBuilder::default();
         for (i, p) in payloads.iter().enumerate() {
@@ -320,8 +350,8 @@ mod tests {
             let want: Vec<_> = payloads.iter().cloned().enumerate().map(|(i, p)| (i as u64, p)).collect();
             let (mut front, mut rest) = (BatchBuilder::default(), builder(&payloads, 0));
             front.take_front(&mut rest, cut);
-            let mut got = contents(&Batch::parse(front.finish(MemberId(7))).unwrap());
-            got.extend(contents(&Batch::parse(rest.finish(MemberId(7))).unwrap()));
+            let mut got = contents(&Batch::parse(front.finish(US)).unwrap());
+            got.extend(contents(&Batch::parse(rest.finish(US)).unwrap()));
             prop_assert_eq!(got, want);
         }
 
@@ -335,14 +365,14 @@ mod tests {
             let stays = bytes.iter().cloned().enumerate().filter(|(i, _)| !gone[*i]);
             let want: Vec<_> = stays.map(|(i, payload)| (number(i), payload)).collect();
             prop_assert_eq!(rest.payload_bytes(), want.iter().map(|(_, p)| p.len()).sum::<usize>());
-            prop_assert_eq!(contents(&Batch::parse(rest.finish(MemberId(7))).unwrap()), want);
+            prop_assert_eq!(contents(&Batch::parse(rest.finish(US)).unwrap()), want);
         }
 
         #[test]
         fn memory_is_used_again_and_never_shared(batches: Vec<(Vec<Vec<u8>>, bool)>) {
             let (pool, mut kept) = (Pool::default(), Vec::new());
             for (payloads, keep) in &batches {
-                let batch = Batch::parse(builder(payloads, 0).finish_in(MemberId(7), &pool)).unwrap();
+                let batch = Batch::parse(builder(payloads, 0).finish_in(US, &pool)).unwrap();
                 if *keep {
                     kept.push((payloads, batch));
                 }
@@ -374,7 +404,7 @@ mod tests {
 
         #[test]
         fn flipped_bits_cannot_panic(payloads: Vec<Vec<u8>>, at: prop::sample::Index, bit in 0_u8..8) {
-            let mut data = builder(&payloads, 1).finish(MemberId(1)).to_vec();
+            let mut data = builder(&payloads, 1).finish(US).to_vec();
             let at = at.index(data.len());
             data[at] ^= 1 << bit;
             if let Ok(batch) = Batch::parse(Bytes::from(data)) {

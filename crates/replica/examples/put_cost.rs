@@ -9,7 +9,7 @@ use bytes::Bytes;
 use prost::Message;
 use windlass_api::etcdserverpb::PutRequest;
 use windlass_mvcc::Shard;
-use windlass_records::batch::{BatchBuilder, CommandKind};
+use windlass_records::batch::{BatchBuilder, CommandKind, Origin};
 use windlass_records::state::State;
 use windlass_records::wal;
 use windlass_replica::oracle::generate::Random;
@@ -18,6 +18,7 @@ use windlass_replica::sequencer::{Input, Output, Sequencer};
 use windlass_replica::system::System;
 use windlass_types::{LogIndex, MemberId, RequestId, ShardId, Term};
 
+const US: Origin = Origin { member: MemberId(1), incarnation: 1 };
 const BATCH_PUTS: u64 = 1000;
 const VALUE_BYTES: usize = 256;
 const PUTS: u64 = 2_000_000;
@@ -27,7 +28,7 @@ fn main() {
     let shards: u16 = args.next().map_or(1, |a| a.parse().expect("a number of shards"));
     let keys: u64 = args.next().map_or(1_000_000, |a| a.parse().expect("a number of keys"));
     let in_order = args.next().is_some_and(|a| a == "sequential");
-    let mut sequencer = Sequencer::new(MemberId(1), shards, State::EMPTY, System::default());
+    let mut sequencer = Sequencer::new(US, shards, State::EMPTY, System::default());
     let mut nodes: Vec<_> = (0..shards).map(|_| (Shard::default(), wal::FrameBuilder::default())).collect();
     let (mut numbering, mut installing) = (Duration::ZERO, Duration::ZERO);
     let (mut out, mut replies) = (Vec::new(), 0);
@@ -50,7 +51,7 @@ fn main() {
                     perform(store, ShardId(shard.0), &task, journal);
                 }
                 Output::PutReplies { commands, .. } => replies += commands.len(),
-                Output::Reply { .. } | Output::Applied(_) => {}
+                Output::Reply { .. } | Output::Members(_) | Output::Applied(_) => {}
             }
         }
         for (_, journal) in &mut nodes {
@@ -77,7 +78,7 @@ fn batch(keys: impl Iterator<Item = u64>) -> Bytes {
         };
         builder.push(RequestId(id), CommandKind::Put, &request.encode_to_vec());
     }
-    builder.finish(MemberId(1))
+    builder.finish(US)
 }
 
 fn resident_mib() -> u64 {

@@ -23,8 +23,8 @@ pub fn perform(
         ShardTask::Evaluate(task) => return Some(evaluate(shard, id, task)),
         ShardTask::Install(task) => return install(shard, id, task, journal),
         ShardTask::Compact(task) => shard.compact(task.revision),
-        // Records are no keys; the shell keeps them.
-        ShardTask::System(_) | ShardTask::Advance(_) => {}
+        // Neither records nor snapshots change keys; the shell has them.
+        ShardTask::System(_) | ShardTask::Snapshot(_) | ShardTask::Advance(_) => {}
     }
     None
 }

@@ -16,6 +16,9 @@ use crate::task::SystemRecords;
 /// First bytes of the names of records about members.
 pub const MEMBER: &[u8] = b"member/";
 
+/// First bytes of the names of records about members that were removed.
+pub const REMOVED: &[u8] = b"removed/";
+
 /// First bytes of the names of records about leases.
 pub const LEASE: &[u8] = b"lease/";
 

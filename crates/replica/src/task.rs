@@ -27,6 +27,8 @@ pub enum ShardTask {
     Compact(Compact),
     /// Write system records; the entry has nothing more for this shard. No answer.
     System(SystemRecords),
+    /// Begin a share of a snapshot, here between two entries. No answer; its chunks are asked for.
+    Snapshot(SnapshotId),
     /// The entry had nothing (more) for this shard: it now holds every effect up to and including this index.
     Advance(LogIndex),
 }
@@ -39,7 +41,7 @@ impl ShardTask {
             Self::Puts(run) => run.last.then_some(run.index),
             Self::System(system) => Some(system.index),
             Self::Advance(index) => Some(*index),
-            Self::Evaluate(_) | Self::Install(_) | Self::Compact(_) => None,
+            Self::Evaluate(_) | Self::Install(_) | Self::Compact(_) | Self::Snapshot(_) => None,
         }
     }
 }
@@ -134,6 +136,18 @@ pub struct Evaluate {
     pub wave: Arc<Wave>,
     /// Ordinals, within the wave, of the commands that touch this shard; ascending.
     pub part: Vec<u32>,
+}
+
+/// Ordinal of a snapshot within one life of a member's consensus core.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SnapshotId(pub u64);
+
+impl SnapshotId {
+    /// The one that follows.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
 }
 
 /// What a shard found out about one command.

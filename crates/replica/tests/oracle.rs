@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use windlass_api::etcdserverpb::{PutResponse, RangeRequest, ResponseHeader, TxnRequest};
 use windlass_mvcc::{HashScan, HashSum, Shard, Usage};
-use windlass_records::batch::BatchBuilder;
+use windlass_records::batch::{BatchBuilder, Origin};
 use windlass_records::state::State;
 use windlass_records::wal;
 use windlass_replica::install::Journal;
@@ -25,8 +25,8 @@ use windlass_replica::txn::Transaction;
 use windlass_types::key::shard_of;
 use windlass_types::{LogIndex, MemberId, RequestError, RequestId, Revision, ShardId, Term};
 
-const US: MemberId = MemberId(7);
-const OTHER: MemberId = MemberId(8);
+const US: Origin = Origin { member: MemberId(7), incarnation: 1 };
+const OTHER: Origin = Origin { member: MemberId(8), incarnation: 1 };
 const SEEDS: u64 = 100;
 const ENTRIES: u64 = 60;
 
@@ -190,6 +190,7 @@ impl Member {
                     }
                 }
                 Output::Applied(state) => self.applied = state,
+                Output::Members(_) => unreachable!("no command changes the members"),
             }
         }
     }

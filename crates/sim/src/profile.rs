@@ -54,7 +54,11 @@ impl Profile {
         let linger_ns = if random.one_in(4) { random.below(2 * MILLISECOND_NS) } else { 0 };
         Self {
             shards: between(random, 1, SHARDS_MAX) as u16,
-            consensus: consensus::Options { batch_bytes_max: 1 << between(random, 7, 14), linger_ns },
+            consensus: consensus::Options {
+                batch_bytes_max: 1 << between(random, 7, 14),
+                linger_ns,
+                ..consensus::Options::default()
+            },
             requests: between(random, 100, 2000),
             in_flight_max: 1 << random.below(7),
             pause_ns_max: between(random, 100 * MICROSECOND_NS, 5 * MILLISECOND_NS),

@@ -7,6 +7,7 @@ use windlass_io_log::raft_log::{RaftLog, Recovered};
 use windlass_io_log::stream::manifest::Generation;
 use windlass_io_log::stream::{Options, ShardHistory, StateHistory, StateStream};
 use windlass_raft::{Config, Membership, Raft, Restored};
+use windlass_records::batch::Origin;
 use windlass_records::state::State;
 use windlass_replica::consensus::{Consensus, Parts, RestoreError, check_restore};
 use windlass_replica::shard::{Content, ShardCore, redistribute, restore, seed, stable_state, system_of};
@@ -102,7 +103,8 @@ pub fn start(count: u16, env: &mut Env) -> Result<Started, Error> {
     let raft = Raft::new(config(env), restored(recovered, &state));
     let system = system_of(shards.iter());
     let parts = Parts { raft, log, state, system, shards: count };
-    let core = Consensus::new(MEMBER, env.profile.consensus, parts);
+    let us = Origin { member: MEMBER, incarnation: u64::from(env.life) };
+    let core = Consensus::new(us, env.profile.consensus, parts);
     Ok(Started { core, shards, state: stream })
 }
 

@@ -17,14 +17,24 @@ pub mod windlass {
             since = "2.0.0",
             note = "Use associated constants instead. This will no longer be generated in 2021."
         )]
-        pub const ENUM_MAX_COMMAND_KIND: u8 = 4;
+        pub const ENUM_MAX_COMMAND_KIND: u8 = 37;
         #[deprecated(
             since = "2.0.0",
             note = "Use associated constants instead. This will no longer be generated in 2021."
         )]
         #[allow(non_camel_case_types)]
-        pub const ENUM_VALUES_COMMAND_KIND: [CommandKind; 4] =
-            [CommandKind::Put, CommandKind::DeleteRange, CommandKind::Txn, CommandKind::Compaction];
+        pub const ENUM_VALUES_COMMAND_KIND: [CommandKind; 10] = [
+            CommandKind::Put,
+            CommandKind::DeleteRange,
+            CommandKind::Txn,
+            CommandKind::Compaction,
+            CommandKind::MemberAdd,
+            CommandKind::MemberRemove,
+            CommandKind::MemberPromote,
+            CommandKind::MemberUpdate,
+            CommandKind::MemberPublish,
+            CommandKind::ForceNewCluster,
+        ];
 
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
         #[repr(transparent)]
@@ -35,11 +45,27 @@ pub mod windlass {
             pub const DeleteRange: Self = Self(2);
             pub const Txn: Self = Self(3);
             pub const Compaction: Self = Self(4);
+            pub const MemberAdd: Self = Self(32);
+            pub const MemberRemove: Self = Self(33);
+            pub const MemberPromote: Self = Self(34);
+            pub const MemberUpdate: Self = Self(35);
+            pub const MemberPublish: Self = Self(36);
+            pub const ForceNewCluster: Self = Self(37);
 
             pub const ENUM_MIN: u8 = 1;
-            pub const ENUM_MAX: u8 = 4;
-            pub const ENUM_VALUES: &'static [Self] =
-                &[Self::Put, Self::DeleteRange, Self::Txn, Self::Compaction];
+            pub const ENUM_MAX: u8 = 37;
+            pub const ENUM_VALUES: &'static [Self] = &[
+                Self::Put,
+                Self::DeleteRange,
+                Self::Txn,
+                Self::Compaction,
+                Self::MemberAdd,
+                Self::MemberRemove,
+                Self::MemberPromote,
+                Self::MemberUpdate,
+                Self::MemberPublish,
+                Self::ForceNewCluster,
+            ];
             /// Returns the variant's name or "" if unknown.
             pub fn variant_name(self) -> Option<&'static str> {
                 match self {
@@ -47,6 +73,12 @@ pub mod windlass {
                     Self::DeleteRange => Some("DeleteRange"),
                     Self::Txn => Some("Txn"),
                     Self::Compaction => Some("Compaction"),
+                    Self::MemberAdd => Some("MemberAdd"),
+                    Self::MemberRemove => Some("MemberRemove"),
+                    Self::MemberPromote => Some("MemberPromote"),
+                    Self::MemberUpdate => Some("MemberUpdate"),
+                    Self::MemberPublish => Some("MemberPublish"),
+                    Self::ForceNewCluster => Some("ForceNewCluster"),
                     _ => None,
                 }
             }
@@ -354,6 +386,7 @@ pub mod windlass {
             pub const VT_ORIGIN: ::flatbuffers::VOffsetT = 4;
             pub const VT_COMMANDS: ::flatbuffers::VOffsetT = 6;
             pub const VT_PAYLOAD: ::flatbuffers::VOffsetT = 8;
+            pub const VT_INCARNATION: ::flatbuffers::VOffsetT = 10;
 
             #[inline]
             pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -365,6 +398,7 @@ pub mod windlass {
                 args: &'args BatchArgs<'args>,
             ) -> ::flatbuffers::WIPOffset<Batch<'bldr>> {
                 let mut builder = BatchBuilder::new(_fbb);
+                builder.add_incarnation(args.incarnation);
                 builder.add_origin(args.origin);
                 if let Some(x) = args.payload {
                     builder.add_payload(x);
@@ -406,6 +440,13 @@ pub mod windlass {
                     )
                 }
             }
+            #[inline]
+            pub fn incarnation(&self) -> u64 {
+                // Safety:
+                // Created from valid Table for this object
+                // which contains a valid value in this slot
+                unsafe { self._tab.get::<u64>(Batch::VT_INCARNATION, Some(0)).unwrap() }
+            }
         }
 
         impl ::flatbuffers::Verifiable for Batch<'_> {
@@ -426,6 +467,7 @@ pub mod windlass {
                         Self::VT_PAYLOAD,
                         false,
                     )?
+                    .visit_field::<u64>("incarnation", Self::VT_INCARNATION, false)?
                     .finish();
                 Ok(())
             }
@@ -434,11 +476,12 @@ pub mod windlass {
             pub origin: u64,
             pub commands: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, Command>>>,
             pub payload: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u8>>>,
+            pub incarnation: u64,
         }
         impl<'a> Default for BatchArgs<'a> {
             #[inline]
             fn default() -> Self {
-                BatchArgs { origin: 0, commands: None, payload: None }
+                BatchArgs { origin: 0, commands: None, payload: None, incarnation: 0 }
             }
         }
 
@@ -463,6 +506,10 @@ pub mod windlass {
                 self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Batch::VT_PAYLOAD, payload);
             }
             #[inline]
+            pub fn add_incarnation(&mut self, incarnation: u64) {
+                self.fbb_.push_slot::<u64>(Batch::VT_INCARNATION, incarnation, 0);
+            }
+            #[inline]
             pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> BatchBuilder<'a, 'b, A> {
                 let start = _fbb.start_table();
                 BatchBuilder { fbb_: _fbb, start_: start }
@@ -480,6 +527,7 @@ pub mod windlass {
                 ds.field("origin", &self.origin());
                 ds.field("commands", &self.commands());
                 ds.field("payload", &self.payload());
+                ds.field("incarnation", &self.incarnation());
                 ds.finish()
             }
         }

@@ -2,19 +2,31 @@
 
 use std::collections::HashSet;
 use std::ops::Range;
+use std::sync::Arc;
 
+use bytes::Bytes;
+use windlass_api::etcdserverpb::Member;
 use windlass_io_log::op::{Completion, Op};
-use windlass_raft::{Message, ReadId, Role};
-use windlass_records::batch::{Batch, BatchBuilder};
+use windlass_raft::{Fault, Message, ReadId, Role};
+use windlass_records::batch::{Batch, BatchBuilder, CommandKind};
 use windlass_records::state::State;
 use windlass_types::{LogIndex, MemberId, RequestError, RequestId, Revision, ShardId, Term};
 
+use crate::membership::Members;
 use crate::sequencer::Response;
-use crate::task::{ShardAnswer, ShardTask};
+use crate::task::{ShardAnswer, ShardTask, SnapshotId};
 
 /// Most bytes of commands that wait for a flush. At the bound further commands are refused with
 /// [`RequestError::TooManyRequests`]: the disk is slower than the clients.
 pub const GATHERED_BYTES_MAX: usize = 64 << 20;
+
+/// Most bytes of batches from other members that wait for a flush. At the bound further ones are refused with
+/// [`RequestError::TooManyRequests`], which their members pass on.
+pub const FORWARDED_BYTES_MAX: usize = 64 << 20;
+
+/// Most changes of membership that wait for the one under way. At the bound further ones are refused with
+/// [`RequestError::TooManyRequests`].
+pub const CHANGES_MAX: usize = 64;
 
 /// Most commands in one entry, so that one entry's numbering and replies stay a short step.
 pub const BATCH_COMMANDS_MAX: usize = 16 << 10;
@@ -33,6 +45,31 @@ pub struct Options {
     pub batch_bytes_max: usize,
     /// How long the first gathered command waits for company although a flush could start; 0 is not at all.
     pub linger_ns: u64,
+    /// How long commands wait for a leader to be elected before they are refused.
+    pub leaderless_ns: u64,
+    /// Whether to refuse changes of membership that could cost the quorum.
+    pub strict_reconfig: bool,
+    /// Most learners at a time.
+    pub learners_max: usize,
+    /// Ticks for which a member must have been connected to count as healthy where the quorum is at stake.
+    pub healthy_ticks: u64,
+    /// Ticks without any progress of its disk after which a leader gives leadership away.
+    pub stalled_ticks: u32,
+}
+
+impl Default for Options {
+    /// The server's, at etcd's heartbeat of 100 ms.
+    fn default() -> Self {
+        Self {
+            batch_bytes_max: 1 << 20,
+            linger_ns: 0,
+            leaderless_ns: 7_000_000_000,
+            strict_reconfig: true,
+            learners_max: 1,
+            healthy_ticks: 50,
+            stalled_ticks: 10,
+        }
+    }
 }
 
 /// Everything that can wake the core.
@@ -43,6 +80,15 @@ pub enum Input {
     Propose(BatchBuilder),
     /// Nobody waits for these commands any more: those that are not proposed yet are dropped without a reply.
     Withdraw(HashSet<RequestId>),
+    /// A client of this member wants the members changed. Answered like a proposal.
+    Change {
+        /// The request.
+        id: RequestId,
+        /// One that [changes members](crate::membership::is_member_change).
+        kind: CommandKind,
+        /// What it says.
+        member: Box<Member>,
+    },
     /// A linearizable read wants to know what it must see.
     Read(ReadId),
     /// The log's disk operation ended.
@@ -67,6 +113,33 @@ pub enum Input {
     ShardsFull(bool),
     /// A message from a peer.
     Receive(Message),
+    /// A batch that another member gathered from its clients and sent here to be proposed. Not trusted.
+    Forwarded {
+        /// Who sent it.
+        from: MemberId,
+        /// A [`Batch`], as it came.
+        data: Bytes,
+    },
+    /// Commands that were sent to the leader are in no log, and why.
+    Refused {
+        /// The requests of this member's clients.
+        ids: Vec<RequestId>,
+        /// To be passed on to them.
+        error: RequestError,
+    },
+    /// This member is connected.
+    Reachable(MemberId),
+    /// The connection to this member is lost, or what was sent to it was dropped.
+    Unreachable(MemberId),
+    /// Leadership is to go to this voter, if this member leads.
+    TransferLeader(MemberId),
+    /// The transfer of a snapshot ended.
+    SnapshotSent {
+        /// Who was to get it.
+        to: MemberId,
+        /// Whether it has installed it.
+        delivered: bool,
+    },
     /// One tick of the election clock passed.
     Tick,
     /// Try again to get room for the log, after [`Output::Full`].
@@ -80,6 +153,42 @@ pub enum Output {
     Disk(Op),
     /// Send to `message.to`.
     Send(Message),
+    /// Send this member's commands to the leader; it answers [`Input::Forwarded`] only if it refuses them.
+    Forward {
+        /// The leader.
+        to: MemberId,
+        /// A [`Batch`].
+        data: Bytes,
+        /// The requests in it, to be answered if it cannot be sent.
+        ids: Vec<RequestId>,
+    },
+    /// Tell a member that commands it sent are in no log.
+    RefuseForwarded {
+        /// The member.
+        to: MemberId,
+        /// Its requests.
+        ids: Vec<RequestId>,
+        /// Why.
+        error: RequestError,
+    },
+    /// The members after an applied entry, if it changed them.
+    Members(Arc<Members>),
+    /// Every shard was told to hand out its share of a snapshot for this member; its place is `state`.
+    Snapshot {
+        /// Who needs it.
+        to: MemberId,
+        /// Names it in the shards' shares.
+        id: SnapshotId,
+        /// What the snapshot holds.
+        state: State,
+    },
+    /// A peer's message was dropped because it cannot be true.
+    Rejected {
+        /// Who sent it.
+        from: MemberId,
+        /// What is wrong with it.
+        fault: Fault,
+    },
     /// Hand this task to the shard.
     ToShard {
         /// Which.

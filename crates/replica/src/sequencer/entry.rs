@@ -11,6 +11,7 @@ use windlass_types::{LogIndex, RequestError, RequestId, Revision, ShardId, Term}
 
 use super::wave::EvaluatingWave;
 use super::{Output, Response, Sequencer};
+use crate::membership::is_member_change;
 use crate::put_view::PutView;
 use crate::shard_set::ShardSet;
 use crate::task::{Compact, PutOp, PutRun, ShardTask};
@@ -26,7 +27,7 @@ pub(super) struct Entry {
     term: Term,
     batch: Batch,
     /// What is left of its commands, the next one last.
-    rest: Vec<Command>,
+    pub(super) rest: Vec<Command>,
     /// Whether this member's clients wait for answers.
     pub(super) is_ours: bool,
     pub(super) evaluating: Option<EvaluatingWave>,
@@ -53,7 +54,7 @@ impl Entry {
         self.index
     }
 
-    fn payload(&self, command: &Command) -> Bytes {
+    pub(super) fn payload(&self, command: &Command) -> Bytes {
         self.batch.data().slice(command.payload.clone())
     }
 
@@ -68,14 +69,14 @@ impl Entry {
 fn plain_put<'a>(batch: &'a Batch, command: &Command) -> Option<PutView<'a>> {
     match command.kind {
         CommandKind::Put => PutView::scan(&batch.data()[command.payload.clone()]),
-        CommandKind::DeleteRange | CommandKind::Txn | CommandKind::Compaction => None,
+        _ => None,
     }
 }
 
 impl Sequencer {
     /// Begins an entry; one that holds plain puts alone ends here as well.
     pub(super) fn begin(&mut self, index: LogIndex, term: Term, batch: Batch, out: &mut Vec<Output>) {
-        let is_ours = batch.origin() == self.member && index > self.recovered;
+        let is_ours = batch.origin() == self.us;
         let run = self.scan_run(&batch, batch.commands());
         let rest: Vec<Command> = batch.commands().skip(run.len).collect();
         let first_revision = self.revision.next();
@@ -107,6 +108,7 @@ impl Sequencer {
             match entry.rest.last().map(|command| command.kind) {
                 None => break,
                 Some(CommandKind::Compaction) => self.compaction(out),
+                Some(kind) if is_member_change(kind) => self.member_change(out),
                 Some(_) if entry.run_begins() => self.inner_run(out),
                 Some(_) => self.wave(out),
             }
@@ -124,7 +126,7 @@ impl Sequencer {
         let entry = self.current.as_mut().expect("an entry is under way");
         let (mut ids, mut transactions) = (Vec::new(), Vec::new());
         while let Some(command) = entry.rest.last() {
-            if command.kind == CommandKind::Compaction || (!ids.is_empty() && entry.run_begins()) {
+            if is_decided_here(command.kind) || (!ids.is_empty() && entry.run_begins()) {
                 break;
             }
             match decode(command.kind, entry.payload(command)) {
@@ -267,6 +269,11 @@ impl Sequencer {
     }
 }
 
+/// Whether the sequencer decides such a command without asking the shards.
+fn is_decided_here(kind: CommandKind) -> bool {
+    kind == CommandKind::Compaction || is_member_change(kind)
+}
+
 fn compaction_response(revision: Revision) -> Box<Response> {
     Box::new(Response::Compaction(CompactionResponse { header: header(revision) }))
 }
@@ -280,6 +287,6 @@ fn decode(kind: CommandKind, payload: Bytes) -> Result<Transaction, RequestError
             Transaction::from_delete(DeleteRangeRequest::decode(payload).map_err(corrupt)?)
         }
         CommandKind::Txn => Transaction::from_txn(TxnRequest::decode(payload).map_err(corrupt)?),
-        CommandKind::Compaction => unreachable!("a compaction is not part of a wave"),
+        _ => unreachable!("{kind:?} is not part of a wave"),
     }
 }

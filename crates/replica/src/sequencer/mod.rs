@@ -11,21 +11,24 @@
 //! What an entry does must depend on nothing but the log: not on the number of shards, nor on when they answer.
 
 mod entry;
+mod member;
 #[cfg(test)]
 mod tests;
 mod wave;
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use windlass_records::batch::Batch;
+use windlass_records::batch::{Batch, Origin};
 use windlass_records::state::State;
 use windlass_types::key::SHARDS_MAX;
-use windlass_types::{LogIndex, MemberId, RequestError, RequestId, Revision, ShardId, Term};
+use windlass_types::{LogIndex, RequestError, RequestId, Revision, ShardId, Term};
 
 pub use crate::txn::Response;
 
+use crate::membership::Members;
 use crate::shard_set::ShardSet;
 use crate::system::System;
 use crate::task::{ShardAnswer, ShardTask};
@@ -80,6 +83,8 @@ pub enum Output {
         /// The revision of the first of them.
         first_revision: Revision,
     },
+    /// The members after a command that changed them; precedes its reply.
+    Members(Arc<Members>),
     /// The entry is numbered and all its tasks are handed out; this is the state after it. It precedes every reply to
     /// a command of the entry, so that a client reads what was acknowledged to it.
     Applied(State),
@@ -87,10 +92,9 @@ pub enum Output {
 
 /// The sequencer of one member.
 pub struct Sequencer {
-    member: MemberId,
+    /// Only for what this run of this member proposed does a client wait here.
+    us: Origin,
     shards: u16,
-    /// Nobody waits for answers to entries up to here, see [`Self::recovered`].
-    recovered: LogIndex,
     /// After the last entry that is numbered whole.
     applied: State,
     /// Revisions after the last command that is numbered, within the entry under way.
@@ -98,6 +102,8 @@ pub struct Sequencer {
     compact_revision: Revision,
     /// The replicated state that is not keys.
     system: System,
+    /// The members, as the system records have them.
+    members: Arc<Members>,
     /// The entry under way, which waits for shards to evaluate.
     current: Option<Entry>,
     /// Entries behind it. Bounded by how far Raft lets applying fall behind.
@@ -111,18 +117,18 @@ pub struct Sequencer {
 }
 
 impl Sequencer {
-    /// A sequencer that goes on from `state` and the system records of that index, with `shards` shards
-    /// (1..=[`SHARDS_MAX`]) that stand at the same index.
+    /// The sequencer of the run `us`, which goes on from `state` and the system records of that index, with `shards`
+    /// shards (1..=[`SHARDS_MAX`]) that stand at the same index.
     #[must_use]
-    pub fn new(member: MemberId, shards: u16, state: State, system: System) -> Self {
+    pub fn new(us: Origin, shards: u16, state: State, system: System) -> Self {
         assert!((1..=SHARDS_MAX).contains(&shards), "number of shards out of range: {shards}");
         Self {
-            member,
+            us,
             shards,
-            recovered: LogIndex::ZERO,
             applied: state,
             revision: state.revision,
             compact_revision: state.compact_revision,
+            members: Arc::new(Members::of(&system)),
             system,
             current: None,
             queue: VecDeque::new(),
@@ -130,12 +136,6 @@ impl Sequencer {
             pending_compactions: Vec::new(),
             next_wave: 0,
         }
-    }
-
-    /// The log held entries up to `last` when this member started: whoever waited for answers to them waited for the
-    /// process before this one, and the ids of its requests may by now be those of others.
-    pub fn recovered(&mut self, last: LogIndex) {
-        self.recovered = last;
     }
 
     /// The state after the last entry that is numbered whole.
@@ -154,6 +154,18 @@ impl Sequencer {
     /// entry under way, or with the next one.
     pub fn system_mut(&mut self) -> &mut System {
         &mut self.system
+    }
+
+    /// The members after the last command that is decided.
+    #[must_use]
+    pub fn members(&self) -> &Members {
+        &self.members
+    }
+
+    /// Number of shards.
+    #[must_use]
+    pub fn shards(&self) -> u16 {
+        self.shards
     }
 
     /// Number of entries that wait for shards.

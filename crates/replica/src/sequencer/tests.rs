@@ -2,15 +2,18 @@
 
 use expect_test::{Expect, expect};
 use prost::Message;
-use windlass_api::etcdserverpb::{CompactionRequest, DeleteRangeRequest, PutRequest};
+use windlass_api::etcdserverpb::{CompactionRequest, DeleteRangeRequest, Member, PutRequest};
 use windlass_mvcc::Shard;
-use windlass_records::batch::{BatchBuilder, CommandKind};
+use windlass_records::batch::{BatchBuilder, CommandKind, Origin};
 use windlass_records::wal;
+use windlass_types::MemberId;
 
 use super::*;
 use crate::perform::perform;
 
-const US: MemberId = MemberId(1);
+const US: Origin = Origin { member: MemberId(1), incarnation: 2 };
+/// This member, before it was started again.
+const BEFORE: Origin = Origin { incarnation: 1, ..US };
 
 struct Trace {
     sequencer: Sequencer,
@@ -37,7 +40,7 @@ impl Trace {
         self.commit_from(US, commands)
     }
 
-    fn commit_from(&mut self, origin: MemberId, commands: &[(CommandKind, Vec<u8>)]) -> &mut Self {
+    fn commit_from(&mut self, origin: Origin, commands: &[(CommandKind, Vec<u8>)]) -> &mut Self {
         let mut batch = BatchBuilder::default();
         for (id, (kind, payload)) in (1..).zip(commands) {
             batch.push(RequestId(id), *kind, payload);
@@ -103,19 +106,26 @@ fn show(output: &Output) -> String {
                         system.records.iter().map(|r| String::from_utf8_lossy(&r.0)).collect();
                     format!("system {} {names:?}", system.index)
                 }
+                ShardTask::Snapshot(id) => format!("snapshot {id:?}"),
                 ShardTask::Advance(index) => format!("advance {index}"),
             };
             format!("shard {shard}: {task}")
         }
         Output::Reply { id, result: Ok(response) } => {
+            if let Response::Members(members) = &**response {
+                let ids: Vec<_> = members.iter().map(|m| m.id).collect();
+                return format!("reply {id} members {ids:?}");
+            }
             let header = match &**response {
                 Response::Put(put) => put.header,
                 Response::DeleteRange(delete) => delete.header,
                 Response::Txn(txn) => txn.header,
                 Response::Compaction(compaction) => compaction.header,
+                Response::Members(_) => unreachable!("shown above"),
             };
             format!("reply {id} at {}", header.unwrap().revision)
         }
+        Output::Members(members) => format!("members {:?}", members.iter().map(|m| m.id).collect::<Vec<_>>()),
         Output::Reply { id, result: Err(error) } => format!("reply {id}: {error}"),
         Output::PutReplies { commands, first_revision, .. } => {
             format!("replies {commands:?} from {first_revision}")
@@ -142,10 +152,47 @@ fn compact(revision: i64, physical: bool) -> (CommandKind, Vec<u8>) {
     (CommandKind::Compaction, CompactionRequest { revision, physical }.encode_to_vec())
 }
 
+fn member(kind: CommandKind, id: u64) -> (CommandKind, Vec<u8>) {
+    let peer_ur_ls = vec![format!("http://127.0.0.1:{id}")];
+    (kind, Member { id, peer_ur_ls, ..Member::default() }.encode_to_vec())
+}
+
+#[test]
+fn members_change_in_log_order_and_are_kept_as_records() {
+    let mut trace = Trace::new(1);
+    trace.commit(&[member(CommandKind::MemberAdd, 1)]);
+    trace.commit(&[put("a"), member(CommandKind::MemberAdd, 2), member(CommandKind::MemberAdd, 2)]);
+    trace.commit(&[member(CommandKind::MemberRemove, 1), member(CommandKind::MemberRemove, 1)]);
+    trace.check(&expect![[r#"
+        commit 1
+          members [1]
+          shard 0: system 1 ["member/0000000000000001"]
+          applied 1 revision 1
+          reply 1 members [1]
+        commit 2
+          shard 0: puts [2]
+          members [1, 2]
+          shard 0: system 2 ["member/0000000000000002"]
+          applied 2 revision 2
+          replies 0..1 from 2
+          reply 2 members [1, 2]
+          reply 3: etcdserver: member ID already exist
+        commit 3
+          members [2]
+          shard 0: system 3 ["member/0000000000000001", "removed/0000000000000001"]
+          applied 3 revision 2
+          reply 1 members [2]
+          reply 2: etcdserver: member not found
+    "#]]);
+}
+
 #[test]
 fn plain_puts_are_answered_without_a_shard() {
     let mut trace = Trace::new(2);
-    trace.commit(&[put("a"), put("b"), put("c")]).commit(&[]).commit_from(MemberId(2), &[put("a")]);
+    trace
+        .commit(&[put("a"), put("b"), put("c")])
+        .commit(&[])
+        .commit_from(Origin { member: MemberId(2), ..US }, &[put("a")]);
     trace.check(&expect![[r#"
         commit 1
           shard 0: puts [3, 4] last
@@ -256,10 +303,10 @@ fn a_command_that_does_not_decode_has_no_effect() {
 }
 
 #[test]
-fn what_a_start_found_in_the_log_is_answered_to_nobody() {
+fn what_an_earlier_run_proposed_is_answered_to_nobody() {
     let mut trace = Trace::new(1);
-    trace.sequencer.recovered(LogIndex(2));
-    trace.commit(&[put("a")]).commit(&[put("a"), delete("a"), compact(2, true)]).shards().shards();
+    trace.commit_from(BEFORE, &[put("a")]);
+    trace.commit_from(BEFORE, &[put("a"), delete("a"), compact(2, true)]).shards().shards();
     trace.commit(&[put("a")]);
     trace.check(&expect![[r#"
         commit 1

@@ -12,10 +12,11 @@ use windlass_types::{LogIndex, ShardId};
 
 use super::records::Records;
 use super::restore::Content;
+use super::snapshot::{Chunk, Share};
 use crate::install::Journal;
 use crate::perform::perform;
 use crate::read::read;
-use crate::task::{ReadAnswer, ReadTask, ShardAnswer, ShardTask, SystemRecords};
+use crate::task::{ReadAnswer, ReadTask, ShardAnswer, ShardTask, SnapshotId, SystemRecords};
 
 /// Changes that one slice of compaction goes through: some tens of microseconds, which a read can wait.
 const COMPACT_SLICE_CHANGES: usize = 128;
@@ -35,6 +36,11 @@ pub enum Input<R> {
     Read(ReadTask, R),
     /// An operation ended.
     Disk(Completion),
+    /// The next chunk of a snapshot that a task began is wanted. Answered by one [`Output::Chunk`], or by nothing if the
+    /// snapshot has ended.
+    NextChunk(SnapshotId),
+    /// No more of this snapshot is wanted.
+    EndSnapshot(SnapshotId),
     /// Every stream of the member has everything up to here.
     Stable(LogIndex),
     /// The time in nanoseconds of any monotonic clock. Wanted after each group of other inputs, and at
@@ -53,6 +59,8 @@ pub enum Output<R> {
     Disk(Request),
     /// Every effect up to here would survive a power failure.
     Durable(LogIndex),
+    /// A piece of a snapshot.
+    Chunk(Chunk),
     /// Whether new writes should be refused, because the disk has no room and the buffer is full.
     Full(bool),
 }
@@ -74,6 +82,8 @@ pub struct ShardCore<R> {
     /// Entries whose compaction somebody waits for. Bounded by the compactions that a client has in flight.
     compact_answers: Vec<LogIndex>,
     walk: Walk,
+    /// Snapshots under way, one for each member that needs one. Nothing is compacted while there are any.
+    shares: Vec<Share>,
     reported_durable: LogIndex,
     reported_full: bool,
     requests: Vec<Request>,
@@ -114,6 +124,7 @@ impl<R> ShardCore<R> {
             compacted: index,
             compact_answers: Vec::new(),
             walk: Walk::Records(None),
+            shares: Vec::new(),
             reported_durable: index,
             reported_full: false,
             requests: Vec::new(),
@@ -132,6 +143,11 @@ impl<R> ShardCore<R> {
                 self.stream.complete(completion, &mut self.requests)?;
                 self.report(out);
             }
+            Input::NextChunk(id) => {
+                let share = self.shares.iter_mut().find(|share| share.id() == id);
+                out.extend(share.map(|share| Output::Chunk(share.next(&self.shard))));
+            }
+            Input::EndSnapshot(id) => self.shares.retain(|share| share.id() != id),
             Input::Stable(index) => self.stream.set_stable(index),
             Input::Tick(now_ns) => {
                 self.stream.tick(now_ns, &mut self.requests);
@@ -147,7 +163,7 @@ impl<R> ShardCore<R> {
             self.checkpoint_slice();
         } else if self.wants_checkpoint() {
             self.begin_checkpoint();
-        } else if self.compacting {
+        } else if self.may_compact() {
             self.compact_slice(out);
         }
         self.has_work()
@@ -159,7 +175,7 @@ impl<R> ShardCore<R> {
         if self.stream.is_walking() {
             return self.stream.takes_checkpoint();
         }
-        self.compacting || self.wants_checkpoint()
+        self.may_compact() || self.wants_checkpoint()
     }
 
     /// Begins a checkpoint although the stream is not long yet, if one may begin: it hastens what would come anyway.
@@ -230,6 +246,7 @@ impl<R> ShardCore<R> {
                 self.compact_answers.extend(compact.answer.then_some(compact.index));
             }
             ShardTask::System(system) => self.write_records(system),
+            ShardTask::Snapshot(id) => self.shares.push(Share::begin(*id, self.watermark, &self.records)),
             _ => {}
         }
         if let Some(index) = task.completes() {
@@ -262,6 +279,10 @@ impl<R> ShardCore<R> {
                 out.push(Output::Read(whom, read(&self.shard, &task)));
             }
         }
+    }
+
+    fn may_compact(&self) -> bool {
+        self.compacting && self.shares.is_empty()
     }
 
     fn wants_checkpoint(&self) -> bool {

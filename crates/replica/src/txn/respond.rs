@@ -1,5 +1,7 @@
 //! From the shards' shares of a transaction's results to its response.
 
+use std::sync::Arc;
+
 use windlass_api::etcdserverpb::response_op::Response as OpResponse;
 use windlass_api::etcdserverpb::{
     CompactionResponse, DeleteRangeResponse, PutResponse, ResponseHeader, ResponseOp, TxnResponse,
@@ -7,6 +9,7 @@ use windlass_api::etcdserverpb::{
 use windlass_types::Revision;
 
 use super::{Decision, Item, Op, Shape, Transaction};
+use crate::membership::Members;
 use crate::merge::{merge_by_key, merge_range};
 use crate::task::{OpPart, OpResult, RangePart};
 
@@ -22,6 +25,8 @@ pub enum Response {
     Txn(TxnResponse),
     /// To a compaction.
     Compaction(CompactionResponse),
+    /// To a change of the members: they are these now.
+    Members(Arc<Members>),
 }
 
 /// A header with nothing but a revision.

@@ -1,13 +1,13 @@
 //! A random log and what the model makes of each entry.
 
 use bytes::Bytes;
-use windlass_records::batch::BatchBuilder;
+use windlass_records::batch::{BatchBuilder, Origin};
 use windlass_replica::oracle::Oracle;
 use windlass_replica::oracle::generate::{Command, Generator};
 use windlass_types::{LogIndex, MemberId, RequestId};
 
 /// The member whose log it is.
-pub const US: MemberId = MemberId(7);
+pub const US: Origin = Origin { member: MemberId(7), incarnation: 1 };
 
 pub struct Log {
     generator: Generator,

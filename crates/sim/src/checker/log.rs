@@ -116,5 +116,6 @@ pub fn model_answer(oracle: &mut Oracle, kind: CommandKind, payload: Bytes) -> A
         CommandKind::Compaction => {
             oracle.compact(&CompactionRequest::decode(payload).expect(ENCODED)).map(Response::Compaction)
         }
+        _ => unreachable!("the clients send no {kind:?}"),
     }
 }

@@ -102,9 +102,9 @@ impl ConsensusThread {
 }
 
 impl Member {
-    pub(super) fn campaign(&mut self, env: &mut Env) -> Result<(), Stop> {
+    pub(super) fn begin(&mut self, env: &mut Env) -> Result<(), Stop> {
         let thread = &mut self.consensus;
-        thread.core.campaign(&mut thread.out).map_err(|e| Stop::Died(e.to_string()))?;
+        thread.core.begin(&mut thread.out).map_err(|e| Stop::Died(e.to_string()))?;
         self.carry_out(env)
     }
 
@@ -147,7 +147,12 @@ impl Member {
     fn carry_out_one(&mut self, output: Output, env: &mut Env) -> Result<(), Stop> {
         match output {
             Output::Disk(op) => self.start_log_op(op, env)?,
-            Output::Send(message) => unreachable!("a sole member sends {message:?}"),
+            Output::Send(_)
+            | Output::Forward { .. }
+            | Output::RefuseForwarded { .. }
+            | Output::Snapshot { .. }
+            | Output::Rejected { .. }
+            | Output::Members(_) => unreachable!("a sole member has no peers: {output:?}"),
             Output::ToShard { shard, task } => self.hand_task(shard, task, env),
             Output::Reply { id, result } => self.reply(id, result.map(|response| *response), env)?,
             Output::PutReplies { batch, commands, first_revision } => {

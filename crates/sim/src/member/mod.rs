@@ -52,7 +52,7 @@ impl Member {
         for shard in 0..member.shards.len() {
             env.wake(Thread::Shard(shard as u16));
         }
-        member.campaign(env)?;
+        member.begin(env)?;
         Ok(member)
     }
 

@@ -171,6 +171,7 @@ impl Member {
                 }
             }
             Output::Full(full) => self.tell_consensus(from, ToConsensus::Full(id, full), env),
+            Output::Chunk(_) => unreachable!("nobody asks for a snapshot"),
         }
     }
 
