@@ -9,4 +9,5 @@ pub mod net;
 pub mod published;
 pub mod shard;
 pub mod sink;
+pub mod snapshot;
 pub mod startup;

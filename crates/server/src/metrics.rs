@@ -256,6 +256,7 @@ impl Process {
 
 #[cfg(test)]
 mod tests {
+    use windlass_records::batch::Origin;
     use windlass_records::state::State;
     use windlass_types::{ClusterId, MemberId};
 
@@ -263,7 +264,8 @@ mod tests {
 
     #[test]
     fn a_scrape_shows_state_and_process() {
-        let published = Published::new(ClusterId(1), MemberId(2), 1, State::EMPTY);
+        let published =
+            Published::new(ClusterId(1), Origin { member: MemberId(2), incarnation: 1 }, 1, State::EMPTY);
         let metrics = Metrics::new("3.6.14", SyncMode::Dsync, 7);
         metrics.wal_write_bytes.inc_by(4096);
         let text = metrics.encode(&published);

@@ -4,9 +4,13 @@
 //! shard's. Nothing here may take part in a decision that
 //! must be linearizable: such a reader asks the actor.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
+use parking_lot::RwLock;
+use windlass_records::batch::Origin;
 use windlass_records::state::State;
+use windlass_replica::membership::Members;
 use windlass_types::{ClusterId, LogIndex, MemberId, Revision, Term};
 
 /// Shared by all threads of the member.
@@ -15,6 +19,8 @@ pub struct Published {
     pub cluster: ClusterId,
     /// This member; never changes.
     pub member: MemberId,
+    /// This run of it; never changes.
+    pub incarnation: u64,
     applied: AtomicU64,
     revision: AtomicI64,
     compact_revision: AtomicI64,
@@ -22,6 +28,7 @@ pub struct Published {
     term: AtomicU64,
     leader: AtomicU64,
     last_index: AtomicU64,
+    members: RwLock<Arc<Members>>,
     serving: AtomicBool,
     full: AtomicBool,
     /// Logical bytes of keys and values, one figure for each shard.
@@ -33,10 +40,11 @@ pub struct Published {
 impl Published {
     /// Before anything is known but `state`, the recovered one.
     #[must_use]
-    pub fn new(cluster: ClusterId, member: MemberId, shards: u16, state: State) -> Self {
+    pub fn new(cluster: ClusterId, us: Origin, shards: u16, state: State) -> Self {
         Self {
             cluster,
-            member,
+            member: us.member,
+            incarnation: us.incarnation,
             applied: AtomicU64::new(state.index.0),
             revision: AtomicI64::new(state.revision.0),
             compact_revision: AtomicI64::new(state.compact_revision.0),
@@ -44,6 +52,7 @@ impl Published {
             term: AtomicU64::new(state.term.0),
             leader: AtomicU64::new(0),
             last_index: AtomicU64::new(state.index.0),
+            members: RwLock::default(),
             serving: AtomicBool::new(false),
             full: AtomicBool::new(false),
             shard_bytes: (0..shards).map(|_| AtomicU64::new(0)).collect(),
@@ -111,6 +120,23 @@ impl Published {
     #[must_use]
     pub fn leader(&self) -> MemberId {
         MemberId(self.leader.load(Ordering::Acquire))
+    }
+
+    /// Makes the members visible.
+    pub fn set_members(&self, members: Arc<Members>) {
+        *self.members.write() = members;
+    }
+
+    /// The members as of the last applied entry.
+    #[must_use]
+    pub fn members(&self) -> Arc<Members> {
+        Arc::clone(&self.members.read())
+    }
+
+    /// Whether this member only learns.
+    #[must_use]
+    pub fn is_learner(&self) -> bool {
+        self.members.read().get(self.member).is_some_and(|member| member.is_learner)
     }
 
     /// Makes the end of the Raft log visible.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use actix::Addr;
+use windlass_replica::shard::Chunk;
 use windlass_replica::task::{ReadAnswer, ShardAnswer};
 use windlass_types::{LogIndex, ShardId};
 
@@ -44,6 +45,10 @@ impl Sink for ShardSink {
     fn read(&mut self, shard: ShardId, ticket: Ticket, answer: ReadAnswer) {
         let arbiter = usize::from(ticket.arbiter.0);
         self.to_arbiters[arbiter].push(ToArbiter::Read { ticket, shard, answer });
+    }
+
+    fn chunk(&mut self, shard: ShardId, chunk: Chunk) {
+        self.to_consensus.push(FromShard::Chunk(shard, chunk));
     }
 
     fn durable(&mut self, stream: usize, index: LogIndex) {

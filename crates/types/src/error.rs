@@ -136,6 +136,7 @@ catalogue! {
     TimeoutLeaderFail = Unavailable, "etcdserver: request timed out, possibly due to previous leader failure";
     TimeoutConnectionLost = Unavailable, "etcdserver: request timed out, possibly due to connection lost";
     TimeoutWaitAppliedIndex = Unavailable, "etcdserver: request timed out, waiting for the applied index took too long";
+    TimeoutLeaderTransfer = Unavailable, "etcdserver: request timed out, leader transfer took too long";
     Unhealthy = Unavailable, "etcdserver: unhealthy cluster";
     Corrupt = DataLoss, "etcdserver: corrupt cluster";
     NotSupportedForLearner = FailedPrecondition, "etcdserver: rpc not supported for learner";

@@ -60,6 +60,8 @@ pub struct RaftLog {
     announce: bool,
     /// The newest append was refused for want of room.
     refused: bool,
+    /// What the first frame of this start holds beside the hard state.
+    boot_entries: Vec<Entry>,
     /// The newest append has no frame behind it that proves it was durable.
     unproven: bool,
     fbb: FlatBufferBuilder<'static>,
@@ -110,10 +112,25 @@ impl RaftLog {
             pending: VecDeque::new(),
             announce: false,
             refused: false,
+            boot_entries: Vec::new(),
             unproven: false,
             fbb: FlatBufferBuilder::new(),
         };
         Ok((log, recovered))
+    }
+
+    /// Replaces what the log holds: with the first entries of a new cluster, or with the place of a snapshot. It is durable
+    /// when [`start`](Self::start) returns, before which this must be called.
+    ///
+    /// # Panics
+    /// If the entries do not follow the start.
+    pub fn replace(&mut self, content: &Recovered) {
+        let Recovered { hard_state, start_index, start_term, entries } = content;
+        (self.hard_state, self.start_index, self.start_term) = (*hard_state, *start_index, *start_term);
+        self.last_index = *start_index;
+        self.check_entries(entries);
+        self.last_index = entries.last().map_or(*start_index, |e| e.index);
+        self.boot_entries.clone_from(entries);
     }
 
     /// Writes the frame that begins this start's epoch; to be called once, before anything else.
@@ -121,7 +138,8 @@ impl RaftLog {
     /// # Errors
     /// [`Error::NoSpace`] or [`Error::Disk`].
     pub fn start(&mut self, folder: &mut dyn Folder) -> Result<(), Error> {
-        self.encode(None, &[]);
+        let entries = std::mem::take(&mut self.boot_entries);
+        self.encode(None, &entries);
         self.journal.boot(folder, self.fbb.finished_data())
     }
 

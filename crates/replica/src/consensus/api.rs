@@ -45,8 +45,10 @@ pub struct Options {
     pub batch_bytes_max: usize,
     /// How long the first gathered command waits for company although a flush could start; 0 is not at all.
     pub linger_ns: u64,
-    /// How long commands wait for a leader to be elected before they are refused.
+    /// How long commands wait for a leader to be elected before they are refused,
     pub leaderless_ns: u64,
+    /// and reads, in ticks.
+    pub leaderless_ticks: u64,
     /// Whether to refuse changes of membership that could cost the quorum.
     pub strict_reconfig: bool,
     /// Most learners at a time.
@@ -64,6 +66,7 @@ impl Default for Options {
             batch_bytes_max: 1 << 20,
             linger_ns: 0,
             leaderless_ns: 7_000_000_000,
+            leaderless_ticks: 70,
             strict_reconfig: true,
             learners_max: 1,
             healthy_ticks: 50,
@@ -129,8 +132,10 @@ pub enum Input {
     },
     /// This member is connected.
     Reachable(MemberId),
-    /// The connection to this member is lost, or what was sent to it was dropped.
+    /// The connection to this member is lost.
     Unreachable(MemberId),
+    /// Something that was sent to this member was dropped.
+    Dropped(MemberId),
     /// Leadership is to go to this voter, if this member leads.
     TransferLeader(MemberId),
     /// The transfer of a snapshot ended.
@@ -223,7 +228,7 @@ pub enum Output {
         /// What the read sees.
         revision: Revision,
     },
-    /// The read got no answer.
+    /// The read found no leader for too long.
     ReadDropped(ReadId),
     /// Every stream is durable up to here.
     Stable(LogIndex),

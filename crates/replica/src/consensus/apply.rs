@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use windlass_raft::{ConfChange, ReadId, SnapshotMeta};
+use windlass_raft::{ConfChange, READS_MAX, ReadId, SnapshotMeta};
 use windlass_records::log::{Entry, EntryKind};
 use windlass_records::state::State;
 use windlass_types::{LogIndex, MemberId, ShardId};
@@ -124,6 +124,37 @@ impl Consensus {
         } else {
             self.reads.push_back((index, id));
         }
+    }
+
+    /// Raft could not answer a read, and asks nobody for it any more: it is asked anew when there is a leader.
+    pub(super) fn read_dropped(&mut self, id: ReadId, out: &mut Vec<Output>) {
+        if self.leaderless_reads.len() >= READS_MAX {
+            out.push(Output::ReadDropped(id));
+        } else {
+            let until = self.changes.now_ticks() + self.options.leaderless_ticks;
+            self.leaderless_reads.push_back((id, until));
+        }
+    }
+
+    /// With each tick: asks for reads that found no leader, and gives up those that waited too long.
+    pub(super) fn ask_again(&mut self, out: &mut Vec<Output>) -> Result<(), Error> {
+        let has_leader = self.raft.leader() != MemberId::ZERO;
+        for (id, until) in std::mem::take(&mut self.leaderless_reads) {
+            if self.changes.now_ticks() >= until {
+                out.push(Output::ReadDropped(id));
+                continue;
+            }
+            self.leaderless_reads.push_back((id, until));
+        }
+        if has_leader {
+            for (id, until) in std::mem::take(&mut self.leaderless_reads) {
+                let waiting = self.leaderless_reads.len();
+                self.tell_raft(windlass_raft::Input::ReadIndex(id), out)?;
+                // One that is dropped again keeps its time.
+                self.leaderless_reads.range_mut(waiting..).for_each(|read| read.1 = until);
+            }
+        }
+        Ok(())
     }
 
     /// A follower needs a snapshot. It is begun where an entry is numbered whole and the next one has not begun: there,

@@ -42,12 +42,20 @@ impl Changes {
         self.stalled_ticks += 1;
     }
 
+    pub fn now_ticks(&self) -> u64 {
+        self.now_ticks
+    }
+
     pub fn reachable(&mut self, peer: MemberId) {
         self.reachable.entry(peer).or_insert(self.now_ticks);
     }
 
     pub fn unreachable(&mut self, peer: MemberId) {
         self.reachable.remove(&peer);
+    }
+
+    pub fn is_reachable(&self, peer: MemberId) -> bool {
+        self.reachable.contains_key(&peer)
     }
 
     pub fn log_moved(&mut self) {
@@ -183,7 +191,7 @@ impl Consensus {
 
     /// The voters that remain must be able to decide. One that is away takes no part in that already.
     fn check_removal(&self, id: MemberId) -> Result<(), RequestError> {
-        let is_away = id != self.us.member && !self.changes.reachable.contains_key(&id);
+        let is_away = id != self.us.member && !self.changes.is_reachable(id);
         if is_away || !self.raft.membership().is_voter(id) {
             return Ok(());
         }
@@ -226,7 +234,7 @@ impl Consensus {
     pub fn best_successor(&self) -> Option<MemberId> {
         let voters = &self.raft.membership().voters;
         let peers = self.raft.peers().filter(|p| voters.contains(&p.id));
-        let reachable = peers.filter(|p| self.changes.reachable.contains_key(&p.id));
+        let reachable = peers.filter(|p| self.changes.is_reachable(p.id));
         reachable.max_by_key(|p| p.matched).map(|p| p.id)
     }
 }

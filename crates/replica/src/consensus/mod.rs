@@ -59,6 +59,8 @@ pub struct Consensus {
     applying: Applying,
     /// Reads whose index is known but not yet numbered, in order of index.
     reads: VecDeque<(LogIndex, ReadId)>,
+    /// Reads that found no leader, and the tick at which each gives up.
+    leaderless_reads: VecDeque<(ReadId, u64)>,
     /// State after the last numbered entry.
     numbered: State,
     /// First index of each term that may still be asked for, ascending.
@@ -124,6 +126,7 @@ impl Consensus {
             persists: VecDeque::new(),
             applying: Applying::default(),
             reads: VecDeque::new(),
+            leaderless_reads: VecDeque::new(),
             numbered: state,
             terms: VecDeque::from([(state.index, state.term)]),
             snapshots_due: Vec::new(),
@@ -167,6 +170,9 @@ impl Consensus {
                 self.changes.unreachable(peer);
                 return self.tell_raft(windlass_raft::Input::ReportUnreachable(peer), out);
             }
+            Input::Dropped(peer) => {
+                return self.tell_raft(windlass_raft::Input::ReportUnreachable(peer), out);
+            }
             Input::TransferLeader(to) => {
                 return self.tell_raft(windlass_raft::Input::TransferLeader(to), out);
             }
@@ -189,11 +195,12 @@ impl Consensus {
         self.propose_change(out)?;
         match self.raft.leader() {
             leader if leader == self.us.member => self.propose_due(now_ns, out),
-            MemberId::ZERO => Ok(self.wait_for_leader(now_ns, out)),
-            leader => {
+            leader if self.changes.is_reachable(leader) => {
                 self.forward(leader, out);
                 Ok(None)
             }
+            // Nobody leads, or nobody that can be reached, which comes to the same within an election timeout.
+            _ => Ok(self.wait_for_leader(now_ns, out)),
         }
     }
 
@@ -230,6 +237,7 @@ impl Consensus {
         self.log.settle(&mut self.scratch.ops);
         self.changes.tick();
         self.tell_raft(windlass_raft::Input::Tick, out)?;
+        self.ask_again(out)?;
         self.hand_over_if_stalled(out)
     }
 
@@ -281,7 +289,7 @@ impl Consensus {
             Action::Send(message) => out.push(Output::Send(message)),
             Action::Apply(entries) => return self.apply(entries, out),
             Action::ReadReady { id, index } => self.read_ready(id, index, out),
-            Action::ReadDropped { id } => out.push(Output::ReadDropped(id)),
+            Action::ReadDropped { id } => self.read_dropped(id, out),
             Action::ProposalDropped { kind, data, reason } => self.proposal_dropped(kind, data, reason, out),
             Action::RoleChanged { role, term, leader } => {
                 self.role_changed(role, out);

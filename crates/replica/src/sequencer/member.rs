@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use prost::Message;
 use windlass_api::etcdserverpb::Member;
-use windlass_types::RequestError;
+use windlass_types::{MemberId, RequestError};
 
 use super::{Output, Response, Sequencer};
 
@@ -18,12 +18,14 @@ impl Sequencer {
         let outcome = member
             .and_then(|member| self.members.check(command.kind, &member, usize::MAX).map(|()| member))
             .map(|member| {
+                let id = MemberId(member.id);
                 Arc::make_mut(&mut self.members).apply(command.kind, member, &mut self.system);
                 out.push(Output::Members(Arc::clone(&self.members)));
+                let members = Arc::clone(&self.members);
+                Box::new(Response::Members { kind: command.kind, id, members })
             });
         if entry.is_ours {
-            let result = outcome.map(|()| Box::new(Response::Members(Arc::clone(&self.members))));
-            entry.replies.push(Output::Reply { id: command.id, result });
+            entry.replies.push(Output::Reply { id: command.id, result: outcome });
         }
     }
 }

@@ -112,7 +112,7 @@ fn show(output: &Output) -> String {
             format!("shard {shard}: {task}")
         }
         Output::Reply { id, result: Ok(response) } => {
-            if let Response::Members(members) = &**response {
+            if let Response::Members { members, .. } = &**response {
                 let ids: Vec<_> = members.iter().map(|m| m.id).collect();
                 return format!("reply {id} members {ids:?}");
             }
@@ -121,7 +121,7 @@ fn show(output: &Output) -> String {
                 Response::DeleteRange(delete) => delete.header,
                 Response::Txn(txn) => txn.header,
                 Response::Compaction(compaction) => compaction.header,
-                Response::Members(_) => unreachable!("shown above"),
+                Response::Members { .. } => unreachable!("shown above"),
             };
             format!("reply {id} at {}", header.unwrap().revision)
         }

@@ -15,5 +15,5 @@ mod snapshot;
 
 pub use self::core::{Input, Output, ShardCore};
 pub use records::Records;
-pub use restore::{Content, Error, redistribute, restore, seed, stable_state, system_of};
+pub use restore::{Content, Distribution, Error, redistribute, restore, seed, stable_state, system_of};
 pub use snapshot::Chunk;

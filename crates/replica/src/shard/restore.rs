@@ -57,6 +57,36 @@ impl Content {
     }
 }
 
+/// Records from anywhere, dealt out to shards.
+pub struct Distribution {
+    shards: Vec<Content>,
+}
+
+impl Distribution {
+    /// For `count` shards, at least 1.
+    #[must_use]
+    pub fn new(count: u16) -> Self {
+        Self { shards: (0..count).map(|_| Content::default()).collect() }
+    }
+
+    /// Adds one record, in any order.
+    pub fn load(&mut self, record: &Record<'_>) {
+        let name = match record {
+            Record::Version(version) => version.key,
+            Record::System(record) => record.name,
+        };
+        let count = u16::try_from(self.shards.len()).expect("made from a u16");
+        self.shards[usize::from(shard_of(name, count).0)].load(record);
+    }
+
+    /// What each shard holds, as of `state`.
+    #[must_use]
+    pub fn finish(mut self, state: &State) -> Vec<Content> {
+        self.shards.iter_mut().for_each(|shard| shard.finish_load(state));
+        self.shards
+    }
+}
+
 /// The sequencer's state at the stable index, which is that of the store at a start.
 #[must_use]
 pub fn stable_state(shards: &[ShardHistory], states: &StateHistory) -> State {
@@ -92,18 +122,11 @@ pub fn redistribute<'a>(
     count: u16,
     state: &State,
 ) -> Result<Vec<Content>, Error> {
-    let mut shards: Vec<_> = (0..count).map(|_| Content::default()).collect();
+    let mut distribution = Distribution::new(count);
     for (history, folder) in old {
-        history.load(folder, state.index, &mut |record| {
-            let name = match record {
-                Record::Version(version) => version.key,
-                Record::System(record) => record.name,
-            };
-            shards[usize::from(shard_of(name, count).0)].load(record);
-        })?;
+        history.load(folder, state.index, &mut |record| distribution.load(record))?;
     }
-    shards.iter_mut().for_each(|shard| shard.finish_load(state));
-    Ok(shards)
+    Ok(distribution.finish(state))
 }
 
 /// Writes all of `content` to a new stream; when this returns it is durable.

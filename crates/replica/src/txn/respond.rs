@@ -6,7 +6,8 @@ use windlass_api::etcdserverpb::response_op::Response as OpResponse;
 use windlass_api::etcdserverpb::{
     CompactionResponse, DeleteRangeResponse, PutResponse, ResponseHeader, ResponseOp, TxnResponse,
 };
-use windlass_types::Revision;
+use windlass_records::batch::CommandKind;
+use windlass_types::{MemberId, Revision};
 
 use super::{Decision, Item, Op, Shape, Transaction};
 use crate::membership::Members;
@@ -25,8 +26,15 @@ pub enum Response {
     Txn(TxnResponse),
     /// To a compaction.
     Compaction(CompactionResponse),
-    /// To a change of the members: they are these now.
-    Members(Arc<Members>),
+    /// To a change of the members.
+    Members {
+        /// Which change.
+        kind: CommandKind,
+        /// Whose.
+        id: MemberId,
+        /// They are these now.
+        members: Arc<Members>,
+    },
 }
 
 /// A header with nothing but a revision.

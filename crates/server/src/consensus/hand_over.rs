@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use windlass_records::state::State;
-use windlass_replica::task::ShardTask;
+use windlass_replica::task::{ShardTask, SnapshotId};
 use windlass_types::{LogIndex, ShardId};
 
 use crate::net::Ticket;
@@ -45,8 +45,11 @@ impl HandOver {
             ShardTask::Puts(run) => self.bytes += run.data.len(),
             ShardTask::System(system) => self.bytes += system.bytes(),
             ShardTask::Advance(_) => {}
-            // These are answered.
-            ShardTask::Evaluate(_) | ShardTask::Install(_) | ShardTask::Compact(_) => self.urgent = true,
+            // Somebody waits for these.
+            ShardTask::Evaluate(_)
+            | ShardTask::Install(_)
+            | ShardTask::Compact(_)
+            | ShardTask::Snapshot(_) => self.urgent = true,
         }
         self.tasks.push((shard, task));
     }
@@ -83,6 +86,21 @@ impl HandOver {
         let state = self.state.take()?;
         self.senders.state(state);
         Some(state.index)
+    }
+
+    /// Asks a shard for the next chunk of a snapshot.
+    pub fn next_chunk(&self, shard: ShardId, id: SnapshotId) {
+        self.senders.next_chunk(shard, id);
+    }
+
+    /// Tells every shard that no more of a snapshot is wanted.
+    pub fn end_snapshot(&self, id: SnapshotId) {
+        self.senders.end_snapshot(id);
+    }
+
+    /// Number of shards.
+    pub fn shards(&self) -> u16 {
+        self.senders.count()
     }
 
     /// Tells every shard that all streams have everything up to `index`.

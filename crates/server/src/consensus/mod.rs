@@ -3,9 +3,12 @@
 //! It runs on the first net arbiter, feeds the core with what arbiters, shards and the log's ring say, and carries out
 //! what the core wants. It must never decide anything itself, and never block.
 
+mod cluster;
 mod disk_ready;
 mod hand_over;
 mod latency;
+mod links;
+mod outgoing;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,23 +16,29 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, StreamHandler};
 use tokio::sync::oneshot;
+use windlass_api::etcdserverpb::Member;
 use windlass_io_disk::uring::Uring;
 use windlass_io_log::op::{Completion, Op};
 use windlass_raft::ReadId;
-use windlass_records::batch::{Batch, BatchBuilder};
+use windlass_records::batch::{Batch, BatchBuilder, CommandKind};
 use windlass_replica::consensus::{Consensus, Error, Input, Output};
 use windlass_replica::reading::Snapshot;
+use windlass_replica::shard::Chunk;
 use windlass_replica::task::ShardAnswer;
-use windlass_types::{LogIndex, RequestId, Revision, ShardId};
+use windlass_types::{LogIndex, MemberId, RequestId, Revision, ShardId};
 
 use crate::metrics::Metrics;
 use crate::net::{ArbiterId, NetActor, Ticket, ToArbiter, Told, arbiter_of, asker};
 use crate::published::Published;
 use crate::shard::Senders;
 use crate::startup::{Reason, fatal};
+use cluster::{Cluster, OWN_REQUEST};
 use disk_ready::{DiskReady, disk_ready};
 use hand_over::{HOLD_MAX, HandOver};
 use latency::WriteLatency;
+
+pub use cluster::{Setup, StepDown};
+pub use links::Links;
 
 /// How often a log without room looks for some.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -46,6 +55,22 @@ pub enum FromArbiter {
     Read(ReadId),
     /// A read waits for what the shards were not handed yet.
     HandOver,
+    /// A client wants the members changed.
+    Change {
+        /// Its request.
+        id: RequestId,
+        /// What is to change.
+        kind: CommandKind,
+        /// How.
+        member: Box<Member>,
+    },
+    /// A client wants another leader.
+    MoveLeader {
+        /// Its request.
+        id: RequestId,
+        /// Who is to lead.
+        to: MemberId,
+    },
 }
 
 /// What a shard said in one of its turns.
@@ -67,6 +92,8 @@ pub enum FromShard {
     },
     /// Whether the shard's disk has no room for what it must write.
     Full(ShardId, bool),
+    /// A piece of a snapshot.
+    Chunk(ShardId, Chunk),
 }
 
 /// The arbiters to answer, in the order of their ids; to be sent once, before any question.
@@ -83,6 +110,7 @@ pub struct ConsensusActor {
     published: Arc<Published>,
     metrics: Arc<Metrics>,
     heartbeat: Duration,
+    cluster: Cluster,
     /// Told once, when the member has caught up with its own log.
     ready: Option<oneshot::Sender<()>>,
     shards_full: Vec<bool>,
@@ -112,6 +140,8 @@ pub struct Wiring {
     pub metrics: Arc<Metrics>,
     /// Time of one tick.
     pub heartbeat: Duration,
+    /// Who this member is, and how it reaches the others.
+    pub cluster: cluster::Setup,
     /// Told when the member serves.
     pub ready: oneshot::Sender<()>,
 }
@@ -120,7 +150,7 @@ impl ConsensusActor {
     /// An actor that campaigns when it starts.
     #[must_use]
     pub fn new(wiring: Wiring) -> Self {
-        let Wiring { core, disk, shards, published, metrics, heartbeat, ready } = wiring;
+        let Wiring { core, disk, shards, published, metrics, heartbeat, cluster, ready } = wiring;
         Self {
             core,
             disk,
@@ -130,6 +160,7 @@ impl ConsensusActor {
             published,
             metrics,
             heartbeat,
+            cluster: Cluster::new(cluster),
             ready: Some(ready),
             retrying: false,
             lingering: false,
@@ -218,9 +249,16 @@ impl ConsensusActor {
     fn carry_out(&mut self, output: Output, context: &mut Context<Self>) {
         match output {
             Output::Disk(op) => self.start(op),
-            // There are no peers in a cluster of one.
-            Output::Send(_) => {}
+            Output::Send(message) => self.send(message),
+            Output::Forward { to, data, ids } => self.forward(to, data, ids, context),
+            Output::RefuseForwarded { to, ids, error } => self.refuse_forwarded(to, ids, error),
+            Output::Members(members) => self.members_changed(members, context),
+            Output::Snapshot { to, id, state } => self.send_snapshot(to, id, state, context),
+            Output::Rejected { from, fault } => {
+                tracing::warn!(peer = %from, ?fault, "dropped a message that cannot be true");
+            }
             Output::ToShard { shard, task } => self.shards.task(shard, task),
+            Output::Reply { id: OWN_REQUEST, result } => self.own_change_ended(result),
             Output::Reply { id, result } => self.tell(arbiter_of(id), ToArbiter::Reply { id, result }),
             Output::PutReplies { batch, commands, first_revision } => {
                 self.put_replies(&batch, commands, first_revision);
@@ -247,6 +285,7 @@ impl ConsensusActor {
                     self.metrics.leader_changes.inc();
                 }
                 self.published.set_leader(term, leader);
+                self.leader_changed(leader);
             }
             Output::Full(full) => self.set_full(full, context),
         }
@@ -311,8 +350,7 @@ impl ConsensusActor {
         if self.ready.is_none() {
             return;
         }
-        let raft = self.core.raft();
-        if raft.is_leader_ready() && self.core.numbered().index >= raft.commit() {
+        if self.has_caught_up() {
             self.published.set_serving();
             let ready = self.ready.take().expect("checked above");
             // The one who waits ends with the process only.
@@ -334,9 +372,12 @@ impl Actor for ConsensusActor {
         context.run_interval(self.heartbeat, |actor, context| {
             actor.metrics.proposals_pending.set(i64::try_from(actor.core.gathered()).unwrap_or(i64::MAX));
             actor.feed(Input::Tick);
+            actor.tick_cluster();
             actor.end_step(context);
         });
-        survive(self.core.campaign(&mut self.outputs));
+        self.published.set_members(Arc::new(self.core.members().clone()));
+        self.connect(context);
+        survive(self.core.begin(&mut self.outputs));
         self.end_step(context);
     }
 }
@@ -359,6 +400,8 @@ impl Handler<FromArbiter> for ConsensusActor {
             FromArbiter::Withdraw(ids) => self.feed(Input::Withdraw(ids)),
             FromArbiter::Read(id) => self.feed(Input::Read(id)),
             FromArbiter::HandOver => self.shards.hurry(),
+            FromArbiter::Change { id, kind, member } => self.feed(Input::Change { id, kind, member }),
+            FromArbiter::MoveLeader { id, to } => self.move_leader(id, to),
         }
         self.end_step(context);
     }
@@ -370,6 +413,10 @@ impl Handler<FromShards> for ConsensusActor {
     fn handle(&mut self, FromShards(messages): FromShards, context: &mut Self::Context) {
         for message in messages {
             let input = match message {
+                FromShard::Chunk(shard, chunk) => {
+                    self.cluster.chunk(shard, chunk);
+                    continue;
+                }
                 FromShard::Answer(shard, answer) => Input::Shard { shard, answer },
                 FromShard::Durable { stream, index } => Input::Durable { stream, index },
                 FromShard::Full(shard, full) => {

@@ -1,5 +1,7 @@
 //! The sockets of a member, bound before anything is written.
 
+use std::net::TcpListener;
+
 use windlass_rpc::{BindError, Listener, bind, bind_unix};
 
 use crate::net::Listeners;
@@ -47,6 +49,15 @@ pub fn bind_all(config: &Config) -> Result<Vec<Listeners>, ListenError> {
         arbiters[0].metrics.extend(listen(url, 1)?);
     }
     Ok(arbiters)
+}
+
+/// Binds the addresses for the other members.
+pub fn bind_peers(config: &Config) -> Result<Vec<TcpListener>, ListenError> {
+    let mut sockets = Vec::new();
+    for url in &config.urls.listen_peer {
+        sockets.extend(bind(url.address(), 1).map_err(|error| ListenError::new(url, &error))?);
+    }
+    Ok(sockets)
 }
 
 fn listen(url: &Url, count: usize) -> Result<Vec<Listener>, ListenError> {

@@ -3,6 +3,8 @@
 //! Everything that can refuse the start is looked at before anything is written (`open`, `recovery`); then threads
 //! and actors are made and wired (`serve`), and end in the reverse order when a signal comes.
 
+mod assemble;
+mod join;
 mod listeners;
 mod open;
 mod recovery;

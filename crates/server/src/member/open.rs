@@ -3,19 +3,24 @@
 //! Must never write before everything that can be refused was looked at.
 
 use std::io;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
+use windlass_api::etcdserverpb::Member;
 use windlass_io_disk::uring::Uring;
 use windlass_io_log::buffer::BLOCK_BYTES;
 use windlass_io_log::raft_log;
+use windlass_records::batch::Origin;
 use windlass_replica::consensus::{BATCH_COMMANDS_MAX, Consensus, RestoreError};
 
-use super::listeners::{ListenError, bind_all};
-use super::recovery::Found;
+use super::join;
+use super::listeners::{ListenError, bind_all, bind_peers};
+use super::recovery::{Found, Started};
 use super::{raise_limits, registered_bytes};
 use crate::net::Listeners;
 use crate::net::Ticket;
 use crate::shard::{self, OpenedShards};
+use crate::startup::config::ClusterState;
 use crate::startup::data_folder::{self, DataFolder, Expected};
 use crate::startup::{Config, Reason, logging, preflight};
 
@@ -31,8 +36,14 @@ pub struct Opened {
     pub folder: DataFolder,
     /// Sockets, bound.
     pub listeners: Vec<Listeners>,
+    /// Sockets for the other members, bound.
+    pub peer_sockets: Vec<TcpListener>,
     /// Raft, log and sequencer.
     pub core: Consensus,
+    /// This run of this member.
+    pub us: Origin,
+    /// The members as the others told them to this one, which joins.
+    pub told: Vec<Member>,
     /// The log's ring.
     pub disk: Uring,
     /// The shards.
@@ -66,6 +77,12 @@ pub enum OpenError {
     /// The two do not fit.
     #[error("{0}; put the missing files back, or restore the member from a snapshot")]
     Restore(#[from] RestoreError),
+    /// The other members.
+    #[error(transparent)]
+    Join(#[from] join::Error),
+    /// The snapshot that was to be installed.
+    #[error("the snapshot that this member received cannot be installed")]
+    Snapshot(#[source] io::Error),
     /// Where logs go.
     #[error("cannot log where --log-outputs says, correct it")]
     Logging(#[source] io::Error),
@@ -93,6 +110,9 @@ impl OpenError {
             Self::Log(error) => Reason::of_log(error),
             Self::Shards(error) => Reason::of_shards(error),
             Self::Restore(_) => Reason::Damaged,
+            Self::Join(error) => error.reason(),
+            Self::Snapshot(error) if error.kind() == io::ErrorKind::InvalidData => Reason::Damaged,
+            Self::Snapshot(error) => Reason::of_files(error),
             Self::Logging(_) => Reason::Failure,
             Self::Io { source, .. } => Reason::of_files(source),
         }
@@ -102,7 +122,7 @@ impl OpenError {
 /// Opens a member. Until everything that can be refused was looked at, nothing is written.
 pub fn open(config: &Config) -> Result<Opened, OpenError> {
     let expected = Expected::from_flags(&config.name, &config.bootstrap);
-    let examined = data_folder::examine(&config.data_dir, &expected)?;
+    let mut examined = data_folder::examine(&config.data_dir, &expected)?;
     let log_options = log_options(config);
     let buffers = log_options.buffers();
     raise_limits(config, registered_bytes(&buffers))?;
@@ -113,13 +133,29 @@ pub fn open(config: &Config) -> Result<Opened, OpenError> {
         windlass_io_disk::preflight::check(data_folder::nearest_existing(path), &[])?;
     }
     let listeners = bind_all(config)?;
+    let peer_sockets = bind_peers(config)?;
     logging::install(&config.logging).map_err(OpenError::Logging)?;
     crate::startup::fatal::abort_on_panic();
     logging::report(&config.notices);
+    let joins = config.bootstrap.state == ClusterState::Existing;
+    let mut told = None;
+    if examined.is_new() && joins {
+        let (member, cluster) = join::identify(config)?;
+        examined.join_as(cluster.cluster, member);
+        told = Some(cluster);
+    } else if examined.is_new() && config.bootstrap.members.len() > 1 {
+        join::check_founder(config, examined.identity().member)?;
+    }
     let found = Found::read(config, examined.path(), examined.identity(), log_options)?;
+    // One that joined and has not heard of anything yet must be told again whom to listen to.
+    if found.is_empty() && joins && told.is_none() {
+        told = Some(join::identify(config)?.1);
+    }
     let folder = examined.prepare()?;
-    let (core, disk, shards) = found.start(config, &folder)?;
-    Ok(Opened { folder, listeners, core, disk, shards })
+    let started = found.start(config, &folder)?;
+    let Started { core, us, disk, shards } = started;
+    let told = told.map(|told| told.members).unwrap_or_default();
+    Ok(Opened { folder, listeners, peer_sockets, core, us, told, disk, shards })
 }
 
 fn log_options(config: &Config) -> raft_log::Options {

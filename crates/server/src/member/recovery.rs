@@ -6,7 +6,6 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use windlass_io_disk::files::DiskFolder;
 use windlass_io_disk::probe::{self, Probe, probe};
@@ -15,14 +14,17 @@ use windlass_io_log::folder::{Absent, Folder};
 use windlass_io_log::ids;
 use windlass_io_log::op::Failure;
 use windlass_io_log::raft_log::{self, RaftLog, Recovered};
-use windlass_raft::{Membership, Raft, Restored};
-use windlass_replica::consensus::{self, Consensus, Parts, check_restore};
-use windlass_replica::shard::system_of;
-use windlass_types::LogIndex;
+use windlass_records::batch::Origin;
+use windlass_records::log::HardState;
+use windlass_records::state::State;
+use windlass_replica::consensus::{Consensus, check_restore};
+use windlass_types::{LogIndex, MemberId};
 
+use super::assemble::{assemble, founding, founds, run_of};
 use super::open::{OpenError, at};
 use crate::net::Ticket;
 use crate::shard::{self, FoundShards, OpenedShards};
+use crate::snapshot::{self, Install};
 use crate::startup::data_folder::{self, DataFolder, Identity};
 use crate::startup::{Config, config};
 
@@ -41,6 +43,20 @@ pub struct Found {
     log: RaftLog,
     recovered: Recovered,
     shards: FoundShards,
+    /// A snapshot that is to be installed first.
+    install: Option<Install>,
+}
+
+/// What a start has made.
+pub struct Started {
+    /// Raft, log and sequencer.
+    pub core: Consensus,
+    /// This run of this member.
+    pub us: Origin,
+    /// The log's ring.
+    pub disk: Uring,
+    /// The shards.
+    pub shards: OpenedShards<Ticket>,
 }
 
 impl Found {
@@ -52,17 +68,17 @@ impl Found {
         options: raft_log::Options,
     ) -> Result<Self, OpenError> {
         let log_path = config.wal_dir.clone().unwrap_or_else(|| folder.join(LOG_FOLDER));
-        let (log, recovered) =
+        let (log, mut recovered) =
             RaftLog::open(&mut *look_into(&log_path)?, options, ids::Identity(identity.salt))?;
-        let shards = shard::read(shard::OpenOptions {
-            folder: folder.join(SHARDS_FOLDER),
-            identity: identity.salt,
-            shards: u16::try_from(config.storage.shards).expect("checked with the flags"),
-            flush_bytes: config.storage.shard_flush_bytes,
-            flush_age_ns: u64::try_from(config.storage.shard_flush_interval.as_nanos()).unwrap_or(u64::MAX),
-            version_bytes_max: config.limits.request_bytes_max,
-            has_peers: false,
-        })?;
+        let shard_options = shard_options(config, folder, identity);
+        let install = snapshot::found(folder).map_err(OpenError::Snapshot)?;
+        if let Some(install) = &install {
+            tracing::info!(index = %install.state.index, "installing a snapshot");
+            let contents = install.contents(shard_options.shards).map_err(OpenError::Snapshot)?;
+            shard::replace(&shard_options, contents, install.state)?;
+            recovered = begun_at(&install.state, recovered.hard_state);
+        }
+        let shards = shard::read(shard_options)?;
         let state = shards.state();
         check_restore(recovered.start_index, last_index(&recovered), state.index)?;
         tracing::info!(
@@ -72,23 +88,56 @@ impl Found {
             revision = %state.revision,
             "recovered"
         );
-        Ok(Self { log_path, log, recovered, shards })
+        Ok(Self { log_path, log, recovered, shards, install })
+    }
+
+    /// Whether there is nothing: the member is new.
+    pub fn is_empty(&self) -> bool {
+        self.recovered == Recovered::default() && self.shards.state().index == LogIndex::ZERO
     }
 
     /// Makes what is missing, begins this start in the log and the shards, and joins the parts.
-    pub fn start(
-        mut self,
-        config: &Config,
-        folder: &DataFolder,
-    ) -> Result<(Consensus, Uring, OpenedShards<Ticket>), OpenError> {
+    pub fn start(mut self, config: &Config, folder: &DataFolder) -> Result<Started, OpenError> {
         data_folder::make_private(&self.log_path)?;
         let mode = choose_sync_mode(config, folder.path())?;
+        if self.is_empty() && founds(&config.bootstrap) {
+            self.recovered = founding(&config.bootstrap);
+            self.log.replace(&self.recovered);
+        } else if self.install.is_some() {
+            self.log.replace(&self.recovered);
+        }
         self.log.start(&mut DiskFolder::open(&self.log_path).map_err(at(&self.log_path))?)?;
+        if let Some(install) = self.install.take() {
+            install.done().map_err(OpenError::Snapshot)?;
+        }
         let shards = self.shards.start()?;
         let disk = Uring::open(&self.log_path, mode, self.log.buffers())?;
-        let core = join(config, folder, self.log, self.recovered, &shards);
-        Ok((core, disk, shards))
+        let us = run_of(folder.identity().member);
+        let core = assemble(config, us, self.log, self.recovered, &shards);
+        Ok(Started { core, us, disk, shards })
     }
+}
+
+fn shard_options(config: &Config, folder: &Path, identity: &Identity) -> shard::OpenOptions {
+    shard::OpenOptions {
+        folder: folder.join(SHARDS_FOLDER),
+        identity: identity.salt,
+        shards: u16::try_from(config.storage.shards).expect("checked with the flags"),
+        flush_bytes: config.storage.shard_flush_bytes,
+        flush_age_ns: u64::try_from(config.storage.shard_flush_interval.as_nanos()).unwrap_or(u64::MAX),
+        version_bytes_max: config.limits.request_bytes_max,
+        has_peers: config.bootstrap.members.len() > 1,
+    }
+}
+
+/// A log that begins after a snapshot. What this member had beyond it differs from the leader's log, or it would not have
+/// needed a snapshot; its vote still stands.
+fn begun_at(state: &State, mut hard_state: HardState) -> Recovered {
+    if hard_state.term < state.term {
+        (hard_state.term, hard_state.vote) = (state.term, MemberId::ZERO);
+    }
+    hard_state.commit = state.index;
+    Recovered { hard_state, start_index: state.index, start_term: state.term, entries: Vec::new() }
 }
 
 /// The flag's mode, or the one that a probe finds faster on this disk.
@@ -127,44 +176,6 @@ fn probe_disk(path: &Path) -> Result<Option<Probe>, OpenError> {
         Err(probe::Error::Failed(Failure::NoSpace)) => Ok(None),
         probed => Ok(Some(probed?)),
     }
-}
-
-fn join(
-    config: &Config,
-    folder: &DataFolder,
-    log: RaftLog,
-    recovered: Recovered,
-    shards: &OpenedShards<Ticket>,
-) -> Consensus {
-    let member = folder.identity().member;
-    let started_ns = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |d| d.as_nanos() as u64);
-    let ticks = config.raft.election_timeout.as_millis() / config.raft.heartbeat_interval.as_millis();
-    let raft_config = windlass_raft::Config {
-        election_ticks: u32::try_from(ticks).expect("checked with the flags"),
-        pre_vote: config.raft.pre_vote,
-        ..windlass_raft::Config::new(member, started_ns, started_ns ^ member.0)
-    };
-    let mut hard_state = recovered.hard_state;
-    // The commit index on disk is a hint that may lag; what a shard holds was committed.
-    hard_state.commit = hard_state.commit.max(shards.state.index);
-    let raft = Raft::new(
-        raft_config,
-        Restored {
-            hard_state,
-            start_index: recovered.start_index,
-            start_term: recovered.start_term,
-            entries: recovered.entries,
-            applied: shards.state.index,
-            membership: Membership::of_voters([member]),
-        },
-    );
-    let options = consensus::Options {
-        batch_bytes_max: config.storage.batch_bytes_max,
-        linger_ns: u64::try_from(config.storage.batch_linger.as_nanos()).unwrap_or(u64::MAX),
-    };
-    let count = u16::try_from(shards.shards.len()).expect("made from a u16");
-    let system = system_of(shards.shards.iter().map(|shard| &shard.core));
-    Consensus::new(member, options, Parts { raft, log, state: shards.state, system, shards: count })
 }
 
 fn last_index(recovered: &Recovered) -> LogIndex {

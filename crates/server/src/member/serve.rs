@@ -1,33 +1,37 @@
 //! Threads and actors of a running member: made, wired, and ended in order.
 
 use std::io::IsTerminal as _;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, Addr};
 use actix_rt::Arbiter;
 use tokio::sync::oneshot;
+use windlass_api::etcdserverpb::Member;
 use windlass_io_disk::interrupt::Interrupter;
 use windlass_io_disk::uring::SyncMode;
+use windlass_records::batch::Origin;
 use windlass_rpc::{Limits, PingPolicy};
+use windlass_types::ClusterId;
 
+use super::assemble::election_ticks;
 use super::open::Opened;
 use super::signals::{self, Signal};
-use crate::consensus::{self, Arbiters, ConsensusActor, FromArbiter};
+use crate::consensus::{self, Arbiters, ConsensusActor, FromArbiter, Links, StepDown};
 use crate::metrics::Metrics;
 use crate::net::{
-    ArbiterId, Drain, ETCD_VERSION, Listen, Listeners, MemberInfo, NetActor, RequestLimits, Ticket,
+    ArbiterId, Drain, ETCD_VERSION, Listen, Listeners, MemberInfo, NetActor, REQUEST_TIMEOUT_BASE,
+    RequestLimits, Ticket,
 };
 use crate::published::Published;
 use crate::shard::{self, Inbox, OpenedShards, Senders, ShardThread};
 use crate::sink::ShardSink;
+use crate::startup::data_folder::DataFolder;
 use crate::startup::{Config, Reason, fatal};
 
 /// How long calls in flight may take to end after a signal.
 const DRAIN_GRACE: Duration = Duration::from_secs(5);
-
-/// What etcd gives a request beside two elections.
-const REQUEST_TIMEOUT_BASE: Duration = Duration::from_secs(5);
 
 /// Handles to what runs.
 struct Running {
@@ -39,10 +43,10 @@ struct Running {
 
 /// Runs a member on this thread, which becomes its first arbiter, until a signal; returns once everything has ended.
 pub async fn serve(config: &Config, opened: Opened) -> Signal {
-    let Opened { folder, listeners, core, disk, shards } = opened;
+    let Opened { folder, listeners, peer_sockets, core, us, told, disk, shards } = opened;
     let identity = folder.identity();
     let count = u16::try_from(shards.shards.len()).expect("made from a u16");
-    let published = Arc::new(Published::new(identity.cluster, identity.member, count, shards.state));
+    let published = Arc::new(Published::new(identity.cluster, us, count, shards.state));
     let quota_bytes = config.limits.quota_bytes;
     let metrics = Metrics::new(ETCD_VERSION, disk.mode(), quota_bytes.unwrap_or(0));
     let (senders, inboxes) = shard::mailboxes(count);
@@ -54,6 +58,7 @@ pub async fn serve(config: &Config, opened: Opened) -> Signal {
         published: Arc::clone(&published),
         metrics: Arc::clone(&metrics),
         heartbeat: config.raft.heartbeat_interval,
+        cluster: cluster_setup(config, identity.cluster, us, told, &folder, peer_sockets),
         ready,
     })
     .start();
@@ -186,13 +191,40 @@ fn request_limits(config: &Config) -> RequestLimits {
 }
 
 fn member_info(config: &Config, id: windlass_types::MemberId) -> MemberInfo {
+    MemberInfo { id, token: config.bootstrap.token.clone() }
+}
+
+/// How the member takes part in its cluster.
+fn cluster_setup(
+    config: &Config,
+    cluster: ClusterId,
+    us: Origin,
+    told: Vec<Member>,
+    folder: &DataFolder,
+    sockets: Vec<TcpListener>,
+) -> consensus::Setup {
     let texts = |urls: &[crate::startup::flags::Url]| urls.iter().map(ToString::to_string).collect();
-    MemberInfo {
-        id,
+    let own = Member {
+        id: us.member.0,
         name: config.name.clone(),
-        peer_urls: texts(&config.urls.advertise_peer),
-        client_urls: texts(&config.urls.advertise_client),
-    }
+        peer_ur_ls: texts(&config.urls.advertise_peer),
+        client_ur_ls: texts(&config.urls.advertise_client),
+        is_learner: false,
+    };
+    let listen = sockets.into_iter().map(|socket| windlass_peer::Listen { socket, tls: false }).collect();
+    let peers = windlass_peer::Config {
+        server_version: ETCD_VERSION.to_owned(),
+        listen,
+        dead_after: config.raft.election_timeout,
+        ..windlass_peer::Config::new(cluster, us.member, us.incarnation, us.incarnation)
+    };
+    let links = Links {
+        election_ticks: election_ticks(config),
+        config: Some(peers),
+        snapshot_folder: folder.path().join(crate::snapshot::FOLDER_NAME),
+        actor: None,
+    };
+    consensus::Setup { own, force_new_cluster: config.bootstrap.force_new, told, links }
 }
 
 /// Says that the member serves: to log readers in etcd's words, to systemd, and to people with what to type next.
@@ -216,6 +248,8 @@ fn announce(config: &Config) {
 /// Ends everything: clients first, then the shards, which make durable what they hold.
 async fn stop(running: Running, signal: Signal) {
     tracing::info!(?signal, "stopping");
+    // While clients are still served: they notice nothing but a new leader.
+    let _ = running.consensus.send(StepDown).await;
     let drains: Vec<_> = running.arbiters.iter().map(|arbiter| arbiter.send(Drain(DRAIN_GRACE))).collect();
     for drain in drains {
         // An arbiter that is gone has nothing to drain.

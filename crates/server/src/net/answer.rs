@@ -17,6 +17,7 @@ impl Arbiter {
             }
             ToArbiter::Emptied(builder) => self.spare.push(builder),
             ToArbiter::Reply { id, result } => self.replied(id, result),
+            ToArbiter::LeaderMoved { id, result } => self.leader_moved(id, result),
             ToArbiter::Snapshot { id, snapshot } => self.snapshot(id, snapshot),
             ToArbiter::Read { ticket, shard, answer } => self.read_answer(ticket, shard, answer),
         }
@@ -55,6 +56,9 @@ impl Arbiter {
             Response::Txn(mut txn) => {
                 self.headers.complete(&mut txn.header);
                 self.reply(pending.call, &txn);
+            }
+            Response::Members { kind, id, members } => {
+                self.members_changed(pending.call, kind, id, &members);
             }
             Response::Compaction(mut compaction) => {
                 self.headers.complete(&mut compaction.header);

@@ -1,10 +1,8 @@
-//! Calls that are answered from what this member knows of itself: status, members, alarms, health.
+//! Calls that are answered from what this member knows of itself: status, alarms, health.
 
 use prost::Message;
 use windlass_api::etcdserverpb::alarm_request::AlarmAction;
-use windlass_api::etcdserverpb::{
-    AlarmRequest, AlarmResponse, DowngradeInfo, Member, MemberListRequest, MemberListResponse, StatusResponse,
-};
+use windlass_api::etcdserverpb::{AlarmRequest, AlarmResponse, DowngradeInfo, StatusResponse};
 use windlass_api::health::health_check_response::ServingStatus;
 use windlass_api::health::{HealthCheckRequest, HealthCheckResponse, HealthListResponse};
 use windlass_rpc::{CallId, Code};
@@ -19,36 +17,16 @@ pub const ETCD_VERSION: &str = "3.6.14";
 /// The storage version that goes with [`ETCD_VERSION`].
 pub const STORAGE_VERSION: &str = "3.6.0";
 
-/// Who this member is and how to reach it.
+/// Who this member is.
 #[derive(Clone, Debug)]
 pub struct MemberInfo {
     /// Its id.
     pub id: MemberId,
-    /// Its name.
-    pub name: String,
-    /// Where peers reach it.
-    pub peer_urls: Vec<String>,
-    /// Where clients reach it.
-    pub client_urls: Vec<String>,
+    /// The token of its cluster, from which the ids of further members follow.
+    pub token: String,
 }
 
 impl Arbiter {
-    /// `Cluster.MemberList`
-    pub(super) fn member_list(&mut self, call: CallId, message: &[u8]) {
-        if let Err(error) = MemberListRequest::decode(message) {
-            return self.refuse_message(call, &error);
-        }
-        let member = Member {
-            id: self.info.id.0,
-            name: self.info.name.clone(),
-            peer_ur_ls: self.info.peer_urls.clone(),
-            client_ur_ls: self.info.client_urls.clone(),
-            is_learner: false,
-        };
-        let header = Some(self.headers.without_revision());
-        self.reply(call, &MemberListResponse { header, members: vec![member] });
-    }
-
     /// `Maintenance.Status`
     pub(super) fn status(&mut self, call: CallId) {
         let published = &self.published;
@@ -66,7 +44,7 @@ impl Arbiter {
             raft_applied_index: published.applied().0,
             errors,
             db_size_in_use: bytes,
-            is_learner: false,
+            is_learner: published.is_learner(),
             storage_version: STORAGE_VERSION.to_owned(),
             db_size_quota: quota,
             downgrade_info: Some(DowngradeInfo::default()),

@@ -9,6 +9,7 @@ mod actor;
 mod answer;
 mod arbiter;
 mod calls;
+mod cluster;
 mod gateway;
 mod header;
 mod http;
@@ -21,6 +22,9 @@ mod tally;
 mod vars;
 mod write;
 
+/// What etcd gives a request beside two elections.
+pub const REQUEST_TIMEOUT_BASE: Duration = Duration::from_secs(5);
+
 pub use actor::{Drain, Listen, Listeners, NetActor, Told};
 pub use arbiter::{RequestLimits, Wiring};
 pub use calls::{ArbiterId, arbiter_of};
@@ -28,6 +32,7 @@ pub use info::{ETCD_VERSION, MemberInfo};
 pub use reads::{Ticket, asker};
 
 use std::ops::Range;
+use std::time::Duration;
 
 use windlass_raft::ReadId;
 use windlass_records::batch::{Batch, BatchBuilder};
@@ -56,6 +61,13 @@ pub enum ToArbiter {
         id: RequestId,
         /// Its answer.
         result: Result<Box<Response>, RequestError>,
+    },
+    /// Leadership moved as was asked for, or did not.
+    LeaderMoved {
+        /// The request.
+        id: RequestId,
+        /// How it went.
+        result: Result<(), RequestError>,
     },
     /// The place in history for all reads that shared this question; `None` if there is no leader to say.
     Snapshot {

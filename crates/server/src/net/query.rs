@@ -104,7 +104,7 @@ impl Arbiter {
         let (net, timeout) = (self.net.clone(), self.limits.timeout);
         let waited = |read: &Read| now.saturating_duration_since(read.since) > timeout;
         let has_gone = |read: &Read| match &read.reader {
-            Reader::Call(call) => !net.is_live(*call),
+            Reader::Call(call) | Reader::Members(call) => !net.is_live(*call),
             Reader::Stream(stream) => !net.is_live(stream.call),
             Reader::Check(done) => done.is_closed(),
         };
@@ -122,7 +122,7 @@ impl Arbiter {
         }
     }
 
-    fn read(&mut self, reader: Reader, request: ReadRequest, serializable: bool) {
+    pub(super) fn read(&mut self, reader: Reader, request: ReadRequest, serializable: bool) {
         let read = Read { reader, request, attempts: 0, since: self.now };
         if self.reads.is_full() {
             self.refuse_read(read, RequestError::TooManyRequests);
@@ -189,6 +189,7 @@ impl Arbiter {
                 self.reply(call, &response);
             }
             Reader::Stream(stream) => self.give_chunk(*stream, response),
+            Reader::Members(call) => self.give_members(call),
             // The client of a health check may have gone.
             Reader::Check(done) => drop(done.send(Ok(()))),
         }
@@ -225,7 +226,7 @@ impl Arbiter {
 
     fn refuse_read(&mut self, read: Read, error: RequestError) {
         match read.reader {
-            Reader::Call(call) => self.refuse(call, error),
+            Reader::Call(call) | Reader::Members(call) => self.refuse(call, error),
             Reader::Stream(stream) => self.net.stream_end(stream.call, error.code(), error.text()),
             Reader::Check(done) => drop(done.send(Err(error))),
         }

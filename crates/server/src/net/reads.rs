@@ -30,6 +30,8 @@ pub enum Reader {
     Call(CallId),
     /// A stream; the read is its next chunk.
     Stream(Box<RangeStream>),
+    /// A call that wants to know the members as of the read's place in the log.
+    Members(CallId),
     /// A health check.
     Check(oneshot::Sender<Result<(), RequestError>>),
 }

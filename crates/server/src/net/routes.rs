@@ -20,6 +20,16 @@ pub enum Method {
     Compact,
     /// `Cluster.MemberList`
     MemberList,
+    /// `Cluster.MemberAdd`
+    MemberAdd,
+    /// `Cluster.MemberRemove`
+    MemberRemove,
+    /// `Cluster.MemberUpdate`
+    MemberUpdate,
+    /// `Cluster.MemberPromote`
+    MemberPromote,
+    /// `Maintenance.MoveLeader`
+    MoveLeader,
     /// `Maintenance.Status`
     Status,
     /// `Maintenance.Alarm`
@@ -32,7 +42,7 @@ pub enum Method {
     HealthWatch,
 }
 
-const TABLE: [(Method, Route); 12] = [
+const TABLE: [(Method, Route); 17] = [
     (Method::Range, unary(kv::RANGE)),
     (Method::RangeStream, Route { path: kv::RANGE_STREAM, kind: Kind::ServerStream }),
     (Method::Put, unary(kv::PUT)),
@@ -40,6 +50,11 @@ const TABLE: [(Method, Route); 12] = [
     (Method::Txn, unary(kv::TXN)),
     (Method::Compact, unary(kv::COMPACT)),
     (Method::MemberList, unary(cluster::MEMBER_LIST)),
+    (Method::MemberAdd, unary(cluster::MEMBER_ADD)),
+    (Method::MemberRemove, unary(cluster::MEMBER_REMOVE)),
+    (Method::MemberUpdate, unary(cluster::MEMBER_UPDATE)),
+    (Method::MemberPromote, unary(cluster::MEMBER_PROMOTE)),
+    (Method::MoveLeader, unary(maintenance::MOVE_LEADER)),
     (Method::Status, unary(maintenance::STATUS)),
     (Method::Alarm, unary(maintenance::ALARM)),
     (Method::HealthCheck, unary(health::CHECK)),

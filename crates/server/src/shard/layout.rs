@@ -15,7 +15,7 @@ use windlass_io_log::ids::Identity;
 use windlass_io_log::stream::manifest::{self, Generation, MANIFEST_NAME, Manifest};
 use windlass_io_log::stream::{self, ShardHistory, StateHistory, StateStream};
 use windlass_records::state::State;
-use windlass_replica::shard::{ShardCore, redistribute, restore, seed, stable_state};
+use windlass_replica::shard::{Content, ShardCore, redistribute, restore, seed, stable_state};
 use windlass_types::ShardId;
 
 /// Name of the folder of the sequencer's stream.
@@ -159,6 +159,26 @@ impl Found {
     }
 }
 
+/// Replaces all shards by ones with this content, one for each shard that is asked for. A crash leaves the old ones or
+/// the new ones.
+///
+/// # Errors
+/// See [`Error`].
+pub fn replace(options: &Options, contents: Vec<Content>, state: State) -> Result<(), Error> {
+    let folder = &options.folder;
+    make_folder(folder)?;
+    let manifest = read_manifest(folder)?;
+    let generation = manifest.map_or(Generation(1), |manifest| manifest.generation.next());
+    if let Some(manifest) = manifest {
+        remove_other_generations(folder, manifest.generation)?;
+    }
+    let next = Manifest { generation, shards: options.shards };
+    let layout = Layout { options, manifest: next };
+    layout.fill::<()>(contents, state)?;
+    write_manifest(folder, next)?;
+    remove_other_generations(folder, generation)
+}
+
 /// One generation.
 #[derive(Clone, Copy)]
 struct Layout<'a> {
@@ -251,8 +271,13 @@ impl Layout<'_> {
         }
         let sources = histories.iter().zip(folders.iter_mut().map(|f| f as &mut dyn Folder));
         let loaded = redistribute(sources, self.manifest.shards, &state).map_err(in_folder(&old.folder()))?;
+        self.fill(loaded, state)
+    }
+
+    /// Writes contents into this generation, which is not valid yet.
+    fn fill<T: Send>(&self, contents: Vec<Content>, state: State) -> Result<Opened<T>, Error> {
         self.make_folders()?;
-        let shards = each((0..).zip(loaded).collect(), |(shard, keys)| {
+        let shards = each((0..).zip(contents).collect(), |(shard, keys)| {
             let history = self.read_history(shard)?;
             let folder = self.shard_folder(shard);
             let seeded = seed(ShardId(shard), keys, history, &mut open_folder(&folder)?, &state);

@@ -21,13 +21,14 @@ mod watchdog;
 
 pub use layout::{
     Error as OpenError, Found as FoundShards, Opened as OpenedShards, OpenedShard, Options as OpenOptions,
-    read,
+    read, replace,
 };
 pub use placement::place;
 pub use senders::{Inbox, Senders, ToShard, mailboxes};
 pub use thread::{Error, Options, ShardThread, Stopped};
 pub use watchdog::{Pulse, Watched, watch};
 
+use windlass_replica::shard::Chunk;
 use windlass_replica::task::{ReadAnswer, ShardAnswer};
 use windlass_types::{LogIndex, ShardId};
 
@@ -41,6 +42,9 @@ pub trait Sink: Send + 'static {
 
     /// For whoever asked.
     fn read(&mut self, shard: ShardId, ticket: Self::Ticket, answer: ReadAnswer);
+
+    /// A piece of a snapshot, for whoever asked for it.
+    fn chunk(&mut self, shard: ShardId, chunk: Chunk);
 
     /// A stream is durable up to here: the shards' are `0..shards`, the sequencer's is `shards`.
     fn durable(&mut self, stream: usize, index: LogIndex);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use windlass_records::state::State;
-use windlass_replica::task::{ReadTask, ShardTask};
+use windlass_replica::task::{ReadTask, ShardTask, SnapshotId};
 use windlass_types::{LogIndex, ShardId};
 
 use crate::mailbox::{Receiver, Sender, TrySendError, channel};
@@ -22,6 +22,10 @@ pub enum ToShard<T> {
     Task(ShardTask),
     /// A question.
     Read(T, ReadTask),
+    /// The next chunk of a snapshot is wanted.
+    NextChunk(SnapshotId),
+    /// No more of a snapshot is wanted.
+    EndSnapshot(SnapshotId),
     /// The sequencer's newest state; to shard 0, which keeps its stream.
     State(State),
     /// Every stream has everything up to here.
@@ -84,6 +88,16 @@ impl<T: Send + 'static> Senders<T> {
     /// Asks a shard; it answers `ticket`.
     pub fn read(&self, shard: ShardId, ticket: T, task: ReadTask) {
         self.lanes[usize::from(shard.0)].send(ToShard::Read(ticket, task));
+    }
+
+    /// Asks a shard for the next chunk of a snapshot that a task began.
+    pub fn next_chunk(&self, shard: ShardId, id: SnapshotId) {
+        self.lanes[usize::from(shard.0)].send(ToShard::NextChunk(id));
+    }
+
+    /// Tells every shard that no more of a snapshot is wanted.
+    pub fn end_snapshot(&self, id: SnapshotId) {
+        self.lanes.iter().for_each(|lane| lane.send(ToShard::EndSnapshot(id)));
     }
 
     /// Hands over the sequencer's newest state.

@@ -138,6 +138,8 @@ impl<T: Send + 'static> Turns<T> {
             match message {
                 ToShard::Task(task) => self.step(Input::Task(task), sink)?,
                 ToShard::Read(ticket, task) => self.step(Input::Read(task, ticket), sink)?,
+                ToShard::NextChunk(id) => self.step(Input::NextChunk(id), sink)?,
+                ToShard::EndSnapshot(id) => self.step(Input::EndSnapshot(id), sink)?,
                 ToShard::State(state) => {
                     self.state.as_mut().expect("states go to shard 0").stream.append(state);
                 }
@@ -163,6 +165,7 @@ impl<T: Send + 'static> Turns<T> {
                 Output::Read(ticket, answer) => sink.read(self.id, ticket, answer),
                 Output::Disk(request) => self.host.start(request),
                 Output::Durable(index) => sink.durable(usize::from(self.id.0), index),
+                Output::Chunk(chunk) => sink.chunk(self.id, chunk),
                 Output::Full(full) => sink.full(self.id, full),
             }
         }

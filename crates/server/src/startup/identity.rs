@@ -19,6 +19,12 @@ pub fn member_id(peer_urls: &[&str], token: &str) -> MemberId {
     MemberId(leading_u64(hash))
 }
 
+/// The id of a member that is added to a cluster at `unix_s`: as [`member_id`], with the time at the end, so that a
+/// member that was removed may come back under a new id.
+pub fn added_member_id(peer_urls: &[&str], token: &str, unix_s: u64) -> MemberId {
+    member_id(peer_urls, &format!("{token}{unix_s}"))
+}
+
 /// The id of a new cluster: SHA-1 of its members' ids in ascending order, the first 8 bytes.
 pub fn cluster_id(members: &[MemberId]) -> ClusterId {
     let mut sorted = members.to_vec();

@@ -19,9 +19,9 @@ const BAD: &[(&[&str], i32, &[&str])] = &[
     (&["--log-outputs=/dev/null/x"], 1, &["--log-outputs", "/dev/null/x"]),
     (&["--wal-dir=/dev/null/x"], 11, &["/dev/null", "is not a folder"]),
     (
-        &["--initial-cluster=default=http://localhost:2380,b=http://10.0.0.2:2380"],
+        &["--initial-cluster=default=http://localhost:2380", "--initial-cluster-state=existing"],
         1,
-        &["more than one member"],
+        &["cannot fetch cluster info", "no peer URLs"],
     ),
     (&["--initial-cluster=other=http://localhost:2380"], 1, &["default", "initial cluster"]),
     (&["--listen-client-urls=https://127.0.0.1:0"], 1, &["TLS is not supported", "http"]),

@@ -54,7 +54,7 @@ fn a_folder_that_does_not_fit_the_flags_is_refused() {
 
     let empty = Scratch::new();
     let joining = Launch::new(empty.path()).flag("--initial-cluster-state=existing");
-    refused(&empty, joining, 13, &["holds no data", "--initial-cluster-state=new"]);
+    refused(&empty, joining, 1, &["cannot fetch cluster info", "--initial-cluster"]);
 }
 
 #[test]

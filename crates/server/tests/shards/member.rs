@@ -10,6 +10,7 @@ use windlass_api::etcdserverpb::RangeRequest;
 use windlass_io_disk::uring::SyncMode;
 use windlass_io_log::stream::Stable;
 use windlass_records::state::State;
+use windlass_replica::shard::Chunk;
 use windlass_replica::task::{
     PutOp, PutRun, Query, RangePart, ReadAnswer, ReadTask, ShardAnswer, ShardTask, Span,
 };
@@ -43,6 +44,10 @@ impl Sink for ToTest {
 
     fn read(&mut self, _: ShardId, ticket: u64, answer: ReadAnswer) {
         self.say(Said::Read(ticket, answer));
+    }
+
+    fn chunk(&mut self, shard: ShardId, chunk: Chunk) {
+        panic!("shard {shard} was asked for no snapshot: {chunk:?}");
     }
 
     fn durable(&mut self, stream: usize, index: LogIndex) {

@@ -205,7 +205,9 @@ impl Plane {
                     self.nodes[usize::from(shard.0)].tasks.push_back(task);
                 }
                 sequencer::Output::Applied(state) => self.state.append(state),
-                sequencer::Output::Reply { .. } | sequencer::Output::PutReplies { .. } => {}
+                sequencer::Output::Reply { .. }
+                | sequencer::Output::PutReplies { .. }
+                | sequencer::Output::Members(_) => {}
             }
         }
     }
@@ -237,7 +239,7 @@ impl Plane {
                 Output::Read(ticket, answer) => self.answered(ticket, answer),
                 Output::Disk(request) => self.nodes[at].disk.submit([request.op]),
                 Output::Durable(index) => self.durable(at, index),
-                Output::Full(_) => {}
+                Output::Full(_) | Output::Chunk(_) => {}
             }
         }
     }

@@ -24,6 +24,10 @@ pub struct Bootstrap {
     pub state: ClusterState,
     /// Keeps clusters with equal URLs apart.
     pub token: String,
+    /// All members by name, with their peer URLs.
+    pub members: BTreeMap<String, Vec<Url>>,
+    /// Whether the data is to become that of a cluster of this member alone.
+    pub force_new: bool,
     /// Id of this member, if the cluster is new.
     pub member_id: MemberId,
     /// Id of the cluster, if it is new.
@@ -56,7 +60,25 @@ impl Bootstrap {
             cluster_id: cluster_id(&ids),
             explicit: named.iter().any(|flag| values.is_set(flag)),
             token,
+            members,
+            force_new: values.boolean("force-new-cluster"),
         })
+    }
+}
+
+impl Bootstrap {
+    /// The members of a new cluster with the ids that they all compute, by ascending id.
+    #[must_use]
+    pub fn founders(&self) -> BTreeMap<MemberId, Vec<String>> {
+        let texts = |urls: &[Url]| urls.iter().map(ToString::to_string).collect();
+        self.members.values().map(|urls| (id_of(urls, &self.token), texts(urls))).collect()
+    }
+
+    /// Where the members other than `name` are reached.
+    #[must_use]
+    pub fn peers_of(&self, name: &str) -> Vec<String> {
+        let others = self.members.iter().filter(|(other, _)| *other != name);
+        others.flat_map(|(_, urls)| urls).map(ToString::to_string).collect()
     }
 }
 
@@ -83,7 +105,7 @@ fn parse_members(text: &str) -> Result<BTreeMap<String, Vec<Url>>, Error> {
     Ok(members)
 }
 
-/// This member must be among the members, with the URLs that it advertises; more than one is not built yet.
+/// This member must be among the members, with the URLs that it advertises.
 fn check_members(
     members: &BTreeMap<String, Vec<Url>>,
     name: &str,
@@ -101,12 +123,6 @@ fn check_members(
             "--initial-cluster has {name}={} but --initial-advertise-peer-urls={}",
             texts(own),
             texts(advertise_peer)
-        ));
-    }
-    if members.len() > 1 {
-        return refuse(format!(
-            "clusters of more than one member are not supported in this version: --initial-cluster names {}",
-            members.len()
         ));
     }
     Ok(())

@@ -77,6 +77,8 @@ pub struct Raft {
     pub pre_vote: bool,
     /// Refuse membership changes that would cost the quorum.
     pub strict_reconfig_check: bool,
+    /// Most learners at a time.
+    pub learners_max: usize,
 }
 
 /// Bounds on what clients may ask.
@@ -277,6 +279,7 @@ impl Raft {
             election_timeout: Duration::from_millis(election_ms),
             pre_vote: values.boolean("pre-vote"),
             strict_reconfig_check: values.boolean("strict-reconfig-check"),
+            learners_max: to_usize(values.number("max-learners")),
         })
     }
 }

@@ -96,10 +96,6 @@ fn what_does_not_fit_together_is_refused_in_one_sentence() {
              --initial-advertise-peer-urls=http://localhost:2380",
         ),
         ("--initial-cluster=default".to_owned(), "--initial-cluster: empty URL given for \"default\""),
-        (
-            "--initial-cluster=default=http://localhost:2380,b=http://h:1".to_owned(),
-            "clusters of more than one member are not supported in this version: --initial-cluster names 2",
-        ),
         ("--flush-depth=0".to_owned(), "--flush-depth must be >0"),
         ("--shard-flush-interval=0".to_owned(), "--shard-flush-interval must be >0"),
         (

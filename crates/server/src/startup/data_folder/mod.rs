@@ -21,6 +21,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use tracing::warn;
+use windlass_types::{ClusterId, MemberId};
 
 /// Who the flags say that the member is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +30,6 @@ pub struct Expected {
     pub identity: Identity,
     /// Whether a folder that says otherwise is a mix-up. Else the folder is right, as with etcd.
     pub must_match: bool,
-    /// Whether a new folder may be begun.
-    pub may_begin: bool,
 }
 
 /// Why a data folder cannot be used. Each sentence names the remedy.
@@ -112,16 +111,6 @@ pub enum Error {
         /// Whom the flags describe.
         wanted: String,
     },
-    /// No data, and not allowed to begin.
-    #[error(
-        "{} holds no data, and joining an existing cluster is not supported in this version: correct --data-dir, \
-         or give --initial-cluster-state=new to begin a new cluster",
-        path.display()
-    )]
-    NothingToJoin {
-        /// The folder.
-        path: PathBuf,
-    },
     /// The filesystem refused.
     #[error("cannot {doing} {}: check its owner, its permissions and its filesystem", path.display())]
     Access {
@@ -159,7 +148,6 @@ impl Expected {
                 salt: random(),
             },
             must_match: begins && bootstrap.explicit,
-            may_begin: begins,
         }
     }
 }
@@ -172,7 +160,7 @@ impl Error {
             Self::Etcd { .. } | Self::Foreign { .. } | Self::NotAFolder { .. } => Reason::FolderForeign,
             Self::Newer { .. } => Reason::FolderVersion,
             Self::Damaged { .. } => Reason::Damaged,
-            Self::Mismatch { .. } | Self::NothingToJoin { .. } => Reason::FolderIdentity,
+            Self::Mismatch { .. } => Reason::FolderIdentity,
             Self::Access { source, .. } => Reason::of_files(source),
         }
     }
@@ -219,9 +207,6 @@ pub fn examine(path: &Path, expected: &Expected) -> Result<Examined, Error> {
     };
     let found = if lock.is_some() { read_identity(path)? } else { None };
     let is_new = found.is_none();
-    if is_new && !expected.may_begin {
-        return Err(Error::NothingToJoin { path: path.to_owned() });
-    }
     let identity = found.unwrap_or_else(|| expected.identity.clone());
     if expected.must_match && !identity.is_same_member(&expected.identity) {
         return Err(mismatch(path, &identity, &expected.identity));
@@ -243,6 +228,17 @@ impl Examined {
     /// Whose data the folder holds or will hold.
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// Whether the folder holds nothing yet.
+    pub fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// The folder is to hold the data of this member, which joins a cluster that exists.
+    pub fn join_as(&mut self, cluster: ClusterId, member: MemberId) {
+        assert!(self.is_new, "who a member is never changes");
+        (self.identity.cluster, self.identity.member) = (cluster, member);
     }
 
     /// Makes the folder (mode 0700) and its identity file where they are missing, all of it durable.

@@ -14,7 +14,6 @@ fn expected() -> Expected {
             salt: 1,
         },
         must_match: true,
-        may_begin: true,
     }
 }
 
@@ -142,16 +141,6 @@ fn another_members_folder_is_refused_only_when_the_flags_name_a_member() {
 
     other.must_match = false;
     assert_eq!(examine(root.path(), &other).unwrap().identity(), &expected().identity);
-}
-
-#[test]
-fn a_member_of_an_existing_cluster_needs_its_data() {
-    let existing = Expected { may_begin: false, must_match: false, ..expected() };
-    let root = tempdir().unwrap();
-    let error = refused(root.path(), &root.path().join("d"), &existing);
-    assert!(matches!(error, Error::NothingToJoin { .. }), "{error}");
-    assert!(matches!(refused(root.path(), root.path(), &existing), Error::NothingToJoin { .. }));
-    examine(begun().path(), &existing).unwrap();
 }
 
 #[test]

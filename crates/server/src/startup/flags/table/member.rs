@@ -5,7 +5,7 @@ use crate::startup::flags::value::Kind;
 
 const NO_BBOLT: &str = "Windlass keeps its data in memory and in logs, there is no bbolt backend to tune";
 const NO_FILES: &str = "log segments are recycled, there are no old files to keep or purge";
-const NO_PEERS: &str = "this version runs one-member clusters, which have no peers";
+const OWN_TIMES: &str = "the peer transport sets its times by --election-timeout";
 
 pub(super) const FLAGS: &[Flag] = &[
     Flag::used("name", Kind::Text, "default", "Human-readable name for this member."),
@@ -19,7 +19,12 @@ pub(super) const FLAGS: &[Flag] = &[
     ),
     Flag::used("heartbeat-interval", Kind::NUMBER, "100", "Milliseconds between heartbeats."),
     Flag::used("election-timeout", Kind::NUMBER, "1000", "Milliseconds without a leader until an election."),
-    Flag::no_meaning("initial-election-tick-advance", Kind::Bool, "true", NO_PEERS),
+    Flag::no_meaning(
+        "initial-election-tick-advance",
+        Kind::Bool,
+        "true",
+        "a sole member stands for election at once, others wait for one timeout",
+    ),
     Flag::used(
         "listen-peer-urls",
         Kind::Urls,
@@ -80,8 +85,8 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::used("socket-reuse-port", Kind::Bool, "false", "Let other processes listen on the same port."),
     Flag::used("socket-reuse-address", Kind::Bool, "false", "Listen on addresses that are in TIME_WAIT."),
     Flag::used("enable-grpc-gateway", Kind::Bool, "true", "Serve the JSON gateway under /v3/."),
-    Flag::no_meaning("raft-read-timeout", Kind::Duration, "5s", NO_PEERS),
-    Flag::no_meaning("raft-write-timeout", Kind::Duration, "5s", NO_PEERS),
+    Flag::no_meaning("raft-read-timeout", Kind::Duration, "5s", OWN_TIMES),
+    Flag::no_meaning("raft-write-timeout", Kind::Duration, "5s", OWN_TIMES),
     Flag::no_meaning("feature-gates", Kind::Text, "", "none of etcd's feature gates applies to this version"),
     Flag::refused(
         "config-file",

@@ -98,12 +98,17 @@ pub(super) const FEATURES: &[Flag] = &[
         "space is reclaimed while the member runs, there is nothing to defragment",
     )
     .or_experimental(),
-    Flag::no_meaning("max-learners", Kind::NUMBER, "1", "membership changes are not built yet")
+    Flag::used("max-learners", Kind::NUMBER, "1", "Most learners that the cluster may have at a time.")
         .or_experimental(),
     Flag::no_meaning("downgrade-check-time", Kind::Duration, "5s", "downgrades are not built yet")
         .or_experimental(),
-    Flag::no_meaning("snapshot-catchup-entries", Kind::NUMBER, "5000", "there are no followers to catch up")
-        .or_experimental(),
+    Flag::no_meaning(
+        "snapshot-catchup-entries",
+        Kind::NUMBER,
+        "5000",
+        "how much is kept for slow followers is counted in bytes",
+    )
+    .or_experimental(),
     Flag::no_meaning("experimental-enable-lease-checkpoint", Kind::Bool, "false", NO_LEASES),
     Flag::no_meaning("experimental-enable-lease-checkpoint-persist", Kind::Bool, "false", NO_LEASES),
     Flag::no_meaning(
@@ -122,16 +127,16 @@ pub(super) const FEATURES: &[Flag] = &[
         "experimental-wait-cluster-ready-timeout",
         Kind::Duration,
         "5s",
-        "a one-member cluster is ready when its member is",
+        "a member serves when it has found a leader, however long that takes",
     ),
 ];
 
 pub(super) const UNSAFE: &[Flag] = &[
-    Flag::refused(
+    Flag::used(
         "force-new-cluster",
         Kind::Bool,
         "false",
-        "it would drop the other members; this version runs one-member clusters, start without it",
+        "Make a cluster of this member alone of what it holds. For a quorum that is lost for good.",
     ),
     Flag::refused(
         "unsafe-no-fsync",

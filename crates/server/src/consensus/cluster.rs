@@ -1,0 +1,302 @@
+//! What the consensus actor does because there are other members: messages, forwarded commands, changes of the members,
+//! hand-over of leadership, and the end of a member that was removed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{AsyncContext, Context, Handler, Message, ResponseFuture};
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use windlass_api::etcdserverpb::Member;
+use windlass_peer::{Failure, Frame, NotSent, Peers};
+use windlass_raft::Role;
+use windlass_records::batch::CommandKind;
+use windlass_replica::consensus::Input;
+use windlass_replica::membership::Members;
+use windlass_replica::sequencer::Response;
+use windlass_replica::shard::Chunk;
+use windlass_types::{MemberId, RequestError, RequestId, ShardId};
+
+use super::links::{FromPeer, Links};
+use super::outgoing::Outgoing;
+use super::{ConsensusActor, survive};
+use crate::net::{ToArbiter, arbiter_of};
+use crate::startup::{Reason, fatal};
+
+/// The request of a change that this member itself asks for. No arbiter makes such an id.
+pub(super) const OWN_REQUEST: RequestId = RequestId(u64::MAX);
+
+/// Ticks between attempts of a member to tell the others its name and client URLs.
+const PUBLISH_TICKS: u32 = 10;
+
+/// How long a removed member lives on, so that what it still has to say can leave. Source: etcd `server.go`.
+const REMOVED_GRACE: Duration = Duration::from_secs(1);
+
+/// How this member takes part in its cluster.
+pub struct Setup {
+    /// What it says of itself once it has started.
+    pub own: Member,
+    /// Whether the cluster is to consist of this member alone from now on.
+    pub force_new_cluster: bool,
+    /// The members as they were told to one that joins, until its log says more.
+    pub told: Vec<Member>,
+    /// The transport, and where it comes from.
+    pub links: Links,
+}
+
+/// The actor's part of it.
+pub(super) struct Cluster {
+    own: Member,
+    force_new_cluster: bool,
+    told: Vec<Member>,
+    pub(super) links: Links,
+    pub(super) peers: Option<Peers>,
+    pub(super) outgoing: Outgoing,
+    /// Clients that wait for another leader.
+    moves: Vec<Move>,
+    publish_in_ticks: u32,
+    /// A shutdown that waits for leadership to be gone.
+    stepping_down: Option<oneshot::Sender<()>>,
+}
+
+/// Leadership that is to move.
+struct Move {
+    id: RequestId,
+    to: MemberId,
+    ticks: u32,
+}
+
+/// Asks the actor to give leadership away, as it will be gone soon. Answered when another member leads, or when nobody
+/// took it within an election timeout.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct StepDown;
+
+impl Cluster {
+    pub fn new(setup: Setup) -> Self {
+        let Setup { own, force_new_cluster, told, links } = setup;
+        Self {
+            own,
+            force_new_cluster,
+            told,
+            links,
+            peers: None,
+            outgoing: Outgoing::default(),
+            moves: Vec::new(),
+            publish_in_ticks: 0,
+            stepping_down: None,
+        }
+    }
+
+    /// A shard's piece of a snapshot.
+    pub fn chunk(&mut self, shard: ShardId, chunk: Chunk) {
+        self.outgoing.chunk(shard, chunk);
+    }
+}
+
+impl ConsensusActor {
+    /// Begins to talk to the other members, if there are to be any.
+    pub(super) fn connect(&mut self, context: &Context<Self>) {
+        let started = self.cluster.links.start(&context.address(), &self.published);
+        self.cluster.peers = Some(started.unwrap_or_else(|error| fatal(Reason::Address, error)));
+        self.link_members();
+    }
+
+    /// Whom to be connected with: the members, and for one that joins and has not seen itself become a member those
+    /// that it was told of, too.
+    fn link_members(&mut self) {
+        let members = self.published.members();
+        let joining = members.get(self.published.member).is_none();
+        let told = self.cluster.told.iter().filter(|m| joining && !members.is_removed(MemberId(m.id)));
+        let told = told.filter(|m| members.get(MemberId(m.id)).is_none());
+        let links: Vec<(MemberId, Vec<String>)> =
+            members.iter().chain(told).map(|m| (MemberId(m.id), m.peer_ur_ls.clone())).collect();
+        if let Some(peers) = &self.cluster.peers {
+            if let Err(error) = peers.set_members(&links) {
+                tracing::error!(%error, "a member cannot be reached: correct its peer URLs with `etcdctl member update`");
+            }
+        }
+    }
+
+    pub(super) fn send(&mut self, message: windlass_raft::Message) {
+        let to = message.to;
+        let Some(peers) = &self.cluster.peers else { return };
+        match peers.send(to, Frame::Raft(message)) {
+            Ok(()) | Err(NotSent::NotConnected | NotSent::UnknownPeer) => {}
+            Err(error @ (NotSent::QueueFull | NotSent::TooLarge)) => {
+                tracing::debug!(peer = %to, ?error, "a message was not sent");
+                self.cluster.links.unreachable(to);
+            }
+        }
+    }
+
+    /// Sends commands to the leader; what cannot leave is in no log, and its clients are told so.
+    pub(super) fn forward(
+        &mut self,
+        to: MemberId,
+        data: Bytes,
+        ids: Vec<RequestId>,
+        context: &mut Context<Self>,
+    ) {
+        let sent = match &self.cluster.peers {
+            Some(peers) => peers.send(to, Frame::Forward(data)),
+            None => Err(NotSent::NotConnected),
+        };
+        let error = match sent {
+            Ok(()) => return,
+            Err(NotSent::QueueFull) => RequestError::TooManyRequests,
+            Err(NotSent::TooLarge) => RequestError::RequestTooLarge,
+            Err(NotSent::NotConnected | NotSent::UnknownPeer) => RequestError::TimeoutConnectionLost,
+        };
+        // From within a step: the core hears of it in one of its own.
+        context.notify(FromPeer::NotForwarded { ids, error });
+    }
+
+    pub(super) fn refuse_forwarded(&mut self, to: MemberId, ids: Vec<RequestId>, error: RequestError) {
+        if let Some(peers) = &self.cluster.peers {
+            let failure = Failure { code: error.code() as u32, text: error.text().to_owned() };
+            let frame = Frame::ForwardRefused { requests: ids, failure };
+            // If it does not arrive the clients hear a timeout.
+            let _ = peers.send(to, frame);
+        }
+    }
+
+    pub(super) fn members_changed(&mut self, members: Arc<Members>, context: &mut Context<Self>) {
+        let me = self.published.member;
+        if members.is_removed(me) {
+            tracing::error!("the member has been permanently removed from the cluster");
+            context.run_later(REMOVED_GRACE, |_, _| end_removed());
+        }
+        self.published.set_members(members);
+        self.link_members();
+    }
+
+    /// Whether the member serves what it should: everything that was committed when it started.
+    pub(super) fn has_caught_up(&self) -> bool {
+        let raft = self.core.raft();
+        let has_leader = match raft.role() {
+            Role::Leader => raft.is_leader_ready(),
+            _ => raft.leader() != MemberId::ZERO,
+        };
+        // A member that joins becomes one with an entry that is still to come.
+        let is_member = raft.membership().contains(raft.id());
+        has_leader && is_member && self.core.numbered().index >= raft.commit()
+    }
+
+    pub(super) fn leader_changed(&mut self, leader: MemberId) {
+        for moved in std::mem::take(&mut self.cluster.moves) {
+            if leader == moved.to {
+                let message = ToArbiter::LeaderMoved { id: moved.id, result: Ok(()) };
+                self.tell(arbiter_of(moved.id), message);
+            } else {
+                self.cluster.moves.push(moved);
+            }
+        }
+        if leader != MemberId::ZERO
+            && leader != self.published.member
+            && let Some(done) = self.cluster.stepping_down.take()
+        {
+            // Whoever asked may have given up.
+            let _ = done.send(());
+        }
+    }
+
+    /// Source: etcd `server.go` `MoveLeader`.
+    pub(super) fn move_leader(&mut self, id: RequestId, to: MemberId) {
+        let members = self.published.members();
+        let refusal = if self.core.raft().role() != Role::Leader {
+            Some(RequestError::NotLeader)
+        } else if members.get(to).is_none_or(|member| member.is_learner) {
+            Some(RequestError::BadLeaderTransferee)
+        } else {
+            None
+        };
+        if let Some(error) = refusal {
+            return self.tell(arbiter_of(id), ToArbiter::LeaderMoved { id, result: Err(error) });
+        }
+        if to == self.published.member {
+            return self.tell(arbiter_of(id), ToArbiter::LeaderMoved { id, result: Ok(()) });
+        }
+        self.cluster.moves.push(Move { id, to, ticks: 0 });
+        self.feed(Input::TransferLeader(to));
+    }
+
+    /// With each tick: gives up on hand-overs that nobody took, and tells the others who this member is.
+    pub(super) fn tick_cluster(&mut self) {
+        let limit = self.cluster.links.election_ticks;
+        self.cluster.moves.iter_mut().for_each(|moving| moving.ticks += 1);
+        let (late, moves) =
+            std::mem::take(&mut self.cluster.moves).into_iter().partition(|m: &Move| m.ticks > 2 * limit);
+        self.cluster.moves = moves;
+        for moving in late {
+            let result = Err(RequestError::TimeoutLeaderTransfer);
+            self.tell(arbiter_of(moving.id), ToArbiter::LeaderMoved { id: moving.id, result });
+        }
+        self.publish();
+    }
+
+    /// Says who this member is until the log says it: as a change like any other, to whoever leads.
+    fn publish(&mut self) {
+        if self.cluster.publish_in_ticks > 0 {
+            self.cluster.publish_in_ticks -= 1;
+            return;
+        }
+        let own = &self.cluster.own;
+        let members = self.published.members();
+        let known = members.get(MemberId(own.id));
+        let is_known = known.is_some_and(|m| m.name == own.name && m.client_ur_ls == own.client_ur_ls);
+        let kind = if self.cluster.force_new_cluster || members.iter().next().is_none() {
+            // Data from before there were records of members is that of a sole one.
+            CommandKind::ForceNewCluster
+        } else {
+            CommandKind::MemberPublish
+        };
+        let is_due = kind == CommandKind::ForceNewCluster || (known.is_some() && !is_known);
+        let has_leader = self.core.raft().leader() != MemberId::ZERO;
+        if is_due && has_leader && self.core.raft().membership().contains(MemberId(own.id)) {
+            self.cluster.publish_in_ticks = PUBLISH_TICKS;
+            let member = Box::new(own.clone());
+            self.feed(Input::Change { id: OWN_REQUEST, kind, member });
+        }
+    }
+
+    pub(super) fn own_change_ended(&mut self, result: Result<Box<Response>, RequestError>) {
+        match result.as_deref() {
+            Ok(Response::Members { kind: CommandKind::ForceNewCluster, .. }) => {
+                self.cluster.force_new_cluster = false;
+            }
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "could not tell the other members who this one is yet"),
+        }
+    }
+
+    /// A snapshot for another member has arrived there, or will not.
+    pub(super) fn snapshot_ended(&mut self, to: MemberId, delivered: bool) {
+        self.feed(Input::SnapshotSent { to, delivered });
+    }
+}
+
+impl Handler<StepDown> for ConsensusActor {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: StepDown, context: &mut Self::Context) -> Self::Result {
+        let successor = self.core.best_successor().filter(|_| self.core.raft().role() == Role::Leader);
+        let Some(to) = successor else { return Box::pin(std::future::ready(())) };
+        tracing::info!(%to, "handing leadership over");
+        let (done, is_done) = oneshot::channel();
+        self.cluster.stepping_down = Some(done);
+        survive(self.core.step(Input::TransferLeader(to), &mut self.outputs));
+        self.end_step(context);
+        let patience = self.heartbeat * self.cluster.links.election_ticks;
+        Box::pin(async move {
+            // Without an answer in time this member simply goes, and the others elect.
+            let _ = tokio::time::timeout(patience, is_done).await;
+        })
+    }
+}
+
+/// Ends the process of a member that is none any more, in etcd's words and with its exit code.
+pub(super) fn end_removed() -> ! {
+    tracing::warn!("the data folder used by this member must be removed");
+    std::process::exit(0)
+}

@@ -1,0 +1,191 @@
+//! The consensus actor's ears: what the peer transport hears becomes messages to the actor, or is answered from what
+//! every thread sees.
+
+use std::cell::Cell;
+use std::io;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use actix::{Addr, Context, Handler, Message};
+use bytes::Bytes;
+use prost::Message as _;
+use windlass_api::etcdserverpb::{MemberListResponse, ResponseHeader};
+use windlass_peer::{Admission, Ask, Event, Frame, Peers, Reply};
+use windlass_replica::consensus::Input;
+use windlass_replica::task::SnapshotId;
+use windlass_types::{MemberId, RequestError, RequestId, ShardId};
+
+use super::cluster::end_removed;
+use super::{ConsensusActor, survive};
+use crate::published::Published;
+use crate::snapshot;
+
+/// What makes the transport.
+pub struct Links {
+    /// Ticks of an election timeout.
+    pub election_ticks: u32,
+    /// Taken when the transport starts.
+    pub config: Option<windlass_peer::Config>,
+    /// Where a snapshot that arrives is kept.
+    pub snapshot_folder: PathBuf,
+    /// To the actor, once it runs.
+    pub actor: Option<Addr<ConsensusActor>>,
+}
+
+impl Links {
+    pub(super) fn start(
+        &mut self,
+        actor: &Addr<ConsensusActor>,
+        published: &Arc<Published>,
+    ) -> io::Result<Peers> {
+        let ears = Ears {
+            actor: actor.clone(),
+            published: Arc::clone(published),
+            snapshot_folder: self.snapshot_folder.clone(),
+            receiving: Rc::default(),
+        };
+        self.actor = Some(actor.clone());
+        let config = self.config.take().expect("the transport is started once");
+        Peers::start(config, Rc::new(ears))
+    }
+
+    /// Something that was sent to this member was dropped.
+    pub(super) fn unreachable(&self, peer: MemberId) {
+        if let Some(actor) = &self.actor {
+            actor.do_send(FromPeer::Dropped(peer));
+        }
+    }
+}
+
+/// What the transport and the tasks that use it tell the actor.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) enum FromPeer {
+    /// Frames of one member, in order.
+    Frames(MemberId, Vec<Frame>),
+    /// The stream to this member works.
+    Connected(MemberId),
+    /// It ended.
+    Disconnected(MemberId),
+    /// Something for it was dropped.
+    Dropped(MemberId),
+    /// A member says that this one was removed.
+    Removed(MemberId),
+    /// Commands could not be sent to the leader.
+    NotForwarded {
+        /// The requests.
+        ids: Vec<RequestId>,
+        /// What their clients are told.
+        error: RequestError,
+    },
+    /// The next chunk of a snapshot can be sent.
+    NextChunk(ShardId, SnapshotId),
+    /// The transfer of a snapshot ended.
+    SnapshotSent {
+        /// Who was to get it.
+        to: MemberId,
+        /// Which.
+        id: SnapshotId,
+        /// Whether it is safe there.
+        delivered: bool,
+    },
+    /// A snapshot for this member is on its disk: to be installed by a start.
+    SnapshotReceived,
+}
+
+struct Ears {
+    actor: Addr<ConsensusActor>,
+    published: Arc<Published>,
+    snapshot_folder: PathBuf,
+    /// Whether a snapshot is arriving: one at a time.
+    receiving: Rc<Cell<bool>>,
+}
+
+impl windlass_peer::Handler for Ears {
+    fn admit(&self, from: MemberId) -> Admission {
+        let members = self.published.members();
+        if members.is_removed(from) {
+            return Admission::Removed;
+        }
+        // A member that has not seen itself become one knows only what it was told: others may know better.
+        let is_joining = members.get(self.published.member).is_none();
+        if members.get(from).is_some() || is_joining { Admission::Member } else { Admission::Unknown }
+    }
+
+    fn received(&self, from: MemberId, frames: &mut Vec<Frame>) {
+        self.actor.do_send(FromPeer::Frames(from, std::mem::take(frames)));
+    }
+
+    fn asked(&self, _: MemberId, ask: Ask, reply: Reply) {
+        let text = format!("this member has no answer to a question of kind {}", ask.kind);
+        reply.fail(windlass_types::Code::Unimplemented as u32, text);
+    }
+
+    fn event(&self, event: Event) {
+        let message = match event {
+            Event::Connected { peer, .. } => FromPeer::Connected(peer),
+            Event::Disconnected { peer, .. } => FromPeer::Disconnected(peer),
+            Event::Removed { by } => FromPeer::Removed(by),
+            Event::Heard { .. } | Event::Unheard { .. } => return,
+        };
+        self.actor.do_send(message);
+    }
+
+    /// A member that joins asks who the members are, to find itself among them.
+    fn inquired(&self, _: Bytes) -> Result<Bytes, String> {
+        let header = ResponseHeader {
+            cluster_id: self.published.cluster.0,
+            member_id: self.published.member.0,
+            ..ResponseHeader::default()
+        };
+        let members = self.published.members().iter().cloned().collect();
+        Ok(MemberListResponse { header: Some(header), members }.encode_to_vec().into())
+    }
+}
+
+impl Handler<FromPeer> for ConsensusActor {
+    type Result = ();
+
+    fn handle(&mut self, message: FromPeer, context: &mut Context<Self>) {
+        match message {
+            FromPeer::Frames(from, frames) => frames.into_iter().for_each(|frame| self.frame(from, frame)),
+            FromPeer::Connected(peer) => {
+                tracing::info!(%peer, "connected to a member");
+                self.feed(Input::Reachable(peer));
+            }
+            FromPeer::Disconnected(peer) => {
+                tracing::info!(%peer, "lost the connection to a member");
+                self.feed(Input::Unreachable(peer));
+            }
+            FromPeer::Dropped(peer) => self.feed(Input::Dropped(peer)),
+            FromPeer::Removed(by) => {
+                tracing::error!(%by, "the member has been permanently removed from the cluster");
+                end_removed();
+            }
+            FromPeer::NotForwarded { ids, error } => self.feed(Input::Refused { ids, error }),
+            FromPeer::NextChunk(shard, id) => self.shards.next_chunk(shard, id),
+            FromPeer::SnapshotSent { to, id, delivered } => {
+                self.shards.end_snapshot(id);
+                self.cluster.outgoing.ended(id);
+                self.snapshot_ended(to, delivered);
+            }
+            FromPeer::SnapshotReceived => snapshot::restart_to_install(),
+        }
+        self.end_step(context);
+    }
+}
+
+impl ConsensusActor {
+    fn frame(&mut self, from: MemberId, frame: Frame) {
+        let input = match frame {
+            Frame::Raft(message) => Input::Receive(message),
+            Frame::Forward(data) => Input::Forwarded { from, data },
+            Frame::ForwardRefused { requests, failure } => {
+                let known = RequestError::ALL.iter().find(|error| error.text() == failure.text);
+                Input::Refused { ids: requests, error: known.copied().unwrap_or(RequestError::Unhealthy) }
+            }
+        };
+        survive(self.core.step(input, &mut self.outputs));
+    }
+}

@@ -1,0 +1,131 @@
+//! The bytes of a snapshot, on their way and on disk.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+/// Name of a snapshot that is whole.
+pub const FILE_NAME: &str = "ready";
+
+/// Name of one that is arriving.
+const ARRIVING_NAME: &str = "arriving";
+
+/// Length and checksum before each record.
+const HEAD_BYTES: usize = 8;
+
+/// Largest record: a chunk with one value of the largest size that flags allow, with room to spare. A longer one is damage.
+const RECORD_BYTES_MAX: usize = 1 << 30;
+
+/// Bytes that are gathered before they are written, off the loop's thread.
+const WRITE_BYTES: usize = 1 << 20;
+
+/// One record. Never empty: that would be the end.
+#[must_use]
+pub fn framed(record: &[u8]) -> Bytes {
+    assert!(!record.is_empty(), "an empty record is the end");
+    encode(record)
+}
+
+/// What follows the last record.
+#[must_use]
+pub fn end() -> Bytes {
+    encode(&[])
+}
+
+fn encode(record: &[u8]) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(HEAD_BYTES + record.len());
+    bytes.put_u32_le(u32::try_from(record.len()).expect("records are far below 4 GiB"));
+    bytes.put_u32_le(crc32fast::hash(record));
+    bytes.put_slice(record);
+    bytes.freeze()
+}
+
+/// Reads the records of a snapshot's file.
+pub struct Reader {
+    file: BufReader<File>,
+    path: PathBuf,
+    offset: u64,
+}
+
+impl Reader {
+    /// Begins with the first record.
+    ///
+    /// # Errors
+    /// If the file cannot be opened.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let file = BufReader::with_capacity(WRITE_BYTES, File::open(path)?);
+        Ok(Self { file, path: path.to_owned(), offset: 0 })
+    }
+
+    /// The next record; none at the end.
+    ///
+    /// # Errors
+    /// If it cannot be read or is damaged; the sentence names file and offset.
+    pub fn next(&mut self) -> io::Result<Option<Bytes>> {
+        let mut head = [0; HEAD_BYTES];
+        self.file.read_exact(&mut head).map_err(|_| self.damaged("ends too early"))?;
+        let word = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().expect("four bytes"));
+        let (len, checksum) = (word(0) as usize, word(4));
+        if len > RECORD_BYTES_MAX {
+            return Err(self.damaged("holds a record of an impossible length"));
+        }
+        let mut record = vec![0; len];
+        self.file.read_exact(&mut record).map_err(|_| self.damaged("ends too early"))?;
+        if crc32fast::hash(&record) != checksum {
+            return Err(self.damaged("holds a record whose checksum does not match"));
+        }
+        self.offset += (HEAD_BYTES + len) as u64;
+        Ok(Some(record.into()).filter(|record: &Bytes| !record.is_empty()))
+    }
+
+    /// What is wrong with the file at the place of the last record that was begun.
+    pub fn damaged(&self, what: &str) -> io::Error {
+        let path = self.path.display();
+        let text = format!(
+            "{path} {what} at offset {}: remove that file and start again, the leader will send another",
+            self.offset
+        );
+        io::Error::new(io::ErrorKind::InvalidData, text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file_of(bytes: &[u8]) -> (tempfile::TempDir, Reader) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(FILE_NAME);
+        fs::write(&path, bytes).expect("writes");
+        let reader = Reader::open(&path).expect("opens");
+        (folder, reader)
+    }
+
+    fn read(bytes: &[u8]) -> io::Result<Vec<Bytes>> {
+        let (_folder, mut reader) = file_of(bytes);
+        let mut records = Vec::new();
+        while let Some(record) = reader.next()? {
+            records.push(record);
+        }
+        Ok(records)
+    }
+
+    #[test]
+    fn records_are_read_back() {
+        let whole = [framed(b"one"), framed(b"two"), end()].concat();
+        assert_eq!(read(&whole).expect("sound"), ["one", "two"]);
+    }
+
+    #[test]
+    fn every_cut_and_every_changed_byte_is_noticed() {
+        let whole = [framed(b"one"), framed(b"two"), end()].concat();
+        for at in 0..whole.len() {
+            assert!(read(&whole[..at]).is_err(), "cut at {at}");
+            let mut changed = whole.clone();
+            changed[at] ^= 0x10;
+            assert!(read(&changed).is_err(), "changed at {at}");
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! A snapshot that arrives for this member: kept in a file of its own until it is whole, then installed by a start.
+//!
+//! The file and the stream are one format (`docs/formats/snapshot.md`): records of a length, a checksum and bytes. The
+//! first is the snapshot's place, the others are frames of the shards' WAL format, an empty one is the end.
+//!
+//! A member that needs a snapshot cannot serve anyway, so nothing is swapped under running threads: when the file is
+//! whole and durable the process begins anew, and the start builds the shards and the Raft log from it ([`install`]).
+//! A crash at any point leaves either the old state, or the file, from which the next start does the same again.
+
+mod file;
+mod install;
+
+pub use file::{FILE_NAME, Reader, end, framed};
+pub use install::{Install, found};
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use crate::startup::{Reason, fatal};
+
+/// Name of the folder within the data folder.
+pub const FOLDER_NAME: &str = "snapshot";
+
+/// Begins the process anew, in place: same id, same command line, nothing else kept.
+pub fn restart_to_install() -> ! {
+    tracing::info!("starting anew to install the snapshot");
+    let error = Command::new("/proc/self/exe").args(std::env::args_os().skip(1)).exec();
+    fatal(Reason::Failure, anyhow::Error::from(error).context("the process cannot be started anew"))
+}
