@@ -11,7 +11,8 @@ use actix::{Addr, Context, Handler, Message};
 use bytes::Bytes;
 use prost::Message as _;
 use windlass_api::etcdserverpb::{MemberListResponse, ResponseHeader};
-use windlass_peer::{Admission, Ask, Event, Frame, Peers, Reply};
+use windlass_peer::{Admission, Ask, BulkOffer, Event, Frame, Peers, Reply};
+use windlass_records::state::State;
 use windlass_replica::consensus::Input;
 use windlass_replica::task::SnapshotId;
 use windlass_types::{MemberId, RequestError, RequestId, ShardId};
@@ -130,6 +131,34 @@ impl windlass_peer::Handler for Ears {
             Event::Heard { .. } | Event::Unheard { .. } => return,
         };
         self.actor.do_send(message);
+    }
+
+    fn bulk(&self, from: MemberId, offer: BulkOffer) {
+        let state = match State::parse(offer.meta()) {
+            Ok(state) => state,
+            Err(error) => return offer.refuse(&format!("its place cannot be read: {error}")),
+        };
+        if state.index <= self.published.applied() {
+            return offer.refuse("this member has caught up without it");
+        }
+        if self.receiving.replace(true) {
+            return offer.refuse("another snapshot is arriving");
+        }
+        tracing::info!(%from, index = %state.index, revision = %state.revision, "receiving a snapshot");
+        let (actor, receiving) = (self.actor.clone(), Rc::clone(&self.receiving));
+        let folder = self.snapshot_folder.clone();
+        actix_rt::spawn(async move {
+            match snapshot::receive(offer, folder).await {
+                Ok(bytes) => {
+                    tracing::info!(%from, bytes, "a snapshot has arrived");
+                    actor.do_send(FromPeer::SnapshotReceived);
+                }
+                Err(error) => {
+                    tracing::warn!(%from, %error, "a snapshot did not arrive; it will be sent again")
+                }
+            }
+            receiving.set(false);
+        });
     }
 
     /// A member that joins asks who the members are, to find itself among them.

@@ -5,6 +5,9 @@ use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::{BufMut, Bytes, BytesMut};
+use windlass_peer::{BulkError, BulkOffer, Resume};
+
+use crate::startup::data_folder;
 
 /// Name of a snapshot that is whole.
 pub const FILE_NAME: &str = "ready";
@@ -40,6 +43,72 @@ fn encode(record: &[u8]) -> Bytes {
     bytes.put_u32_le(crc32fast::hash(record));
     bytes.put_slice(record);
     bytes.freeze()
+}
+
+/// Why a snapshot did not arrive.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiveError {
+    /// On its way.
+    #[error(transparent)]
+    Bulk(#[from] BulkError),
+    /// On this disk.
+    #[error("it cannot be kept: {0}")]
+    Disk(#[from] io::Error),
+    /// The thread that writes is gone.
+    #[error("it cannot be kept: the process is ending")]
+    Ending,
+}
+
+/// Takes an offered snapshot into `folder`. Returns its size when it is whole, checked by the transport, and durable.
+///
+/// # Errors
+/// See [`ReceiveError`]; nothing is left but a file that the next attempt overwrites.
+pub async fn receive(offer: BulkOffer, folder: PathBuf) -> Result<u64, ReceiveError> {
+    let mut file = blocking(move || create(&folder)).await?;
+    let mut stream = offer.accept(Resume::default());
+    let mut total = 0;
+    let mut gathered = Vec::with_capacity(WRITE_BYTES);
+    while let Some(bytes) = stream.next().await? {
+        total += bytes.len() as u64;
+        gathered.extend_from_slice(&bytes);
+        if gathered.len() >= WRITE_BYTES {
+            (file, gathered) = blocking(move || file.write(gathered)).await?;
+        }
+    }
+    blocking(move || file.write(gathered)?.0.finish()).await?;
+    stream.confirm();
+    Ok(total)
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, ReceiveError> {
+    Ok(tokio::task::spawn_blocking(work).await.map_err(|_| ReceiveError::Ending)??)
+}
+
+/// A file that grows.
+struct Arriving {
+    file: File,
+    folder: PathBuf,
+}
+
+fn create(folder: &Path) -> io::Result<Arriving> {
+    data_folder::make_private(folder).map_err(io::Error::other)?;
+    Ok(Arriving { file: File::create(folder.join(ARRIVING_NAME))?, folder: folder.to_owned() })
+}
+
+impl Arriving {
+    fn write(mut self, mut bytes: Vec<u8>) -> io::Result<(Self, Vec<u8>)> {
+        self.file.write_all(&bytes)?;
+        bytes.clear();
+        Ok((self, bytes))
+    }
+
+    fn finish(self) -> io::Result<()> {
+        self.file.sync_all()?;
+        fs::rename(self.folder.join(ARRIVING_NAME), self.folder.join(FILE_NAME))?;
+        File::open(&self.folder)?.sync_all()
+    }
 }
 
 /// Reads the records of a snapshot's file.

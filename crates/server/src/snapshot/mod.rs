@@ -10,7 +10,7 @@
 mod file;
 mod install;
 
-pub use file::{FILE_NAME, Reader, end, framed};
+pub use file::{FILE_NAME, Reader, end, framed, receive};
 pub use install::{Install, found};
 
 use std::os::unix::process::CommandExt;
