@@ -53,7 +53,7 @@ fn mix(mut x: u64) -> u64 {
 }
 
 /// A hash in the making, so that it can be made in slices.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HashScan {
     revision: Revision,
     compact_revision: Revision,
@@ -67,6 +67,12 @@ impl HashScan {
     #[must_use]
     pub fn new(revision: Revision, compact_revision: Revision) -> Self {
         Self { revision, compact_revision, sum: HashSum::default(), next_key: Vec::new() }
+    }
+
+    /// The compaction revision that it was begun with.
+    #[must_use]
+    pub fn compact_revision(&self) -> Revision {
+        self.compact_revision
     }
 
     /// Goes through at most `keys` keys of `shard`; the sum, once there are no more.

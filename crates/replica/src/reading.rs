@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use windlass_api::etcdserverpb::{RangeRequest, RangeResponse, TxnResponse};
+use windlass_mvcc::{HashScan, HashSum};
 use windlass_types::key::KeyRange;
 use windlass_types::{LogIndex, RequestError, Revision, ShardId};
 
@@ -21,6 +22,8 @@ pub enum ReadRequest {
     Range(Arc<RangeRequest>),
     /// A transaction all of whose operations are ranges, checked.
     Txn(Arc<Transaction>),
+    /// The hash of all versions up to this revision; the newest if it is not above zero.
+    Hash(Revision),
 }
 
 /// The place in history that a read sees.
@@ -43,11 +46,24 @@ pub enum Progress {
     Range(RangeResponse),
     /// Done; of the header only the revision is set.
     Txn(TxnResponse),
+    /// Done: the hash of everything between the compaction revision and this one.
+    Hash(Hashed),
     /// A shard has compacted what the read needs. If the request names no revision of its own, the compaction
     /// overtook it, and the read is to be begun anew at a newer snapshot.
     Compacted,
     /// The request cannot be served.
     Refused(RequestError),
+}
+
+/// A hash of the store. Members that have the same revisions here must have the same hash, however many shards they have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hashed {
+    /// As etcd's HashKV response has room for.
+    pub hash: u32,
+    /// Up to where versions count.
+    pub revision: Revision,
+    /// What was forgotten.
+    pub compact_revision: Revision,
 }
 
 /// A read that shards work on.
@@ -64,6 +80,7 @@ enum Stage {
     Range { request: Arc<RangeRequest>, parts: Vec<RangePart> },
     Probe { transaction: Arc<Transaction>, probe: Probe },
     Execute { transaction: Arc<Transaction>, decision: Arc<Decision>, results: Vec<OpResult> },
+    Hash { revision: Revision, sum: HashSum },
 }
 
 impl Reading {
@@ -80,16 +97,26 @@ impl Reading {
                 let touched = ShardSet::touched(KeyRange::new(&range.key, &range.range_end), shards);
                 (Stage::Range { request: Arc::clone(range), parts: Vec::new() }, touched)
             }
+            ReadRequest::Hash(revision) => {
+                let revision = if revision.0 > 0 { *revision } else { snapshot.revision };
+                (Stage::Hash { revision, sum: HashSum::default() }, ShardSet::all(shards))
+            }
             ReadRequest::Txn(transaction) => {
                 let probe = transaction.empty_probe();
                 (Stage::Probe { transaction: Arc::clone(transaction), probe }, transaction.shards(shards))
             }
         };
         let mut reading = Self { shards, snapshot, stage, waiting };
-        if let ReadRequest::Range(range) = request
-            && range.revision > snapshot.revision.0
-        {
+        let wanted = match request {
+            ReadRequest::Range(range) => Revision(range.revision),
+            ReadRequest::Hash(revision) => *revision,
+            ReadRequest::Txn(_) => Revision::ZERO,
+        };
+        if wanted > snapshot.revision {
             return (reading, Progress::Refused(RequestError::FutureRevision));
+        }
+        if matches!(request, ReadRequest::Hash(r) if r.0 > 0 && *r < snapshot.compact_revision) {
+            return (reading, Progress::Refused(RequestError::Compacted));
         }
         reading.ask(tasks);
         let progress = reading.advance(tasks);
@@ -109,13 +136,20 @@ impl Reading {
             (Stage::Range { parts, .. }, ReadAnswer::Range(part)) => parts.push(part),
             (Stage::Probe { probe, .. }, ReadAnswer::Probe(part)) => probe.merge(&part),
             (Stage::Execute { results, .. }, ReadAnswer::Execute(part)) => results.extend(part),
+            (Stage::Hash { sum, .. }, ReadAnswer::Hash(part)) => *sum = sum.and(part),
+            (Stage::Hash { .. }, ReadAnswer::HashPart(scan)) => {
+                self.waiting = self.waiting.or(ShardSet::one(shard));
+                let Snapshot { index: min_index, revision, .. } = self.snapshot;
+                tasks.push((shard, ReadTask { min_index, revision, query: Query::Hash(scan) }));
+                return Progress::Waiting;
+            }
             (stage, answer) => unreachable!("{answer:?} is no answer to {stage:?}"),
         }
         self.advance(tasks)
     }
 
     fn ask(&self, tasks: &mut Vec<(ShardId, ReadTask)>) {
-        let Snapshot { index: min_index, revision, .. } = self.snapshot;
+        let Snapshot { index: min_index, revision, compact_revision } = self.snapshot;
         for shard in self.waiting.iter() {
             let query = match &self.stage {
                 Stage::Range { request, .. } => Query::Range(RangeRequest::clone(request)),
@@ -123,6 +157,7 @@ impl Reading {
                 Stage::Execute { transaction, decision, .. } => {
                     Query::Execute(Arc::clone(transaction), Arc::clone(decision))
                 }
+                Stage::Hash { revision, .. } => Query::Hash(HashScan::new(*revision, compact_revision)),
             };
             tasks.push((shard, ReadTask { min_index, revision, query }));
         }
@@ -144,6 +179,9 @@ impl Reading {
                     Err(error) => Progress::Refused(error),
                     Ok(decision) => self.execute(decision, tasks),
                 }
+            }
+            Stage::Hash { revision, sum } => {
+                Progress::Hash(Hashed { hash: sum.finish(), revision: *revision, compact_revision })
             }
             Stage::Execute { transaction, decision, results } => {
                 match transaction.respond(decision, revision, std::mem::take(results)) {

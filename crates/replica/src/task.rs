@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use windlass_api::etcdserverpb::RangeRequest;
 use windlass_api::mvccpb::KeyValue;
+use windlass_mvcc::{HashScan, HashSum};
 use windlass_types::{LogIndex, RequestError, Revision};
 
 use crate::txn::{Decision, Probe, Transaction};
@@ -284,6 +285,8 @@ pub enum Query {
     Probe(Arc<Transaction>),
     /// The ranges on a read-only transaction's path.
     Execute(Arc<Transaction>, Arc<Decision>),
+    /// A slice of the hash of everything.
+    Hash(HashScan),
 }
 
 /// Answer to a [`ReadTask`].
@@ -297,4 +300,8 @@ pub enum ReadAnswer {
     Probe(Probe),
     /// Answer to [`Query::Execute`].
     Execute(Vec<OpResult>),
+    /// Answer to [`Query::Hash`]: ask again with this.
+    HashPart(HashScan),
+    /// Answer to [`Query::Hash`]: that was all of it.
+    Hash(HashSum),
 }

@@ -142,6 +142,8 @@ impl Arbiter {
             Method::MemberUpdate => self.member_update(call, message),
             Method::MemberPromote => self.member_promote(call, message),
             Method::MoveLeader => self.move_leader(call, message),
+            Method::Hash => self.hash(call),
+            Method::HashKv => self.hash_kv(call, message),
             Method::Status => self.status(call),
             Method::Alarm => self.alarm(call, message),
             Method::HealthCheck => self.health_check(call, message),

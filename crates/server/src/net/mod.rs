@@ -11,6 +11,7 @@ mod arbiter;
 mod calls;
 mod cluster;
 mod gateway;
+mod hash;
 mod header;
 mod http;
 mod info;

@@ -104,7 +104,7 @@ impl Arbiter {
         let (net, timeout) = (self.net.clone(), self.limits.timeout);
         let waited = |read: &Read| now.saturating_duration_since(read.since) > timeout;
         let has_gone = |read: &Read| match &read.reader {
-            Reader::Call(call) | Reader::Members(call) => !net.is_live(*call),
+            Reader::Call(call) | Reader::Members(call) | Reader::Hash(call) => !net.is_live(*call),
             Reader::Stream(stream) => !net.is_live(stream.call),
             Reader::Check(done) => done.is_closed(),
         };
@@ -171,6 +171,7 @@ impl Arbiter {
                     self.reply(call, &response);
                 }
             }
+            Progress::Hash(hashed) => self.give_hash(read.reader, hashed),
             Progress::Refused(error) => self.refuse_read(read, error),
             Progress::Compacted if read.names_revision() || read.attempts >= ATTEMPTS_MAX => {
                 self.refuse_read(read, RequestError::Compacted);
@@ -184,7 +185,7 @@ impl Arbiter {
 
     fn give_range(&mut self, reader: Reader, mut response: RangeResponse) {
         match reader {
-            Reader::Call(call) => {
+            Reader::Call(call) | Reader::Hash(call) => {
                 self.headers.complete(&mut response.header);
                 self.reply(call, &response);
             }
@@ -226,7 +227,7 @@ impl Arbiter {
 
     fn refuse_read(&mut self, read: Read, error: RequestError) {
         match read.reader {
-            Reader::Call(call) | Reader::Members(call) => self.refuse(call, error),
+            Reader::Call(call) | Reader::Members(call) | Reader::Hash(call) => self.refuse(call, error),
             Reader::Stream(stream) => self.net.stream_end(stream.call, error.code(), error.text()),
             Reader::Check(done) => drop(done.send(Err(error))),
         }

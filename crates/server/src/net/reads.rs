@@ -32,6 +32,8 @@ pub enum Reader {
     Stream(Box<RangeStream>),
     /// A call that wants to know the members as of the read's place in the log.
     Members(CallId),
+    /// A call that wants a hash of the store.
+    Hash(CallId),
     /// A health check.
     Check(oneshot::Sender<Result<(), RequestError>>),
 }

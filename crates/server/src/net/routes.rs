@@ -30,6 +30,10 @@ pub enum Method {
     MemberPromote,
     /// `Maintenance.MoveLeader`
     MoveLeader,
+    /// `Maintenance.Hash`
+    Hash,
+    /// `Maintenance.HashKV`
+    HashKv,
     /// `Maintenance.Status`
     Status,
     /// `Maintenance.Alarm`
@@ -42,7 +46,7 @@ pub enum Method {
     HealthWatch,
 }
 
-const TABLE: [(Method, Route); 17] = [
+const TABLE: [(Method, Route); 19] = [
     (Method::Range, unary(kv::RANGE)),
     (Method::RangeStream, Route { path: kv::RANGE_STREAM, kind: Kind::ServerStream }),
     (Method::Put, unary(kv::PUT)),
@@ -55,6 +59,8 @@ const TABLE: [(Method, Route); 17] = [
     (Method::MemberUpdate, unary(cluster::MEMBER_UPDATE)),
     (Method::MemberPromote, unary(cluster::MEMBER_PROMOTE)),
     (Method::MoveLeader, unary(maintenance::MOVE_LEADER)),
+    (Method::Hash, unary(maintenance::HASH)),
+    (Method::HashKv, unary(maintenance::HASH_KV)),
     (Method::Status, unary(maintenance::STATUS)),
     (Method::Alarm, unary(maintenance::ALARM)),
     (Method::HealthCheck, unary(health::CHECK)),
