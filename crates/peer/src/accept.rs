@@ -1,13 +1,12 @@
 //! Connections from peers, up to where it is known who is there.
 
-use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use windlass_records::peer::Purpose;
-use windlass_tls::Stream;
+use windlass_tls::{Stream, Tls};
 
 use crate::assemble::Assembler;
 use crate::handshake::{Broken, Greeted, HELLO_BYTES_MAX, welcome};
@@ -22,14 +21,14 @@ const HANDSHAKES_MAX: usize = 128;
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 /// Accepts connections until the task is ended.
-pub(crate) async fn run(shared: Rc<Shared>, listener: TcpListener) {
+pub(crate) async fn run(shared: Rc<Shared>, listener: TcpListener, tls: Option<Tls>) {
     let mut failing = false;
     loop {
         match listener.accept().await {
             Ok((tcp, _)) => {
                 failing = false;
                 if shared.handshakes.get() < HANDSHAKES_MAX {
-                    let task = connection(shared.clone(), tcp);
+                    let task = connection(shared.clone(), tcp, tls.clone());
                     shared.spawn(task);
                 }
             }
@@ -43,10 +42,10 @@ pub(crate) async fn run(shared: Rc<Shared>, listener: TcpListener) {
     }
 }
 
-async fn connection(shared: Rc<Shared>, tcp: TcpStream) {
+async fn connection(shared: Rc<Shared>, tcp: TcpStream, tls: Option<Tls>) {
     let address = tcp.peer_addr().map_or_else(|_| "gone".to_owned(), |address| address.to_string());
     let counted = Counted::new(&shared);
-    let greeted = timeout(HANDSHAKE_TIMEOUT, greeted(&shared, tcp)).await;
+    let greeted = timeout(HANDSHAKE_TIMEOUT, greeted(&shared, tcp, tls)).await;
     drop(counted);
     match greeted {
         Ok(Ok(Some((stream, assembler, greeted)))) => serve(&shared, stream, assembler, greeted).await,
@@ -56,16 +55,23 @@ async fn connection(shared: Rc<Shared>, tcp: TcpStream) {
     }
 }
 
-async fn greeted(shared: &Shared, tcp: TcpStream) -> Result<Option<(Stream, Assembler, Greeted)>, Broken> {
-    let mut stream = protect(tcp).await?;
+async fn greeted(
+    shared: &Shared,
+    tcp: TcpStream,
+    tls: Option<Tls>,
+) -> Result<Option<(Stream, Assembler, Greeted)>, Broken> {
+    let mut stream = protect(tcp, tls).await?;
     let mut assembler = Assembler::new(HELLO_BYTES_MAX);
     let greeted = welcome(shared, &mut stream, &mut assembler).await?;
     Ok(greeted.map(|greeted| (stream, assembler, greeted)))
 }
 
-async fn protect(tcp: TcpStream) -> io::Result<Stream> {
+async fn protect(tcp: TcpStream, tls: Option<Tls>) -> Result<Stream, Broken> {
     tcp.set_nodelay(true)?;
-    Ok(Stream::Plain(tcp))
+    match tls {
+        None => Ok(Stream::Plain(tcp)),
+        Some(tls) => Ok(tls.accept(tcp, HANDSHAKE_TIMEOUT).await?.0),
+    }
 }
 
 async fn serve(shared: &Rc<Shared>, stream: Stream, assembler: Assembler, greeted: Greeted) {

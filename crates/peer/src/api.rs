@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
+use windlass_tls::Tls;
 use windlass_types::{ClusterId, MemberId, RequestId};
 
 use crate::ask::{Ask, Failure, Reply};
@@ -24,6 +25,8 @@ pub struct Config {
     pub server_version: String,
     /// Where peers connect.
     pub listen: Vec<Listen>,
+    /// For listeners and URLs with https.
+    pub tls: Option<Tls>,
     /// An outgoing stream without a sign of life for so long is dead. An election timeout is right.
     pub dead_after: Duration,
     /// Largest body of a frame, both ways. A larger one is refused by [`Peers::send`](crate::Peers::send); a peer that
@@ -56,6 +59,7 @@ impl Config {
             seed,
             server_version: String::new(),
             listen: Vec::new(),
+            tls: None,
             dead_after: Duration::from_secs(1),
             frame_bytes_max: 64 << 20,
             queue_bytes_max: 64 << 20,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use flatbuffers::FlatBufferBuilder;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use windlass_records::peer::{Hello, HelloReply, Purpose, Record, Refusal};
-use windlass_tls::Stream;
+use windlass_tls::{HandshakeError, Stream};
 use windlass_types::MemberId;
 
 use crate::api::Admission;
@@ -29,6 +29,8 @@ pub(crate) const REPLY_BYTES_MAX: usize = 4 << 20;
 pub(crate) enum Broken {
     Io(io::Error),
     Fault(Fault),
+    /// The connection could not be protected.
+    Tls(HandshakeError),
     /// No sign of life in time.
     Silent,
     /// The other side closed it.
@@ -44,6 +46,7 @@ impl fmt::Display for Broken {
         match self {
             Self::Io(error) => error.fmt(f),
             Self::Fault(fault) => fault.fmt(f),
+            Self::Tls(error) => error.fmt(f),
             Self::Silent => f.write_str("no sign of life in time"),
             Self::Closed => f.write_str("closed by the other side"),
             Self::Refused(reply) => write!(f, "refused: {}", reply.text),
@@ -55,6 +58,12 @@ impl fmt::Display for Broken {
 impl From<io::Error> for Broken {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
+    }
+}
+
+impl From<HandshakeError> for Broken {
+    fn from(error: HandshakeError) -> Self {
+        Self::Tls(error)
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::timeout;
 use windlass_records::peer::{Hello, Purpose};
+use windlass_tls::Tls;
 use windlass_types::{ClusterId, MemberId};
 
 use crate::assemble::Assembler;
@@ -34,7 +35,7 @@ impl fmt::Display for InquireError {
 
 impl std::error::Error for InquireError {}
 
-/// Asks the members at `urls` in turn, each for at most `time_max`, until one of them answers.
+/// Asks the members at `urls` in turn, each for at most `time_max`, until one of them answers. `tls` is for https.
 ///
 /// # Errors
 /// If none does.
@@ -42,12 +43,13 @@ pub async fn inquire(
     urls: &[String],
     question: Bytes,
     server_version: &str,
+    tls: Option<&Tls>,
     time_max: Duration,
 ) -> Result<Bytes, InquireError> {
     let mut attempts = Vec::new();
     for text in urls {
         let why = match text.parse::<Url>() {
-            Ok(url) => match timeout(time_max, ask(&url, question.clone(), server_version)).await {
+            Ok(url) => match timeout(time_max, ask(&url, question.clone(), server_version, tls)).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(broken)) => broken.to_string(),
                 Err(_) => "no answer in time".to_owned(),
@@ -59,7 +61,7 @@ pub async fn inquire(
     Err(InquireError { attempts })
 }
 
-async fn ask(url: &Url, question: Bytes, server_version: &str) -> Result<Bytes, Broken> {
+async fn ask(url: &Url, question: Bytes, server_version: &str, tls: Option<&Tls>) -> Result<Bytes, Broken> {
     let hello = Hello {
         version: VERSION,
         version_min: VERSION_MIN,
@@ -70,7 +72,7 @@ async fn ask(url: &Url, question: Bytes, server_version: &str) -> Result<Bytes, 
         incarnation: 0,
         server_version: server_version.to_owned(),
     };
-    let mut stream = dial::connect(url).await?;
+    let mut stream = dial::connect(url, tls).await?;
     let mut assembler = Assembler::new(HELLO_BYTES_MAX);
     let (_, answer) = greet(&mut stream, &mut assembler, &hello, Some(question)).await?;
     Ok(answer)

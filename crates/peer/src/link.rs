@@ -239,7 +239,7 @@ pub(crate) async fn dial(
         server_version: shared.server_version.clone(),
     };
     let attempt = async {
-        let mut stream = dial::connect(url).await?;
+        let mut stream = dial::connect(url, shared.tls.as_ref()).await?;
         let mut assembler = Assembler::new(HELLO_BYTES_MAX);
         let (reply, _) = greet(&mut stream, &mut assembler, &hello, None).await?;
         if reply.cluster != shared.cluster || reply.member != link.peer {

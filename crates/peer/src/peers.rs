@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use windlass_raft::Body;
 use windlass_records::peer::{Answer, Ask as AskRecord, ForwardRefused, Record};
+use windlass_tls::Tls;
 use windlass_types::{ClusterId, MemberId};
 
 use crate::api::{Config, Frame, Handler, NotSent};
@@ -42,6 +43,7 @@ pub(crate) struct Shared {
     pub frame_bytes_max: usize,
     pub queue_bytes_max: usize,
     pub bulk_patience: Duration,
+    pub tls: Option<Tls>,
     pub handler: Rc<dyn Handler>,
     links: RefCell<BTreeMap<MemberId, Rc<Link>>>,
     /// Connections whose other side is not known yet.
@@ -166,7 +168,7 @@ impl Peers {
     /// Begins to listen. Must be called within a tokio `LocalSet`, and stays on its thread.
     ///
     /// # Errors
-    /// If a socket cannot be watched.
+    /// If a socket cannot be watched, or is for https and there is no certificate.
     pub fn start(config: Config, handler: Rc<dyn Handler>) -> io::Result<Self> {
         let shared = Rc::new(Shared {
             cluster: config.cluster,
@@ -178,6 +180,7 @@ impl Peers {
             frame_bytes_max: config.frame_bytes_max.min(u32::MAX as usize),
             queue_bytes_max: config.queue_bytes_max,
             bulk_patience: config.bulk_patience,
+            tls: config.tls,
             handler,
             links: RefCell::default(),
             handshakes: Cell::new(0),
@@ -187,13 +190,14 @@ impl Peers {
             turned_away: RefCell::default(),
         });
         for listen in config.listen {
-            if listen.tls {
-                let why = "no certificates for https are configured";
+            let tls = shared.tls.clone().filter(|tls| listen.tls && tls.can_listen());
+            if listen.tls && tls.is_none() {
+                let why = "no certificate to listen with https is configured";
                 return Err(io::Error::new(io::ErrorKind::Unsupported, why));
             }
             listen.socket.set_nonblocking(true)?;
             let listener = TcpListener::from_std(listen.socket)?;
-            shared.spawn(accept::run(shared.clone(), listener));
+            shared.spawn(accept::run(shared.clone(), listener, tls));
         }
         Ok(Self { shared })
     }

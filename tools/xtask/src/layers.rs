@@ -94,6 +94,7 @@ const SHELLS: &[(&str, &[&str])] = &[
     ("io-uring", &["windlass-io-disk"]),
     ("libnghttp2-sys", &["windlass-http2"]),
     ("libc", &["windlass", "windlass-io-disk"]),
+    ("rustls", &["windlass-tls"]),
     ("rustix", &["windlass", "windlass-io-disk", "windlass-rpc", "windlass-client", "windlass-bench"]),
     ("tokio", &["windlass", "windlass-peer", "windlass-rpc", "windlass-tls"]),
     ("tokio-rustls", &["windlass-tls"]),

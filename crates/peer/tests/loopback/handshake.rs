@@ -96,7 +96,7 @@ fn a_process_without_identity_gets_an_answer() {
         let urls = [dead_url.clone(), b.url.clone()];
         let ask = |question: &'static str, urls: &[String]| {
             let urls = urls.to_vec();
-            async move { inquire(&urls, Bytes::from(question), "v", Duration::from_secs(20)).await }
+            async move { inquire(&urls, Bytes::from(question), "v", None, Duration::from_secs(20)).await }
         };
         assert_eq!(ask("who?", &urls).await.unwrap(), "members");
         let error = ask("what?", &urls).await.unwrap_err().to_string();

@@ -6,4 +6,5 @@ mod garbage;
 mod handshake;
 mod queue;
 mod streams;
+mod tls;
 mod world;

@@ -114,7 +114,7 @@ pub fn check_founder(config: &Config, id: MemberId) -> Result<(), Error> {
 fn ask(urls: &[String], time_max: Duration) -> Result<Told, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
-    let inquiry = windlass_peer::inquire(urls, Bytes::new(), ETCD_VERSION, time_max);
+    let inquiry = windlass_peer::inquire(urls, Bytes::new(), ETCD_VERSION, None, time_max);
     let answer = runtime.block_on(inquiry).map_err(|error| error.to_string())?;
     let response = MemberListResponse::decode(answer).map_err(|error| error.to_string())?;
     let cluster = response.header.map_or(ClusterId::ZERO, |header| ClusterId(header.cluster_id));
