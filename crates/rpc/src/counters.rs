@@ -1,7 +1,10 @@
 //! What a [`crate::Net`] counts. Plain numbers, because one thread changes and reads them.
 
+use std::time::Instant;
+
 use windlass_types::Code;
 
+use crate::durations::Durations;
 use crate::limits::Limits;
 
 /// Number of gRPC codes.
@@ -22,6 +25,8 @@ pub struct Counters {
     pub open: u64,
     /// For each route, in the order of the table.
     pub routes: Vec<RouteCounters>,
+    /// Calls that ended in this turn, by route and beginning: their time is taken once for all.
+    ended: Vec<(usize, Instant)>,
 }
 
 /// What was done for one route.
@@ -35,11 +40,31 @@ pub struct RouteCounters {
     pub sent: u64,
     /// Calls ended, by the number of their gRPC code.
     pub handled: [u64; CODES],
+    /// How long calls took, from their head to the end of the turn in which they were answered.
+    pub handling: Durations,
 }
 
 impl Counters {
     pub(crate) fn new(routes: usize) -> Self {
         Self { routes: vec![RouteCounters::default(); routes], ..Self::default() }
+    }
+
+    /// Counts the end of a call.
+    pub(crate) fn end(&mut self, route: usize, begun: Instant, code: Code) {
+        self.routes[route].handled[code as usize] += 1;
+        self.ended.push((route, begun));
+    }
+
+    /// The end of a turn.
+    pub(crate) fn end_turn(&mut self, now: Instant) {
+        for (route, begun) in self.ended.drain(..) {
+            self.routes[route].handling.add(now.saturating_duration_since(begun));
+        }
+    }
+
+    /// Whether calls ended in this turn.
+    pub(crate) fn has_ended(&self) -> bool {
+        !self.ended.is_empty()
     }
 
     pub(crate) fn is_full(&self, limits: &Limits) -> bool {

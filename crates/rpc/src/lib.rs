@@ -11,6 +11,7 @@
 
 mod call;
 mod counters;
+mod durations;
 mod frame;
 mod gzip;
 mod http1;
@@ -24,6 +25,7 @@ mod status;
 
 pub use call::CallId;
 pub use counters::{Counters, RouteCounters};
+pub use durations::{BUCKETS, Durations};
 pub use http1::{BodyError, HttpHandler, RequestBody, ResponseBody};
 pub use limits::Limits;
 pub use listen::{BindError, Listener, bind, bind_unix};

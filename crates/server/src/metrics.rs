@@ -3,7 +3,12 @@
 //! Handles are cheap to clone and safe from any thread. Nothing here may be on the path of a request more often than
 //! once per batch, but for the counters of requests themselves.
 
+mod calls;
+mod process;
 mod text;
+
+pub use calls::{ClientLabels, Handling};
+pub use process::Process;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -16,6 +21,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use windlass_io_disk::uring::SyncMode;
+use windlass_types::MemberId;
 
 use crate::published::Published;
 
@@ -32,14 +38,19 @@ pub struct GrpcLabels {
     pub grpc_code: &'static str,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct VersionLabels {
-    server_version: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct SyncModeLabels {
-    mode: String,
+/// What does not change while the process runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Constants {
+    /// The version that clients are told.
+    pub version: &'static str,
+    /// This member.
+    pub member: MemberId,
+    /// How the log is made durable.
+    pub sync_mode: SyncMode,
+    /// The configured limit of the store's size.
+    pub quota_bytes: u64,
+    /// Histograms for each gRPC method as well.
+    pub extensive: bool,
 }
 
 /// Every metric of the process.
@@ -47,6 +58,8 @@ pub struct Metrics {
     registry: Registry,
     /// Time from the submission of a log write to its completion, in seconds.
     pub wal_fsync_seconds: Histogram,
+    /// Time of a flush of a shard's own log, in seconds.
+    pub backend_commit_seconds: Histogram,
     /// Bytes written to the Raft log, padding included.
     pub wal_write_bytes: Counter,
     /// Commands in one Raft entry.
@@ -63,6 +76,16 @@ pub struct Metrics {
     pub grpc_started: Family<GrpcLabels, Counter>,
     /// Requests ended, by method and code.
     pub grpc_handled: Family<GrpcLabels, Counter>,
+    /// How long they took, by method.
+    pub grpc_handling: Family<GrpcLabels, Handling>,
+    /// Requests by the API version that the client speaks.
+    pub client_requests: Family<ClientLabels, Counter>,
+    /// Questions for the place of reads in history that got no answer.
+    pub read_indexes_failed: Counter,
+    /// Questions that were answered slowly.
+    pub read_indexes_slow: Counter,
+    /// Scrapes.
+    pub scrapes: Counter,
     /// Messages received, by method.
     pub grpc_received: Family<GrpcLabels, Counter>,
     /// Messages sent, by method.
@@ -76,6 +99,7 @@ pub struct Metrics {
     /// The log index up to which all shard streams are durable.
     pub stable_index: Gauge<u64, AtomicU64>,
     at_scrape: AtScrape,
+    process: process::Gauges,
 }
 
 /// Gauges that are read from elsewhere when somebody scrapes.
@@ -90,19 +114,18 @@ struct AtScrape {
     revision: Gauge,
     compact_revision: Gauge,
     disk_full: Gauge,
-    resident_bytes: Gauge<u64, AtomicU64>,
-    cpu_seconds: Gauge<f64, AtomicU64>,
-    open_fds: Gauge<u64, AtomicU64>,
+    live_keys: Gauge<u64, AtomicU64>,
 }
 
 impl Metrics {
-    /// All metrics at zero. `sync_mode` is how the log is made durable, `quota_bytes` the configured limit.
+    /// All metrics at zero.
     #[must_use]
-    pub fn new(version: &'static str, sync_mode: SyncMode, quota_bytes: u64) -> Arc<Self> {
+    pub fn new(constants: &Constants) -> Arc<Self> {
         let metrics = Self {
             registry: Registry::default(),
             // etcd's buckets: 1 ms to 8 s; ours begin where fast disks are.
             wal_fsync_seconds: Histogram::new(exponential_buckets(1.0 / 64_000.0, 2.0, 20)),
+            backend_commit_seconds: Histogram::new(exponential_buckets(1.0 / 64_000.0, 2.0, 20)),
             wal_write_bytes: Counter::default(),
             batch_commands: Histogram::new(exponential_buckets(1.0, 2.0, 15)),
             proposals_failed: Counter::default(),
@@ -111,6 +134,11 @@ impl Metrics {
             health_failures: Gauge::default(),
             grpc_started: Family::default(),
             grpc_handled: Family::default(),
+            grpc_handling: Family::default(),
+            client_requests: Family::default(),
+            read_indexes_failed: Counter::default(),
+            read_indexes_slow: Counter::default(),
+            scrapes: Counter::default(),
             grpc_received: Family::default(),
             grpc_sent: Family::default(),
             client_received_bytes: Counter::default(),
@@ -118,25 +146,19 @@ impl Metrics {
             proposals_pending: Gauge::default(),
             stable_index: Gauge::default(),
             at_scrape: AtScrape::default(),
+            process: process::Gauges::default(),
         };
-        Arc::new(metrics.registered(version, sync_mode, quota_bytes))
+        Arc::new(metrics.registered(constants))
     }
 
-    fn registered(mut self, version: &'static str, sync_mode: SyncMode, quota_bytes: u64) -> Self {
+    fn registered(mut self, constants: &Constants) -> Self {
         let mut registry = Registry::default();
         self.register_server(&mut registry);
         self.register_network(&mut registry);
         self.register_storage(&mut registry);
-        self.register_process(&mut registry);
-        let info: Family<VersionLabels, Gauge> = Family::default();
-        info.get_or_create(&VersionLabels { server_version: version }).set(1);
-        registry.register("etcd_server_version", "Version that clients are told", info);
-        let mode: Family<SyncModeLabels, Gauge> = Family::default();
-        mode.get_or_create(&SyncModeLabels { mode: sync_mode.to_string() }).set(1);
-        registry.register("windlass_log_sync_mode", "How a log write is made durable", mode);
-        let quota: Gauge<u64, AtomicU64> = Gauge::default();
-        quota.set(quota_bytes);
-        registry.register("etcd_server_quota_backend_bytes", "Configured limit of the store's size", quota);
+        self.process.register(&mut registry);
+        self.register_calls(&mut registry, constants.extensive);
+        register_constants(&mut registry, constants);
         self.registry = registry;
         self
     }
@@ -169,15 +191,32 @@ impl Metrics {
         r.register("etcd_network_client_grpc_sent_bytes", help, self.client_sent_bytes.clone());
     }
 
+    fn register_calls(&self, r: &mut Registry, extensive: bool) {
+        let help = "Requests by the API version that the client speaks";
+        r.register("etcd_server_client_requests", help, self.client_requests.clone());
+        let help = "Questions for the place of reads in history without an answer";
+        r.register("etcd_server_read_indexes_failed", help, self.read_indexes_failed.clone());
+        let help = "Such questions that took longer than half a second";
+        r.register("etcd_server_slow_read_indexes", help, self.read_indexes_slow.clone());
+        r.register("promhttp_metric_handler_requests", "Scrapes answered", self.scrapes.clone());
+        if extensive {
+            let help = "Seconds from a call's head to its answer";
+            r.register("grpc_server_handling_seconds", help, self.grpc_handling.clone());
+        }
+    }
+
     fn register_storage(&self, r: &mut Registry) {
         let s = &self.at_scrape;
         let help = "Seconds from submission to completion of a log write";
         r.register("etcd_disk_wal_fsync_duration_seconds", help, self.wal_fsync_seconds.clone());
+        let help = "Seconds from submission to completion of a flush of a shard's log";
+        r.register("etcd_disk_backend_commit_duration_seconds", help, self.backend_commit_seconds.clone());
         let help = "Bytes written to the Raft log";
         r.register("etcd_disk_wal_write_bytes", help, self.wal_write_bytes.clone());
         let help = "Bytes of keys and values in the store";
         r.register("etcd_mvcc_db_total_size_in_bytes", help, s.store_bytes.clone());
         r.register("etcd_mvcc_db_total_size_in_use_in_bytes", help, s.store_bytes_in_use.clone());
+        r.register("etcd_debugging_mvcc_keys_total", "Keys that live now", s.live_keys.clone());
         r.register("etcd_debugging_mvcc_current_revision", "Newest revision", s.revision.clone());
         let help = "Revision compacted last";
         r.register("etcd_debugging_mvcc_compact_revision", help, s.compact_revision.clone());
@@ -186,14 +225,6 @@ impl Metrics {
         r.register("windlass_stable_index", help, self.stable_index.clone());
         let help = "Whether writes are refused because the disk has no room";
         r.register("windlass_disk_full", help, s.disk_full.clone());
-    }
-
-    fn register_process(&self, r: &mut Registry) {
-        let s = &self.at_scrape;
-        r.register("process_resident_memory_bytes", "Resident memory", s.resident_bytes.clone());
-        // A gauge only because the library's counters cannot be set; the name is the usual one.
-        r.register("process_cpu_seconds_total", "User and system CPU time", s.cpu_seconds.clone());
-        r.register("process_open_fds", "Open file descriptors", s.open_fds.clone());
     }
 
     /// What a scrape gets that does not ask for OpenMetrics: Prometheus's text format 0.0.4.
@@ -216,42 +247,30 @@ impl Metrics {
         s.revision.set(published.revision().0);
         s.compact_revision.set(published.compact_revision().0);
         s.disk_full.set(flag(published.is_full()));
-        if let Some(process) = Process::read() {
-            s.resident_bytes.set(process.resident_bytes);
-            s.cpu_seconds.set(process.cpu_seconds);
-            s.open_fds.set(process.open_fds);
-        }
+        s.live_keys.set(published.live_keys());
+        self.process.look();
         let mut text = String::with_capacity(16 << 10);
         prometheus_client::encoding::text::encode(&mut text, &self.registry).expect("strings take any text");
         text
     }
 }
 
-/// Figures of this process from `/proc/self`.
-pub struct Process {
-    /// Resident memory.
-    pub resident_bytes: u64,
-    /// User and system CPU time.
-    pub cpu_seconds: f64,
-    /// Open file descriptors.
-    pub open_fds: u64,
-}
-
-impl Process {
-    /// `None` where `/proc` is not mounted.
-    pub fn read() -> Option<Self> {
-        let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-        // The command's name, in parentheses, may hold spaces; the rest is plain.
-        let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
-        let number = |i: usize| fields.get(i)?.parse::<u64>().ok();
-        let ticks = number(11)? + number(12)?;
-        let pages = number(21)?;
-        Some(Self {
-            resident_bytes: pages * rustix::param::page_size() as u64,
-            cpu_seconds: ticks as f64 / rustix::param::clock_ticks_per_second() as f64,
-            open_fds: std::fs::read_dir("/proc/self/fd").ok()?.count() as u64,
-        })
-    }
+/// What is true for as long as the process runs.
+fn register_constants(r: &mut Registry, constants: &Constants) {
+    let mut one = |name: &str, help: &str, label: (&'static str, String)| {
+        let info: Family<Vec<(&'static str, String)>, Gauge> = Family::default();
+        info.get_or_create(&vec![label]).set(1);
+        r.register(name, help, info);
+    };
+    let Constants { version, member, sync_mode, .. } = constants;
+    let cluster = version.rsplit_once('.').map_or(*version, |(minor, _)| minor).to_owned();
+    one("etcd_server_version", "Version that clients are told", ("server_version", (*version).to_owned()));
+    one("etcd_cluster_version", "Version of all members together", ("cluster_version", cluster));
+    one("etcd_server_id", "This member's id in base 16", ("server_id", format!("{:x}", member.0)));
+    one("windlass_log_sync_mode", "How a log write is made durable", ("mode", sync_mode.to_string()));
+    let quota: Gauge<u64, AtomicU64> = Gauge::default();
+    quota.set(constants.quota_bytes);
+    r.register("etcd_server_quota_backend_bytes", "Configured limit of the store's size", quota);
 }
 
 #[cfg(test)]
@@ -262,11 +281,71 @@ mod tests {
 
     use super::*;
 
+    fn published() -> Published {
+        let origin = Origin { member: MemberId(2), incarnation: 1 };
+        Published::new(ClusterId(1), origin, 1, State::EMPTY)
+    }
+
+    fn metrics() -> Arc<Metrics> {
+        let (version, member, sync_mode) = ("3.6.14", MemberId(0xab), SyncMode::Dsync);
+        let metrics =
+            Metrics::new(&Constants { version, member, sync_mode, quota_bytes: 7, extensive: true });
+        // What has labels is only shown where there is something to show.
+        let labels = GrpcLabels { grpc_type: "unary", grpc_service: "s", grpc_method: "m", grpc_code: "" };
+        drop(metrics.grpc_started.get_or_create(&labels));
+        drop(metrics.grpc_handled.get_or_create(&labels));
+        drop(metrics.grpc_received.get_or_create(&labels));
+        drop(metrics.grpc_sent.get_or_create(&labels));
+        let mut durations = windlass_rpc::Durations::default();
+        durations.add(std::time::Duration::from_millis(1));
+        metrics.grpc_handling.get_or_create(&labels).add(&durations);
+        let labels = ClientLabels { r#type: "unary", client_api_version: "3.6".to_owned() };
+        metrics.client_requests.get_or_create(&labels).inc();
+        metrics
+    }
+
+    /// Name and type of each metric of `docs/reference/metrics.md`.
+    fn documented() -> Vec<(String, String)> {
+        let page = include_str!("../../../docs/reference/metrics.md");
+        let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
+        let cells = rows.filter_map(|row| row.split_once("` | ")).filter_map(|(name, rest)| {
+            let kind = rest.split(' ').next()?;
+            matches!(kind, "counter" | "gauge" | "histogram").then(|| (name.to_owned(), kind.to_owned()))
+        });
+        cells.collect()
+    }
+
+    #[test]
+    fn the_page_on_metrics_lists_all_of_them() {
+        let published = published();
+        let text = metrics().encode_text(&published);
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+        let mut shown: Vec<_> = types.map(|(name, kind)| (name.to_owned(), kind.to_owned())).collect();
+        let mut listed = documented();
+        shown.sort();
+        listed.sort();
+        assert_eq!(shown, listed, "docs/reference/metrics.md is not what /metrics shows");
+    }
+
+    #[test]
+    fn durations_are_shown_as_a_histogram() {
+        let published = published();
+        let text = metrics().encode_text(&published);
+        let labels = "grpc_type=\"unary\",grpc_service=\"s\",grpc_method=\"m\",grpc_code=\"\"";
+        for line in [
+            format!("grpc_server_handling_seconds_sum{{{labels}}} 0.001"),
+            format!("grpc_server_handling_seconds_count{{{labels}}} 1"),
+            format!("grpc_server_handling_seconds_bucket{{le=\"0.000524288\",{labels}}} 0"),
+            format!("grpc_server_handling_seconds_bucket{{le=\"0.001048576\",{labels}}} 1"),
+            format!("grpc_server_handling_seconds_bucket{{le=\"+Inf\",{labels}}} 1"),
+        ] {
+            assert!(text.lines().any(|l| l == line), "no line {line:?} in\n{text}");
+        }
+    }
+
     #[test]
     fn a_scrape_shows_state_and_process() {
-        let published =
-            Published::new(ClusterId(1), Origin { member: MemberId(2), incarnation: 1 }, 1, State::EMPTY);
-        let metrics = Metrics::new("3.6.14", SyncMode::Dsync, 7);
+        let (published, metrics) = (published(), metrics());
         metrics.wal_write_bytes.inc_by(4096);
         let text = metrics.encode(&published);
         for line in [
@@ -275,6 +354,8 @@ mod tests {
             "etcd_server_version{server_version=\"3.6.14\"} 1",
             "etcd_debugging_mvcc_current_revision 1",
             "etcd_server_quota_backend_bytes 7",
+            "etcd_server_id{server_id=\"ab\"} 1",
+            "etcd_cluster_version{cluster_version=\"3.6\"} 1",
         ] {
             assert!(text.lines().any(|l| l == line), "no line {line:?} in\n{text}");
         }

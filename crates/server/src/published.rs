@@ -33,6 +33,8 @@ pub struct Published {
     full: AtomicBool,
     /// Logical bytes of keys and values, one figure for each shard.
     shard_bytes: Box<[AtomicU64]>,
+    /// Keys that live at the newest revision, one figure for each shard.
+    shard_keys: Box<[AtomicU64]>,
     /// Up to where each shard holds every effect.
     shard_complete: Box<[AtomicU64]>,
 }
@@ -56,6 +58,7 @@ impl Published {
             serving: AtomicBool::new(false),
             full: AtomicBool::new(false),
             shard_bytes: (0..shards).map(|_| AtomicU64::new(0)).collect(),
+            shard_keys: (0..shards).map(|_| AtomicU64::new(0)).collect(),
             shard_complete: (0..shards).map(|_| AtomicU64::new(state.index.0)).collect(),
         }
     }
@@ -175,6 +178,17 @@ impl Published {
     /// Says how many bytes of keys and values a shard holds.
     pub fn set_shard_bytes(&self, shard: usize, bytes: u64) {
         self.shard_bytes[shard].store(bytes, Ordering::Relaxed);
+    }
+
+    /// Says how many keys live in a shard.
+    pub fn set_shard_keys(&self, shard: usize, keys: u64) {
+        self.shard_keys[shard].store(keys, Ordering::Relaxed);
+    }
+
+    /// Keys that live in the whole store.
+    #[must_use]
+    pub fn live_keys(&self) -> u64 {
+        self.shard_keys.iter().map(|keys| keys.load(Ordering::Relaxed)).sum()
     }
 
     /// Says up to where a shard holds every effect.

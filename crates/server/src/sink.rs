@@ -1,6 +1,7 @@
 //! Where a shard's thread puts what it says: the consensus actor and the arbiters, one message each for a turn.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::Addr;
 use windlass_replica::shard::Chunk;
@@ -8,9 +9,10 @@ use windlass_replica::task::{ReadAnswer, ShardAnswer};
 use windlass_types::{LogIndex, ShardId};
 
 use crate::consensus::{ConsensusActor, FromShard, FromShards};
+use crate::metrics::Metrics;
 use crate::net::{NetActor, Ticket, ToArbiter, Told};
 use crate::published::Published;
-use crate::shard::{Error, Sink};
+use crate::shard::{Error, Holdings, Sink};
 use crate::startup::{Reason, fatal};
 
 /// The sink of one shard.
@@ -18,6 +20,7 @@ pub struct ShardSink {
     consensus: Addr<ConsensusActor>,
     arbiters: Vec<Addr<NetActor>>,
     published: Arc<Published>,
+    metrics: Arc<Metrics>,
     to_consensus: Vec<FromShard>,
     to_arbiters: Vec<Vec<ToArbiter>>,
 }
@@ -29,9 +32,10 @@ impl ShardSink {
         consensus: Addr<ConsensusActor>,
         arbiters: Vec<Addr<NetActor>>,
         published: Arc<Published>,
+        metrics: Arc<Metrics>,
     ) -> Self {
         let to_arbiters = arbiters.iter().map(|_| Vec::new()).collect();
-        Self { consensus, arbiters, published, to_consensus: Vec::new(), to_arbiters }
+        Self { consensus, arbiters, published, metrics, to_consensus: Vec::new(), to_arbiters }
     }
 }
 
@@ -63,8 +67,13 @@ impl Sink for ShardSink {
         self.published.set_shard_complete(usize::from(shard.0), index);
     }
 
-    fn usage(&mut self, shard: ShardId, bytes: u64) {
-        self.published.set_shard_bytes(usize::from(shard.0), bytes);
+    fn holds(&mut self, shard: ShardId, holdings: Holdings) {
+        self.published.set_shard_bytes(usize::from(shard.0), holdings.bytes);
+        self.published.set_shard_keys(usize::from(shard.0), holdings.live_keys);
+    }
+
+    fn flushed(&mut self, took: Duration) {
+        self.metrics.backend_commit_seconds.observe(took.as_secs_f64());
     }
 
     fn failed(&mut self, error: &Error) {

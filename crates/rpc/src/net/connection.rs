@@ -52,6 +52,8 @@ struct Call {
     kind: Kind,
     /// Its compressed messages are gzip's.
     gzip: bool,
+    /// When its head came.
+    begun: Instant,
     /// When the client gives up, if it said so.
     deadline: Option<Instant>,
     /// The service knows of it.
@@ -149,12 +151,13 @@ impl Connection {
             self.calls.resize(row + 1, None);
         }
         let kind = intake.routes.kind(route);
-        let deadline = parsed.meta.timeout.and_then(|timeout| self.keepalive.heard_at().checked_add(timeout));
+        let begun = self.keepalive.heard_at();
+        let deadline = parsed.meta.timeout.and_then(|timeout| begun.checked_add(timeout));
         if let Some(deadline) = deadline {
             let earliest = intake.deadline.get_or_insert(deadline);
             *earliest = deadline.min(*earliest);
         }
-        self.calls[row] = Some(Call { stream, route, kind, gzip: parsed.gzip, deadline, told: false });
+        self.calls[row] = Some(Call { stream, route, kind, gzip: parsed.gzip, begun, deadline, told: false });
         Some(parsed)
     }
 
@@ -226,7 +229,7 @@ impl Connection {
     /// Forgets a call whose stream is gone. News if the service knows of it.
     fn cancel(&mut self, call: Call, counters: &mut Counters) -> Option<News> {
         self.calls[call.stream.row()] = None;
-        counters.routes[call.route].handled[Code::Canceled as usize] += 1;
+        counters.end(call.route, call.begun, Code::Canceled);
         call.told.then(|| News { cancelled: true, ..News::of(call) })
     }
 
@@ -263,9 +266,8 @@ impl Connection {
     ) -> bool {
         let Some(call) = self.take_call(stream) else { return false };
         assert!(call.kind == Kind::Unary, "a streaming call is answered with stream_send and stream_end");
-        let route = &mut counters.routes[call.route];
-        route.sent += 1;
-        route.handled[Code::Ok as usize] += 1;
+        counters.routes[call.route].sent += 1;
+        counters.end(call.route, call.begun, Code::Ok);
         self.session
             .respond_unary(stream, HEAD, status::trailers(Code::Ok, ""), |out| frame::encode(out, encode));
         true
@@ -290,7 +292,7 @@ impl Connection {
     /// Ends a call. False if it is gone.
     pub fn end(&mut self, stream: StreamRef, counters: &mut Counters, code: Code, text: &str) -> bool {
         let Some(call) = self.take_call(stream) else { return false };
-        counters.routes[call.route].handled[code as usize] += 1;
+        counters.end(call.route, call.begun, code);
         if self.session.is_answered(stream) {
             self.session.finish(stream, status::trailers(code, text));
         } else {
@@ -331,7 +333,7 @@ impl Connection {
         let calls = std::mem::take(&mut self.calls).into_iter().flatten();
         calls
             .filter_map(|call| {
-                counters.routes[call.route].handled[Code::Canceled as usize] += 1;
+                counters.end(call.route, call.begun, Code::Canceled);
                 call.told.then_some(call.stream)
             })
             .collect()

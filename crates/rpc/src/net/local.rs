@@ -29,6 +29,7 @@ pub(super) struct Local {
 
 struct Row {
     route: usize,
+    begun: Instant,
     deadline: Option<Instant>,
     messages: VecDeque<Bytes>,
     queued_bytes: usize,
@@ -39,7 +40,7 @@ struct Row {
 }
 
 impl Local {
-    fn open(&mut self, route: usize, deadline: Option<Instant>) -> CallId {
+    fn open(&mut self, route: usize, begun: Instant, deadline: Option<Instant>) -> CallId {
         loop {
             self.serial = self.serial.wrapping_add(1);
             if !self.calls.contains_key(&self.serial) {
@@ -48,6 +49,7 @@ impl Local {
         }
         let row = Row {
             route,
+            begun,
             deadline,
             messages: VecDeque::new(),
             queued_bytes: 0,
@@ -85,7 +87,7 @@ impl Local {
     /// Ends a call.
     pub fn end(&mut self, call: CallId, counters: &mut Counters, code: Code, text: &str) {
         let Some(row) = self.live(call) else { return };
-        counters.routes[row.route].handled[code as usize] += 1;
+        counters.end(row.route, row.begun, code);
         row.end = Some((code, text.to_owned()));
         row.wake();
     }
@@ -146,11 +148,12 @@ impl Net {
     #[must_use]
     pub fn call(&self, path: &str, meta: Meta) -> Option<LocalCall> {
         let route = self.0.routes.find(path.as_bytes()).ok()?;
-        let deadline = meta.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let begun = Instant::now();
+        let deadline = meta.timeout.and_then(|timeout| begun.checked_add(timeout));
         let call = {
             let mut table = self.0.table.borrow_mut();
             table.counters.routes[route].started += 1;
-            table.local.open(route, deadline)
+            table.local.open(route, begun, deadline)
         };
         if let Some(deadline) = deadline {
             self.note_deadline(deadline);

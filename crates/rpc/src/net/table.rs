@@ -96,7 +96,8 @@ impl Table {
     pub fn reply(&mut self, call: CallId, encode: impl FnOnce(&mut Vec<u8>)) {
         if call.connection == local::PLACE {
             self.local.send(call, self.hold_queued_bytes, &mut self.counters, encode);
-            return self.local.end(call, &mut self.counters, Code::Ok, "");
+            self.local.end(call, &mut self.counters, Code::Ok, "");
+            return self.schedule();
         }
         let Some((connection, counters)) = self.find(call) else { return };
         if connection.reply(call.stream, counters, encode) {
@@ -107,7 +108,8 @@ impl Table {
     /// Ends a call.
     pub fn end(&mut self, call: CallId, code: Code, text: &str) {
         if call.connection == local::PLACE {
-            return self.local.end(call, &mut self.counters, code, text);
+            self.local.end(call, &mut self.counters, code, text);
+            return self.schedule();
         }
         let Some((connection, counters)) = self.find(call) else { return };
         if connection.end(call.stream, counters, code, text) {
@@ -207,6 +209,9 @@ impl Table {
 
     /// The turn task is done.
     pub fn end_turn(&mut self) {
+        if self.counters.has_ended() {
+            self.counters.end_turn(Instant::now());
+        }
         self.in_turn = false;
         self.due = false;
     }

@@ -19,7 +19,7 @@ use super::assemble::election_ticks;
 use super::open::Opened;
 use super::signals::{self, Signal};
 use crate::consensus::{self, Arbiters, ConsensusActor, FromArbiter, Links, StepDown};
-use crate::metrics::Metrics;
+use crate::metrics::{Constants, Metrics};
 use crate::net::{
     ArbiterId, Drain, ETCD_VERSION, Listen, Listeners, MemberInfo, NetActor, REQUEST_TIMEOUT_BASE,
     RequestLimits, Ticket,
@@ -48,7 +48,13 @@ pub async fn serve(config: &Config, opened: Opened) -> Signal {
     let count = u16::try_from(shards.shards.len()).expect("made from a u16");
     let published = Arc::new(Published::new(identity.cluster, us, count, shards.state));
     let quota_bytes = config.limits.quota_bytes;
-    let metrics = Metrics::new(ETCD_VERSION, disk.mode(), quota_bytes.unwrap_or(0));
+    let metrics = Metrics::new(&Constants {
+        version: ETCD_VERSION,
+        member: identity.member,
+        sync_mode: disk.mode(),
+        quota_bytes: quota_bytes.unwrap_or(0),
+        extensive: config.observation.extensive_metrics,
+    });
     let (senders, inboxes) = shard::mailboxes(count);
     let (ready, is_ready) = oneshot::channel();
     let consensus = ConsensusActor::new(consensus::Wiring {
@@ -139,7 +145,10 @@ impl Wiring<'_> {
         arbiters: &[Addr<NetActor>],
     ) -> Vec<ShardThread> {
         let count = self.senders.count();
-        let sink = || ShardSink::new(self.consensus.clone(), arbiters.to_vec(), Arc::clone(&self.published));
+        let sink = || {
+            let (published, metrics) = (Arc::clone(&self.published), Arc::clone(&self.metrics));
+            ShardSink::new(self.consensus.clone(), arbiters.to_vec(), published, metrics)
+        };
         let cpus = shard::place(count, self.config.storage.net_threads);
         let mut state = Some((opened.state_stream, opened.state_folder));
         let shards = opened.shards.into_iter().zip(inboxes).zip(cpus);

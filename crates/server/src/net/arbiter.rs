@@ -55,6 +55,8 @@ pub struct Arbiter {
     /// Calls that nobody waits for any more, as of this turn.
     cancelled: HashSet<CallId>,
     tally: Tally,
+    /// An event of this turn has come.
+    in_turn: bool,
     /// Time at the start of the turn: close enough for the timeouts of its calls.
     pub(super) now: Instant,
 }
@@ -100,14 +102,19 @@ impl Arbiter {
             paused: Vec::new(),
             cancelled: HashSet::new(),
             tally: Tally::default(),
+            in_turn: false,
             now: Instant::now(),
         }
     }
 
     /// Deals with an event of the network.
     pub fn event(&mut self, event: Event<'_>) {
+        if !std::mem::replace(&mut self.in_turn, true) {
+            self.now = Instant::now();
+        }
         match event {
             Event::Unary { call, route, meta, message } => {
+                self.tally.count_request(meta, false);
                 let method = Method::of_route(route);
                 if let Err(error) = check_meta(meta, &self.published) {
                     return self.refuse(call, error);
@@ -119,7 +126,8 @@ impl Arbiter {
                 Method::HealthWatch => self.health_watch(call, message),
                 method => unreachable!("the table says that {method:?} is unary"),
             },
-            Event::StreamOpen { .. } | Event::StreamHalfClosed { .. } => {}
+            Event::StreamOpen { meta, .. } => self.tally.count_request(meta, true),
+            Event::StreamHalfClosed { .. } => {}
             Event::Cancelled { call } => {
                 self.paused.retain(|stream| stream.call != call);
                 self.cancelled.insert(call);
@@ -163,7 +171,7 @@ impl Arbiter {
         if let Some(id) = self.reads.ask() {
             self.consensus.do_send(FromArbiter::Read(id));
         }
-        self.now = Instant::now();
+        self.in_turn = false;
     }
 
     /// Drops the commands of cancelled calls, as far as they are in no entry yet. Those that are take effect.
@@ -188,8 +196,6 @@ impl Arbiter {
     /// text says, and tells the counters.
     pub(super) fn sweep(&mut self, now: Instant) {
         self.tell_counters();
-        // On an idle thread no turn has ended for long, and the next call's time is taken from here.
-        self.now = now;
         for overdue in self.calls.take_overdue(now, self.limits.timeout) {
             self.refuse(overdue.call, RequestError::Timeout);
         }

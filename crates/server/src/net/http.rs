@@ -217,6 +217,7 @@ impl Http {
 
     fn scrape(&self, request: &Request<()>) -> Response<Bytes> {
         self.arbiter.borrow_mut().tell_counters();
+        self.metrics.scrapes.inc();
         let accepted = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());
         let (kind, body) = if accepted.is_some_and(|accepted| accepted.contains(OPEN_METRICS)) {
             (

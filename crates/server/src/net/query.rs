@@ -1,7 +1,7 @@
 //! Reads: from the request through the shards to the answer.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use prost::Message;
 use tokio::sync::oneshot;
@@ -21,6 +21,9 @@ use crate::consensus::FromArbiter;
 
 /// Unsent bytes of one stream above which its next chunk is not read until the client has taken some.
 const STREAM_QUEUED_BYTES_MAX: usize = 1 << 20;
+
+/// A question for the place of reads in history that takes longer is counted as slow; where etcd asks again.
+const SLOW_READ_INDEX: Duration = Duration::from_millis(500);
 
 impl Arbiter {
     /// `KV.Range`
@@ -68,6 +71,7 @@ impl Arbiter {
 
     /// Reads one key, as a health check; the result goes to `done`.
     pub(super) fn check(&mut self, serializable: bool, done: oneshot::Sender<Result<(), RequestError>>) {
+        self.now = Instant::now();
         // etcd's own probe reads a key that need not exist.
         let range =
             RangeRequest { key: "health".into(), limit: 1, keys_only: true, ..RangeRequest::default() };
@@ -77,7 +81,14 @@ impl Arbiter {
 
     /// The consensus actor said where the reads of a question see history.
     pub(super) fn snapshot(&mut self, id: ReadId, snapshot: Option<Snapshot>) {
-        for read in self.reads.answered(id) {
+        let reads = self.reads.answered(id);
+        if snapshot.is_none() {
+            self.metrics.read_indexes_failed.inc();
+        }
+        if reads.first().is_some_and(|read| read.since.elapsed() > SLOW_READ_INDEX) {
+            self.metrics.read_indexes_slow.inc();
+        }
+        for read in reads {
             match snapshot {
                 Some(snapshot) => self.begin(read, snapshot),
                 None if self.published.leader().0 == 0 => self.refuse_read(read, RequestError::NoLeader),

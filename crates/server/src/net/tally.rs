@@ -1,20 +1,64 @@
 //! What an arbiter's network counted, added to the metrics of the process.
 
-use windlass_rpc::{Code, Counters, Kind, Net, Route, RouteCounters};
+use windlass_rpc::{Code, Counters, Kind, Meta, Net, Route, RouteCounters};
 
 use super::routes::ROUTES;
-use crate::metrics::{GrpcLabels, Metrics};
+use crate::metrics::{ClientLabels, GrpcLabels, Metrics};
 
 /// How much of the network's counters is in the metrics already.
 #[derive(Default)]
 pub struct Tally {
     told: Counters,
+    clients: Vec<Clients>,
+}
+
+/// API versions that are told apart. Those of further ones are counted as unknown: what a client says must not make this
+/// process hold more and more.
+const CLIENT_VERSIONS_MAX: usize = 32;
+
+/// What clients say that they speak where they say nothing.
+const UNKNOWN_VERSION: &str = "unknown";
+
+/// Requests of the clients that speak one version, since the last time.
+struct Clients {
+    version: Box<str>,
+    unary: u64,
+    streams: u64,
 }
 
 impl Tally {
+    /// Counts a request by what its client speaks.
+    pub fn count_request(&mut self, meta: &Meta, is_stream: bool) {
+        let version = meta.client_api_version.as_deref().unwrap_or(UNKNOWN_VERSION);
+        let clients = self.clients_of(version);
+        *(if is_stream { &mut clients.streams } else { &mut clients.unary }) += 1;
+    }
+
+    fn clients_of(&mut self, version: &str) -> &mut Clients {
+        let find = |clients: &[Clients], version: &str| clients.iter().position(|c| *c.version == *version);
+        let is_full = self.clients.len() >= CLIENT_VERSIONS_MAX;
+        let version =
+            if is_full && find(&self.clients, version).is_none() { UNKNOWN_VERSION } else { version };
+        let at = find(&self.clients, version).unwrap_or_else(|| {
+            self.clients.push(Clients { version: version.into(), unary: 0, streams: 0 });
+            self.clients.len() - 1
+        });
+        &mut self.clients[at]
+    }
+
     /// Adds what was counted since the last time.
     pub fn add(&mut self, net: &Net, metrics: &Metrics) {
         let now = net.counters();
+        for clients in &mut self.clients {
+            for (r#type, count) in [("unary", &mut clients.unary), ("stream", &mut clients.streams)] {
+                let client_api_version = clients.version.clone().into_string();
+                let labels = ClientLabels { r#type, client_api_version };
+                let count = std::mem::take(count);
+                if count > 0 {
+                    metrics.client_requests.get_or_create(&labels).inc_by(count);
+                }
+            }
+        }
         metrics.client_received_bytes.inc_by(now.received_bytes - self.told.received_bytes);
         metrics.client_sent_bytes.inc_by(now.sent_bytes - self.told.sent_bytes);
         self.told.routes.resize(now.routes.len(), RouteCounters::default());
@@ -31,6 +75,7 @@ fn add_route(route: &Route, now: &RouteCounters, told: &RouteCounters, metrics: 
     metrics.grpc_started.get_or_create(&labels).inc_by(now.started - told.started);
     metrics.grpc_received.get_or_create(&labels).inc_by(now.received - told.received);
     metrics.grpc_sent.get_or_create(&labels).inc_by(now.sent - told.sent);
+    metrics.grpc_handling.get_or_create(&labels).add(&now.handling.since(&told.handling));
     for (number, (now, told)) in (0..).zip(now.handled.iter().zip(&told.handled)) {
         if now > told {
             let labels = GrpcLabels { grpc_code: name(Code::from_number(number)), ..labels.clone() };
@@ -76,6 +121,19 @@ fn name(code: Code) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn clients_cannot_make_it_hold_ever_more_versions() {
+        let mut tally = Tally::default();
+        tally.count_request(&Meta::default(), false);
+        for i in 0..100 {
+            let version = Some(format!("3.{i}").into());
+            tally.count_request(&Meta { client_api_version: version, ..Meta::default() }, true);
+        }
+        assert_eq!(tally.clients.len(), CLIENT_VERSIONS_MAX);
+        let unknown = tally.clients_of(UNKNOWN_VERSION);
+        assert_eq!((unknown.unary, unknown.streams), (1, 100 - (CLIENT_VERSIONS_MAX as u64 - 1)));
+    }
 
     #[test]
     fn every_route_has_labels() {

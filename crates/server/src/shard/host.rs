@@ -4,12 +4,12 @@ use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use glommio::{Latency, Shares, TaskQueueHandle};
 use windlass_io_disk::glommio::Disk;
 use windlass_io_disk::uring::SyncMode;
-use windlass_io_log::op::{Completion, Failure};
+use windlass_io_log::op::{Completion, Failure, Op};
 use windlass_io_log::stream::{Priority, Request};
 
 /// How long a task that can run may wait: with `Latency::NotImportant` a wake from another thread may take 100 ms.
@@ -51,6 +51,8 @@ pub(super) struct Host {
 #[derive(Default)]
 struct Ended {
     completions: RefCell<Vec<Completion>>,
+    /// How long those of them took that made the stream durable.
+    flushes: RefCell<Vec<Duration>>,
     waker: Cell<Option<Waker>>,
 }
 
@@ -66,10 +68,15 @@ impl Host {
             Priority::Flush => self.queues.main,
             Priority::Background => self.queues.background,
         };
+        let is_flush = request.priority == Priority::Flush && matches!(request.op, Op::WriteDurable { .. });
         let (disk, ended) = (Rc::clone(&self.disk), Rc::clone(&self.ended));
         let task = glommio::spawn_local_into(
             async move {
+                let begun = Instant::now();
                 let completion = disk.execute(request.op).await;
+                if is_flush {
+                    ended.flushes.borrow_mut().push(begun.elapsed());
+                }
                 ended.completions.borrow_mut().push(completion);
                 if let Some(waker) = ended.waker.take() {
                     waker.wake();
@@ -101,6 +108,11 @@ impl Host {
         let ended = self.ended.completions.take();
         self.under_way -= ended.len();
         ended
+    }
+
+    /// How long flushes took that ended since the last look.
+    pub fn take_flushes(&mut self) -> impl Iterator<Item = Duration> + use<> {
+        self.ended.flushes.take().into_iter()
     }
 
     /// Closes the files; nothing is under way.

@@ -28,9 +28,20 @@ pub use senders::{Inbox, Senders, ToShard, mailboxes};
 pub use thread::{Error, Options, ShardThread, Stopped};
 pub use watchdog::{Pulse, Watched, watch};
 
+use std::time::Duration;
+
 use windlass_replica::shard::Chunk;
 use windlass_replica::task::{ReadAnswer, ShardAnswer};
 use windlass_types::{LogIndex, ShardId};
+
+/// What a shard holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Holdings {
+    /// Logical bytes of keys and values.
+    pub bytes: u64,
+    /// Keys that live at the newest revision.
+    pub live_keys: u64,
+}
 
 /// Where one shard's answers go. Called on the shard's thread; must not block.
 pub trait Sink: Send + 'static {
@@ -55,8 +66,11 @@ pub trait Sink: Send + 'static {
     /// The shard holds every effect up to here.
     fn complete(&mut self, shard: ShardId, index: LogIndex);
 
-    /// Logical bytes that the shard holds now.
-    fn usage(&mut self, shard: ShardId, bytes: u64);
+    /// What the shard holds now.
+    fn holds(&mut self, shard: ShardId, holdings: Holdings);
+
+    /// A flush of one of the shard's streams took this long.
+    fn flushed(&mut self, took: Duration);
 
     /// The end of a turn: what was gathered is to be delivered.
     fn flush(&mut self);

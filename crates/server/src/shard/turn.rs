@@ -15,7 +15,7 @@ use windlass_types::{LogIndex, ShardId};
 use super::host::{Host, Queues};
 use super::thread::{Error, Options, Stopped};
 use super::watchdog::Pulse;
-use super::{Inbox, Sink, ToShard};
+use super::{Holdings, Inbox, Sink, ToShard};
 
 /// How long the thread sleeps at most, so that its pulse tells whether it is well (`watchdog.rs`). Twenty
 /// looks a second are not seen in CPU time.
@@ -33,7 +33,7 @@ pub(super) struct Turns<T> {
     clock: Instant,
     alarm: Option<Alarm>,
     stopping: bool,
-    usage_bytes: u64,
+    holdings: Holdings,
     complete: LogIndex,
     pulse: Arc<Pulse>,
 }
@@ -80,7 +80,7 @@ impl<T: Send + 'static> Turns<T> {
             clock: Instant::now(),
             alarm: None,
             stopping: false,
-            usage_bytes: 0,
+            holdings: Holdings::default(),
             complete: LogIndex::ZERO,
             pulse,
         })
@@ -107,6 +107,7 @@ impl<T: Send + 'static> Turns<T> {
     fn turn<S: Sink<Ticket = T>>(&mut self, sink: &mut S) -> Result<(), Error> {
         self.pulse.beat();
         self.take_messages(sink)?;
+        self.host.take_flushes().for_each(|took| sink.flushed(took));
         for completion in self.host.take() {
             self.step(Input::Disk(completion), sink)?;
         }
@@ -118,10 +119,11 @@ impl<T: Send + 'static> Turns<T> {
         if let Some(state) = &mut self.state {
             state.turn(now_ns, sink).map_err(|source| Error::Disk { shard: self.id, source })?;
         }
-        let bytes = self.core.shard().usage().bytes;
-        if bytes != self.usage_bytes {
-            self.usage_bytes = bytes;
-            sink.usage(self.id, bytes);
+        let shard = self.core.shard();
+        let holdings = Holdings { bytes: shard.usage().bytes, live_keys: shard.live_keys() };
+        if holdings != self.holdings {
+            self.holdings = holdings;
+            sink.holds(self.id, holdings);
         }
         let complete = self.core.watermark();
         if complete != self.complete {
@@ -245,6 +247,7 @@ impl<T: Send + 'static> Turns<T> {
 
 impl StateHost {
     fn turn<S: Sink>(&mut self, now_ns: u64, sink: &mut S) -> Result<(), windlass_io_log::journal::Fatal> {
+        self.host.take_flushes().for_each(|took| sink.flushed(took));
         for completion in self.host.take() {
             self.stream.complete(completion, &mut self.requests)?;
         }

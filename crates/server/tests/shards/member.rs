@@ -5,7 +5,9 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use windlass::shard::{self, OpenOptions, OpenedShards, Senders, ShardThread, Sink, Stopped, mailboxes};
+use windlass::shard::{
+    self, Holdings, OpenOptions, OpenedShards, Senders, ShardThread, Sink, Stopped, mailboxes,
+};
 use windlass_api::etcdserverpb::RangeRequest;
 use windlass_io_disk::uring::SyncMode;
 use windlass_io_log::stream::Stable;
@@ -58,7 +60,9 @@ impl Sink for ToTest {
 
     fn complete(&mut self, _: ShardId, _: LogIndex) {}
 
-    fn usage(&mut self, _: ShardId, _: u64) {}
+    fn holds(&mut self, _: ShardId, _: Holdings) {}
+
+    fn flushed(&mut self, _: Duration) {}
 
     fn flush(&mut self) {}
 

@@ -7,6 +7,7 @@ mod calls;
 mod compressed;
 mod connections;
 mod deadlines;
+mod figures;
 mod gateway;
 mod gateway_random;
 mod health;
