@@ -6,6 +6,7 @@
 mod chunked;
 mod compact;
 mod hash;
+mod history;
 mod key;
 mod leases;
 mod revision_log;
@@ -16,6 +17,7 @@ mod tree;
 mod versions;
 
 pub use hash::{HashScan, HashSum};
+pub use history::Change;
 pub use scan::Cursor;
 pub use shard::{Pair, Shard, Usage, VERSION_BYTES};
 pub use versions::Stamp;

@@ -60,6 +60,11 @@ impl RevisionLog {
         self.changes.range_from(start)
     }
 
+    /// The newest change.
+    pub(crate) fn back(&self) -> Option<&Change> {
+        self.changes.back()
+    }
+
     /// The change at `position`, counted from the oldest.
     pub(crate) fn get(&self, position: usize) -> Option<Change> {
         self.changes.get(position).copied()

@@ -145,19 +145,6 @@ impl Shard {
         keys
     }
 
-    /// The changes of `revision` and later that are not compacted, in order; a range delete's keys in key order.
-    pub fn changes(&self, revision: Revision) -> impl Iterator<Item = wal::Version<'_>> {
-        let compact = self.compact_revision();
-        self.log.from(revision).filter_map(move |change| {
-            let Slot { key, chain } = self.slots.find(change.key)?;
-            let record = chain.find((change.revision, change.sub))?;
-            // What compaction is about to drop is gone for watchers, however far it has come.
-            let kept = change.revision > compact
-                || chain.at(compact).is_some_and(|newest| newest.order() == record.order());
-            kept.then(|| record.to_wal(key.as_slice()))
-        })
-    }
-
     /// Number of keys that have any version.
     #[must_use]
     pub fn keys(&self) -> u64 {
@@ -231,14 +218,7 @@ impl Shard {
     fn pair_at(&self, id: KeyId, revision: Revision) -> Option<Pair<'_>> {
         let Slot { key, chain } = self.slots.get(id);
         let record = chain.at(revision).filter(|r| r.is_live())?;
-        Some(Pair {
-            key: key.as_slice(),
-            value: &record.value,
-            create_revision: record.create_revision,
-            mod_revision: record.stamp.revision,
-            version: record.version,
-            lease: record.lease,
-        })
+        Some(record.pair(key.as_slice()))
     }
 
     fn add_usage(&mut self, key: &[u8], record: &Record) {

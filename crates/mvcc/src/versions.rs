@@ -7,6 +7,7 @@ use windlass_records::wal;
 use windlass_types::{LeaseId, LogIndex, Revision};
 
 use crate::chunked::Chunked;
+use crate::shard::Pair;
 
 /// Where in history a change happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +66,18 @@ impl Record {
         });
         let Stamp { index, revision, sub } = self.stamp;
         wal::Version { index, revision, sub, key, live }
+    }
+
+    /// This version of `key` as a reader sees it. It must be live.
+    pub(crate) fn pair<'a>(&'a self, key: &'a [u8]) -> Pair<'a> {
+        Pair {
+            key,
+            value: &self.value,
+            create_revision: self.create_revision,
+            mod_revision: self.stamp.revision,
+            version: self.version,
+            lease: self.lease,
+        }
     }
 
     /// Position within the key's history.

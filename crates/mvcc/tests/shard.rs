@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use windlass_mvcc::{Cursor, Shard, Stamp, VERSION_BYTES};
+use windlass_mvcc::{Change, Cursor, Shard, Stamp, VERSION_BYTES};
 use windlass_records::wal;
 use windlass_types::key::KeyRange;
 use windlass_types::{LeaseId, LogIndex, Revision};
@@ -170,9 +170,29 @@ impl Both {
             want.extend(versions.iter().filter(|v| v.0.0 >= at).map(|v| (v.0, key.clone())));
         }
         want.sort();
-        let got: Vec<_> =
-            self.shard.changes(Revision(at)).map(|v| ((v.revision.0, v.sub), v.key.to_vec())).collect();
-        assert_eq!(got, want, "changes from {at}");
+        let changes: Vec<_> = self
+            .shard
+            .walk_changes(KeyRange::From(b""), Revision(at))
+            .filter_map(|(_, change)| change)
+            .collect();
+        let order = |c: &Change<'_>| ((c.version.revision.0, c.version.sub), c.version.key.to_vec());
+        assert_eq!(changes.iter().map(order).collect::<Vec<_>>(), want, "changes from {at}");
+        for change in &changes {
+            self.check_previous(change);
+        }
+        for key in self.model.keys.keys() {
+            let of_key = changes.iter().filter(|c| c.version.key == key.as_slice()).copied();
+            assert!(self.shard.key_changes(key, Revision(at)).eq(of_key), "changes of {key:?} from {at}");
+        }
+    }
+
+    fn check_previous(&self, change: &Change<'_>) {
+        let wal::Version { key, revision, live, .. } = change.version;
+        let is_create = live.is_some_and(|live| live.create_revision == revision);
+        let is_kept = revision.0 > self.shard.compact_revision().0;
+        let want = self.model.at(key, revision.0 - 1).filter(|_| is_kept && !is_create);
+        let got = change.previous.map(|p| (p.create_revision.0, p.version, p.lease.0, p.value.to_vec()));
+        assert_eq!(got.as_ref(), want, "what {change:?} replaced");
     }
 
     /// Every version, by pieces of a few.

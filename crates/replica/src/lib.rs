@@ -20,3 +20,4 @@ pub mod shard_set;
 pub mod system;
 pub mod task;
 pub mod txn;
+pub mod watch;

@@ -24,7 +24,7 @@ pub fn perform(
         ShardTask::Install(task) => return install(shard, id, task, journal),
         ShardTask::Compact(task) => shard.compact(task.revision),
         // Neither records nor snapshots change keys; the shell has them.
-        ShardTask::System(_) | ShardTask::Snapshot(_) | ShardTask::Advance(_) => {}
+        ShardTask::System(_) | ShardTask::Snapshot(_) | ShardTask::Advance { .. } => {}
     }
     None
 }

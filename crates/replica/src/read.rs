@@ -13,6 +13,7 @@ use crate::evaluate::probe;
 use crate::merge::{keys_needed, needs_values, passes};
 use crate::task::{OpPart, OpResult, Query, RangePart, ReadAnswer, ReadTask};
 use crate::txn::{Decision, Op, Transaction};
+use crate::watch::changes;
 
 /// Keys that one slice of a hash goes through: some hundred microseconds, which others can wait.
 const HASH_SLICE_KEYS: usize = 1024;
@@ -20,10 +21,14 @@ const HASH_SLICE_KEYS: usize = 1024;
 /// Performs the task.
 #[must_use]
 pub fn read(shard: &Shard, task: &ReadTask) -> ReadAnswer {
+    if let Query::Changes(query) = &task.query {
+        return ReadAnswer::Changes(changes(shard, query));
+    }
     if task.revision < shard.compact_revision() {
         return ReadAnswer::Compacted;
     }
     match &task.query {
+        Query::Changes(_) => unreachable!("answered above"),
         Query::Range(range) => {
             let revision = revision_of(range, task.revision);
             if revision < shard.compact_revision() {

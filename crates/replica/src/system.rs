@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use windlass_types::key::shard_of;
-use windlass_types::{LogIndex, ShardId};
+use windlass_types::{LogIndex, Revision, ShardId};
 
 use crate::task::SystemRecords;
 
@@ -82,12 +82,17 @@ impl System {
         self.unsent.is_empty()
     }
 
-    /// What each of `shards` shards is to be told of the entry at `index`. Each name once, however often the entry
+    /// What each of `shards` shards is to be told of the entry at `index`, which leaves the store at `revision`. Each name once, however often the entry
     /// wrote it: records are durable by whole entries.
-    pub(crate) fn take_unsent(&mut self, index: LogIndex, shards: u16) -> BTreeMap<ShardId, SystemRecords> {
+    pub(crate) fn take_unsent(
+        &mut self,
+        index: LogIndex,
+        revision: Revision,
+        shards: u16,
+    ) -> BTreeMap<ShardId, SystemRecords> {
         let mut tasks = BTreeMap::new();
         for (name, value) in std::mem::take(&mut self.unsent) {
-            let empty = || SystemRecords { index, records: Vec::new() };
+            let empty = || SystemRecords { index, revision, records: Vec::new() };
             let task = tasks.entry(shard_of(&name, shards)).or_insert_with(empty);
             task.records.push((name, value));
         }

@@ -14,6 +14,7 @@ use windlass_mvcc::{HashScan, HashSum};
 use windlass_types::{LogIndex, RequestError, Revision};
 
 use crate::txn::{Decision, Probe, Transaction};
+use crate::watch::Events;
 
 /// Work for one shard.
 #[derive(Clone, Debug)]
@@ -30,18 +31,24 @@ pub enum ShardTask {
     System(SystemRecords),
     /// Begin a share of a snapshot, here between two entries. No answer; its chunks are asked for.
     Snapshot(SnapshotId),
-    /// The entry had nothing (more) for this shard: it now holds every effect up to and including this index.
-    Advance(LogIndex),
+    /// The entry had nothing (more) for this shard: it now holds every effect up to and including it.
+    Advance {
+        /// The entry.
+        index: LogIndex,
+        /// The store's revision after it.
+        revision: Revision,
+    },
 }
 
 impl ShardTask {
-    /// The index up to which the shard is complete once this task is performed; `None` if it does not move.
+    /// Up to where the shard is complete once this task is performed, as index and as revision; `None` if that does not
+    /// move.
     #[must_use]
-    pub fn completes(&self) -> Option<LogIndex> {
+    pub fn completes(&self) -> Option<(LogIndex, Revision)> {
         match self {
-            Self::Puts(run) => run.last.then_some(run.index),
-            Self::System(system) => Some(system.index),
-            Self::Advance(index) => Some(*index),
+            Self::Puts(run) => run.last.map(|revision| (run.index, revision)),
+            Self::System(system) => Some((system.index, system.revision)),
+            Self::Advance { index, revision } => Some((*index, *revision)),
             Self::Evaluate(_) | Self::Install(_) | Self::Compact(_) | Self::Snapshot(_) => None,
         }
     }
@@ -52,8 +59,8 @@ impl ShardTask {
 pub struct PutRun {
     /// The entry.
     pub index: LogIndex,
-    /// Whether the entry is complete on this shard with this run.
-    pub last: bool,
+    /// If the entry is complete on this shard with this run: the store's revision after the entry.
+    pub last: Option<Revision>,
     /// The entry's bytes, which the spans of `puts` point into; shared with the other shards.
     pub data: Bytes,
     /// In order of revision.
@@ -77,6 +84,8 @@ pub struct PutOp {
 pub struct SystemRecords {
     /// The entry.
     pub index: LogIndex,
+    /// The store's revision after the entry.
+    pub revision: Revision,
     /// Names, each once, and their values; `None` deletes the name.
     pub records: Vec<(Bytes, Option<Bytes>)>,
 }
@@ -287,6 +296,23 @@ pub enum Query {
     Execute(Arc<Transaction>, Arc<Decision>),
     /// A slice of the hash of everything.
     Hash(HashScan),
+    /// A piece of history, for a watcher that catches up.
+    Changes(ChangesQuery),
+}
+
+/// Asks for changes of the past.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangesQuery {
+    /// The keys, as a request has them.
+    pub key: Bytes,
+    /// Their end, as a request has it.
+    pub range_end: Bytes,
+    /// The first revision wanted.
+    pub from: Revision,
+    /// The last revision wanted. The shard must hold all of it already.
+    pub through: Revision,
+    /// Whether the replaced pairs are wanted.
+    pub with_previous: bool,
 }
 
 /// Answer to a [`ReadTask`].
@@ -304,4 +330,20 @@ pub enum ReadAnswer {
     HashPart(HashScan),
     /// Answer to [`Query::Hash`]: that was all of it.
     Hash(HashSum),
+    /// Answer to [`Query::Changes`].
+    Changes(Changes),
+}
+
+/// A piece of history.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Changes {
+    /// These changes.
+    Found {
+        /// In order, all of them at or below `through`.
+        events: Events,
+        /// There are no others from the first revision wanted up to here; the rest is to be asked for again.
+        through: Revision,
+    },
+    /// The first revision wanted is below this, the shard's compaction revision.
+    Compacted(Revision),
 }

@@ -222,7 +222,7 @@ impl Member {
         {
             node.compactions.push_back(compact.index);
         }
-        if let Some(index) = task.completes() {
+        if let Some((index, _)) = task.completes() {
             assert!(index > node.watermark, "watermarks rise");
             node.watermark = index;
         }

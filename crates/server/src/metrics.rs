@@ -94,6 +94,16 @@ pub struct Metrics {
     pub client_received_bytes: Counter,
     /// Bytes sent to gRPC clients.
     pub client_sent_bytes: Counter,
+    /// Watch streams that are open.
+    pub watch_streams: Gauge,
+    /// Watches on them.
+    pub watchers: Gauge,
+    /// Watches that are behind.
+    pub slow_watchers: Gauge,
+    /// Events sent to watches.
+    pub watch_events: Counter,
+    /// Events that watches wait for, or have not taken.
+    pub pending_events: Gauge,
     /// Commands that wait for a flush.
     pub proposals_pending: Gauge,
     /// The log index up to which all shard streams are durable.
@@ -143,6 +153,11 @@ impl Metrics {
             grpc_sent: Family::default(),
             client_received_bytes: Counter::default(),
             client_sent_bytes: Counter::default(),
+            watch_streams: Gauge::default(),
+            watchers: Gauge::default(),
+            slow_watchers: Gauge::default(),
+            watch_events: Counter::default(),
+            pending_events: Gauge::default(),
             proposals_pending: Gauge::default(),
             stable_index: Gauge::default(),
             at_scrape: AtScrape::default(),
@@ -156,6 +171,7 @@ impl Metrics {
         self.register_server(&mut registry);
         self.register_network(&mut registry);
         self.register_storage(&mut registry);
+        self.register_watch(&mut registry);
         self.process.register(&mut registry);
         self.register_calls(&mut registry, constants.extensive);
         register_constants(&mut registry, constants);
@@ -225,6 +241,17 @@ impl Metrics {
         r.register("windlass_stable_index", help, self.stable_index.clone());
         let help = "Whether writes are refused because the disk has no room";
         r.register("windlass_disk_full", help, s.disk_full.clone());
+    }
+
+    /// etcd's own type for all of these but the second is gauge in spite of the names.
+    fn register_watch(&self, r: &mut Registry) {
+        let name = |what: &str| format!("etcd_debugging_mvcc_{what}");
+        r.register(name("watch_stream_total"), "Watch streams that are open", self.watch_streams.clone());
+        r.register(name("events"), "Events sent to watches", self.watch_events.clone());
+        r.register(name("watcher_total"), "Watches that are open", self.watchers.clone());
+        r.register(name("slow_watcher_total"), "Watches that are behind", self.slow_watchers.clone());
+        let help = "Events that watches wait for or have not taken";
+        r.register(name("pending_events_total"), help, self.pending_events.clone());
     }
 
     /// What a scrape gets that does not ask for OpenMetrics: Prometheus's text format 0.0.4.

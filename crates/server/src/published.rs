@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
+use crate::net::ArbiterId;
 use parking_lot::RwLock;
 use windlass_records::batch::Origin;
 use windlass_records::state::State;
@@ -31,6 +32,8 @@ pub struct Published {
     members: RwLock<Arc<Members>>,
     serving: AtomicBool,
     full: AtomicBool,
+    /// Arbiters that follow the shards, one bit each modulo 64: a hint, for two that share a bit.
+    following: AtomicU64,
     /// Logical bytes of keys and values, one figure for each shard.
     shard_bytes: Box<[AtomicU64]>,
     /// Keys that live at the newest revision, one figure for each shard.
@@ -57,6 +60,7 @@ impl Published {
             members: RwLock::default(),
             serving: AtomicBool::new(false),
             full: AtomicBool::new(false),
+            following: AtomicU64::new(0),
             shard_bytes: (0..shards).map(|_| AtomicU64::new(0)).collect(),
             shard_keys: (0..shards).map(|_| AtomicU64::new(0)).collect(),
             shard_complete: (0..shards).map(|_| AtomicU64::new(state.index.0)).collect(),
@@ -173,6 +177,22 @@ impl Published {
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.full.load(Ordering::Acquire)
+    }
+
+    /// Says whether an arbiter has watchers, who wait for what is numbered.
+    pub fn set_following(&self, arbiter: ArbiterId, follows: bool) {
+        let bit = 1 << (arbiter.0 % 64);
+        if follows {
+            self.following.fetch_or(bit, Ordering::Relaxed);
+        } else {
+            self.following.fetch_and(!bit, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether some arbiter has watchers.
+    #[must_use]
+    pub fn is_followed(&self) -> bool {
+        self.following.load(Ordering::Relaxed) != 0
     }
 
     /// Says how many bytes of keys and values a shard holds.

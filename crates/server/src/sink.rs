@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Addr;
-use windlass_replica::shard::Chunk;
+use windlass_replica::shard::{Chunk, FollowerId};
 use windlass_replica::task::{ReadAnswer, ShardAnswer};
+use windlass_replica::watch::FollowNews;
 use windlass_types::{LogIndex, ShardId};
 
 use crate::consensus::{ConsensusActor, FromShard, FromShards};
@@ -53,6 +54,10 @@ impl Sink for ShardSink {
 
     fn chunk(&mut self, shard: ShardId, chunk: Chunk) {
         self.to_consensus.push(FromShard::Chunk(shard, chunk));
+    }
+
+    fn follow(&mut self, shard: ShardId, follower: FollowerId, news: FollowNews) {
+        self.to_arbiters[usize::from(follower)].push(ToArbiter::Followed { shard, news });
     }
 
     fn durable(&mut self, stream: usize, index: LogIndex) {

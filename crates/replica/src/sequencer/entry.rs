@@ -183,14 +183,15 @@ impl Sequencer {
         out: &mut Vec<Output>,
     ) -> ShardSet {
         let mut told = ShardSet::default();
+        self.revision = Revision(self.revision.0 + run.len as i64);
         for (shard, puts) in (0..).map(ShardId).zip(run.puts) {
             if !puts.is_empty() {
                 told = told.or(ShardSet::one(shard));
+                let last = last.then_some(self.revision);
                 let run = PutRun { index, last, data: batch.data().clone(), puts };
                 out.push(Output::ToShard { shard, task: ShardTask::Puts(run) });
             }
         }
-        self.revision = Revision(self.revision.0 + run.len as i64);
         told
     }
 

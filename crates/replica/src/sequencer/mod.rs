@@ -215,9 +215,10 @@ impl Sequencer {
     /// The entry is numbered: tells the shards that do not know it yet that it is complete, and what system records
     /// it writes there.
     fn finish(&mut self, index: LogIndex, term: Term, told: ShardSet, out: &mut Vec<Output>) {
-        let mut records = self.system.take_unsent(index, self.shards);
+        let mut records = self.system.take_unsent(index, self.revision, self.shards);
         for shard in ShardSet::all(self.shards).iter().filter(|&shard| !told.contains(shard)) {
-            let task = records.remove(&shard).map_or(ShardTask::Advance(index), ShardTask::System);
+            let advance = ShardTask::Advance { index, revision: self.revision };
+            let task = records.remove(&shard).map_or(advance, ShardTask::System);
             out.push(Output::ToShard { shard, task });
         }
         assert!(records.is_empty(), "a shard was told that an entry is complete before it had its records");

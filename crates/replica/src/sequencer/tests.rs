@@ -96,7 +96,7 @@ fn show(output: &Output) -> String {
             let task = match task {
                 ShardTask::Puts(run) => {
                     let revisions: Vec<_> = run.puts.iter().map(|put| put.revision.0).collect();
-                    format!("puts {revisions:?}{}", if run.last { " last" } else { "" })
+                    format!("puts {revisions:?}{}", if run.last.is_some() { " last" } else { "" })
                 }
                 ShardTask::Evaluate(task) => format!("evaluate {:?}", task.part),
                 ShardTask::Install(task) => format!("install {:?} results {}", task.part, task.want_results),
@@ -107,7 +107,7 @@ fn show(output: &Output) -> String {
                     format!("system {} {names:?}", system.index)
                 }
                 ShardTask::Snapshot(id) => format!("snapshot {id:?}"),
-                ShardTask::Advance(index) => format!("advance {index}"),
+                ShardTask::Advance { index, .. } => format!("advance {index}"),
             };
             format!("shard {shard}: {task}")
         }

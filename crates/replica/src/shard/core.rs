@@ -8,8 +8,9 @@ use windlass_io_log::op::Completion;
 use windlass_io_log::stream::{Request, ShardStream};
 use windlass_mvcc::{Cursor, Shard};
 use windlass_records::wal;
-use windlass_types::{LogIndex, ShardId};
+use windlass_types::{LogIndex, Revision, ShardId};
 
+use super::followers::{FollowerId, Followers, Now};
 use super::records::Records;
 use super::restore::Content;
 use super::snapshot::{Chunk, Share};
@@ -17,6 +18,7 @@ use crate::install::Journal;
 use crate::perform::perform;
 use crate::read::read;
 use crate::task::{ReadAnswer, ReadTask, ShardAnswer, ShardTask, SnapshotId, SystemRecords};
+use crate::watch::{Follow, FollowNews};
 
 /// Changes that one slice of compaction goes through: some tens of microseconds, which a read can wait.
 const COMPACT_SLICE_CHANGES: usize = 128;
@@ -34,6 +36,8 @@ pub enum Input<R> {
     Task(ShardTask),
     /// A question. Answered by exactly one [`Output::Read`].
     Read(ReadTask, R),
+    /// A follower of the shard's changes says something. Answered by [`Output::Follow`].
+    Follow(FollowerId, Follow),
     /// An operation ended.
     Disk(Completion),
     /// The next chunk of a snapshot that a task began is wanted. Answered by one [`Output::Chunk`], or by nothing if the
@@ -55,6 +59,8 @@ pub enum Output<R> {
     Answer(ShardAnswer),
     /// For whom asked.
     Read(R, ReadAnswer),
+    /// For a follower, in order.
+    Follow(FollowerId, FollowNews),
     /// Start this operation.
     Disk(Request),
     /// Every effect up to here would survive a power failure.
@@ -73,6 +79,10 @@ pub struct ShardCore<R> {
     stream: ShardStream,
     /// The shard holds every effect up to here.
     watermark: LogIndex,
+    /// The same as a revision; zero until the first entry of this process.
+    complete: Revision,
+    followers: Followers,
+    news: Vec<(FollowerId, FollowNews)>,
     /// Reads that wait for the watermark. Bounded by what those who ask may have in flight.
     parked: BTreeMap<LogIndex, Vec<(ReadTask, R)>>,
     /// Whether compaction has something to do.
@@ -118,6 +128,9 @@ impl<R> ShardCore<R> {
             records,
             stream,
             watermark: index,
+            complete: Revision::ZERO,
+            followers: Followers::default(),
+            news: Vec::new(),
             parked: BTreeMap::new(),
             // What a start loaded may have to be compacted again.
             compacting: true,
@@ -139,6 +152,7 @@ impl<R> ShardCore<R> {
         match input {
             Input::Task(task) => self.perform(&task, out),
             Input::Read(task, whom) => self.read(task, whom, out),
+            Input::Follow(id, follow) => self.follow(id, follow, out),
             Input::Disk(completion) => {
                 self.stream.complete(completion, &mut self.requests)?;
                 self.report(out);
@@ -150,6 +164,7 @@ impl<R> ShardCore<R> {
             Input::EndSnapshot(id) => self.shares.retain(|share| share.id() != id),
             Input::Stable(index) => self.stream.set_stable(index),
             Input::Tick(now_ns) => {
+                self.tell_followers(out);
                 self.stream.tick(now_ns, &mut self.requests);
                 self.report(out);
             }
@@ -238,6 +253,11 @@ impl<R> ShardCore<R> {
     }
 
     fn perform(&mut self, task: &ShardTask, out: &mut Vec<Output<R>>) {
+        if let ShardTask::Compact(_) = task {
+            let now = Now { shard: &self.shard, complete: self.complete };
+            self.followers.before_compaction(now, &mut self.news);
+            out.extend(self.news.drain(..).map(|(id, news)| Output::Follow(id, news)));
+        }
         out.extend(perform(&mut self.shard, self.id, task, &mut self.stream).map(Output::Answer));
         match task {
             ShardTask::Compact(compact) => {
@@ -249,9 +269,10 @@ impl<R> ShardCore<R> {
             ShardTask::Snapshot(id) => self.shares.push(Share::begin(*id, self.watermark, &self.records)),
             _ => {}
         }
-        if let Some(index) = task.completes() {
+        if let Some((index, revision)) = task.completes() {
             assert!(index >= self.watermark, "the watermark fell from {} to {index}", self.watermark);
             self.watermark = index;
+            self.complete = revision;
             self.stream.advance(index);
             self.unpark(out);
         }
@@ -283,6 +304,18 @@ impl<R> ShardCore<R> {
 
     fn may_compact(&self) -> bool {
         self.compacting && self.shares.is_empty()
+    }
+
+    fn follow(&mut self, id: FollowerId, follow: Follow, out: &mut Vec<Output<R>>) {
+        let now = Now { shard: &self.shard, complete: self.complete };
+        self.followers.take(now, id, follow, &mut self.news);
+        out.extend(self.news.drain(..).map(|(id, news)| Output::Follow(id, news)));
+    }
+
+    fn tell_followers(&mut self, out: &mut Vec<Output<R>>) {
+        let now = Now { shard: &self.shard, complete: self.complete };
+        self.followers.send(now, &mut self.news);
+        out.extend(self.news.drain(..).map(|(id, news)| Output::Follow(id, news)));
     }
 
     fn wants_checkpoint(&self) -> bool {

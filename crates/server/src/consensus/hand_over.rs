@@ -44,7 +44,7 @@ impl HandOver {
         match &task {
             ShardTask::Puts(run) => self.bytes += run.data.len(),
             ShardTask::System(system) => self.bytes += system.bytes(),
-            ShardTask::Advance(_) => {}
+            ShardTask::Advance { .. } => {}
             // Somebody waits for these.
             ShardTask::Evaluate(_)
             | ShardTask::Install(_)

@@ -209,6 +209,9 @@ impl ConsensusActor {
 
     /// Hands the shards what they are to have now, and sees to it that the rest follows soon.
     fn hand_over(&mut self, context: &mut Context<Self>) {
+        if self.published.is_followed() {
+            self.shards.hurry();
+        }
         if self.shards.is_due() {
             self.hand_over_now();
         } else if !self.shards.is_empty() && !self.holding {

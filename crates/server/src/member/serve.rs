@@ -22,7 +22,7 @@ use crate::consensus::{self, Arbiters, ConsensusActor, FromArbiter, Links, StepD
 use crate::metrics::{Constants, Metrics};
 use crate::net::{
     ArbiterId, Drain, ETCD_VERSION, Listen, Listeners, MemberInfo, NetActor, REQUEST_TIMEOUT_BASE,
-    RequestLimits, Ticket,
+    RequestLimits, Ticket, WatchOptions,
 };
 use crate::published::Published;
 use crate::shard::{self, Inbox, OpenedShards, Senders, ShardThread};
@@ -129,11 +129,16 @@ impl Wiring<'_> {
         let (published, metrics) = (Arc::clone(&self.published), Arc::clone(&self.metrics));
         let info = Arc::new(member_info(self.config, member));
         let request_limits = request_limits(self.config);
+        let watch = WatchOptions {
+            progress_interval: self.config.watch_progress_interval,
+            election_timeout: self.config.raft.election_timeout,
+        };
         let http_rules = self.config.http.clone();
         move |sockets| {
             let net = NetActor::network(limits);
             let limits = request_limits;
-            let wiring = crate::net::Wiring { id, net, consensus, shards, published, metrics, info, limits };
+            let wiring =
+                crate::net::Wiring { id, net, consensus, shards, published, metrics, info, limits, watch };
             NetActor::new(wiring, http_rules, sockets)
         }
     }

@@ -1,7 +1,7 @@
 //! The actix shell of an arbiter: it feeds it what other actors and threads say.
 
 use std::cell::RefCell;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -109,7 +109,20 @@ impl Actor for NetActor {
         self.net.start(Box::new(Shell(Rc::clone(&self.arbiter))), beside_grpc);
         self.http_net.start(Box::new(NoMethods), Some(http));
         self.metrics_net.start(Box::new(NoMethods), Some(Rc::new(self.http.for_metrics())));
+        actix_rt::spawn(catch_up(Rc::downgrade(&self.arbiter)));
         context.run_interval(SWEEP_INTERVAL, |actor, _| actor.arbiter.borrow_mut().sweep(Instant::now()));
+    }
+}
+
+/// Lets watchers that are behind go on, between the turns of others, for as long as the arbiter lives.
+async fn catch_up(arbiter: Weak<RefCell<Arbiter>>) {
+    let Some(waker) = arbiter.upgrade().map(|arbiter| arbiter.borrow().watch_waker()) else { return };
+    loop {
+        waker.notified().await;
+        // What is ready besides goes first.
+        tokio::task::yield_now().await;
+        let Some(arbiter) = arbiter.upgrade() else { return };
+        arbiter.borrow_mut().watch_work();
     }
 }
 
@@ -147,6 +160,7 @@ impl Handler<Drain> for NetActor {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, Drain(grace): Drain, _: &mut Self::Context) -> Self::Result {
+        self.arbiter.borrow_mut().watch_stop();
         let nets = [self.net.clone(), self.http_net.clone(), self.metrics_net.clone()];
         Box::pin(async move {
             for net in nets {

@@ -2,6 +2,7 @@
 
 use windlass_api::etcdserverpb::PutResponse;
 use windlass_records::batch::Batch;
+use windlass_replica::task::ReadAnswer;
 use windlass_replica::txn::Response;
 use windlass_types::{RequestError, RequestId, Revision};
 
@@ -19,7 +20,11 @@ impl Arbiter {
             ToArbiter::Reply { id, result } => self.replied(id, result),
             ToArbiter::LeaderMoved { id, result } => self.leader_moved(id, result),
             ToArbiter::Snapshot { id, snapshot } => self.snapshot(id, snapshot),
-            ToArbiter::Read { ticket, shard, answer } => self.read_answer(ticket, shard, answer),
+            ToArbiter::Followed { shard, news } => self.watch_followed(shard, news),
+            ToArbiter::Read { ticket, shard, answer } => match (ticket.watch(), answer) {
+                (Some(id), ReadAnswer::Changes(changes)) => self.watch_answered(id, shard, changes),
+                (_, answer) => self.read_answer(ticket, shard, answer),
+            },
         }
     }
 

@@ -16,6 +16,7 @@ use super::range_stream::RangeStream;
 use super::reads::{Reads, Ticket};
 use super::routes::Method;
 use super::tally::Tally;
+use super::watch::{Watch, WatchOptions};
 use crate::consensus::{ConsensusActor, FromArbiter};
 use crate::metrics::Metrics;
 use crate::published::Published;
@@ -54,6 +55,7 @@ pub struct Arbiter {
     pub(super) paused: Vec<RangeStream>,
     /// Calls that nobody waits for any more, as of this turn.
     cancelled: HashSet<CallId>,
+    pub(super) watch: Watch,
     tally: Tally,
     /// An event of this turn has come.
     in_turn: bool,
@@ -79,18 +81,22 @@ pub struct Wiring {
     pub info: Arc<MemberInfo>,
     /// Bounds on requests.
     pub limits: RequestLimits,
+    /// How watches are served.
+    pub watch: WatchOptions,
 }
 
 impl Arbiter {
     /// An arbiter without calls.
     #[must_use]
     pub fn new(wiring: Wiring) -> Self {
-        let Wiring { id, net, consensus, shards, published, metrics, info, limits } = wiring;
+        let Wiring { id, net, consensus, shards, published, metrics, info, limits, watch } = wiring;
+        let headers = Headers::new(Arc::clone(&published));
+        let watch = Watch::new(watch, shards.count(), limits.request_bytes_max, net.clone(), headers.clone());
         Self {
             net,
             consensus,
             shards,
-            headers: Headers::new(Arc::clone(&published)),
+            headers,
             published,
             metrics,
             info,
@@ -101,6 +107,7 @@ impl Arbiter {
             spare: Vec::new(),
             paused: Vec::new(),
             cancelled: HashSet::new(),
+            watch,
             tally: Tally::default(),
             in_turn: false,
             now: Instant::now(),
@@ -124,15 +131,26 @@ impl Arbiter {
             Event::StreamMessage { call, route, message } => match Method::of_route(route) {
                 Method::RangeStream => self.range_stream(call, message),
                 Method::HealthWatch => self.health_watch(call, message),
+                Method::Watch => self.watch_message(call, message),
                 method => unreachable!("the table says that {method:?} is unary"),
             },
-            Event::StreamOpen { meta, .. } => self.tally.count_request(meta, true),
+            Event::StreamOpen { call, route, meta } => {
+                self.tally.count_request(meta, true);
+                if Method::of_route(route) == Method::Watch {
+                    self.watch_open(call, meta);
+                }
+            }
+            // As in etcd, a watch goes on though its client asks for nothing more.
             Event::StreamHalfClosed { .. } => {}
             Event::Cancelled { call } => {
                 self.paused.retain(|stream| stream.call != call);
+                self.watch_close(call);
                 self.cancelled.insert(call);
             }
-            Event::Writable { call } => self.resume(call),
+            Event::Writable { call } => {
+                self.resume(call);
+                self.watch_writable(call);
+            }
             Event::TurnEnd => self.end_turn(),
         }
     }
@@ -156,7 +174,9 @@ impl Arbiter {
             Method::Alarm => self.alarm(call, message),
             Method::HealthCheck => self.health_check(call, message),
             Method::HealthList => self.health_list(call),
-            Method::RangeStream | Method::HealthWatch => unreachable!("the table says these are streams"),
+            Method::RangeStream | Method::HealthWatch | Method::Watch => {
+                unreachable!("the table says these are streams")
+            }
         }
     }
 
@@ -196,6 +216,7 @@ impl Arbiter {
     /// text says, and tells the counters.
     pub(super) fn sweep(&mut self, now: Instant) {
         self.tell_counters();
+        self.watch_sweep(now);
         for overdue in self.calls.take_overdue(now, self.limits.timeout) {
             self.refuse(overdue.call, RequestError::Timeout);
         }
@@ -220,7 +241,7 @@ impl Arbiter {
 }
 
 /// Source: etcd `v3rpc/interceptor.go`: a client that asks for a leader is refused while there is none.
-fn check_meta(meta: &Meta, published: &Published) -> Result<(), RequestError> {
+pub(super) fn check_meta(meta: &Meta, published: &Published) -> Result<(), RequestError> {
     if meta.require_leader && published.leader().0 == 0 {
         return Err(RequestError::NoLeader);
     }

@@ -50,6 +50,12 @@ impl Calls {
         Self { arbiter, rows: Slab::new(), generation: 0 }
     }
 
+    /// Whose they are.
+    #[must_use]
+    pub fn arbiter(&self) -> ArbiterId {
+        self.arbiter
+    }
+
     /// Notes a call; `None` at [`CALLS_MAX`].
     pub fn insert(&mut self, call: CallId, begun: Instant) -> Option<RequestId> {
         if self.rows.len() >= CALLS_MAX {

@@ -21,6 +21,7 @@ mod reads;
 mod routes;
 mod tally;
 mod vars;
+mod watch;
 mod write;
 
 /// What etcd gives a request beside two elections.
@@ -31,6 +32,7 @@ pub use arbiter::{RequestLimits, Wiring};
 pub use calls::{ArbiterId, arbiter_of};
 pub use info::{ETCD_VERSION, MemberInfo};
 pub use reads::{Ticket, asker};
+pub use watch::WatchOptions;
 
 use std::ops::Range;
 use std::time::Duration;
@@ -40,6 +42,7 @@ use windlass_records::batch::{Batch, BatchBuilder};
 use windlass_replica::reading::Snapshot;
 use windlass_replica::task::ReadAnswer;
 use windlass_replica::txn::Response;
+use windlass_replica::watch::FollowNews;
 use windlass_types::{RequestError, RequestId, Revision, ShardId};
 
 /// Something that other threads, or the consensus actor, tell an arbiter.
@@ -76,6 +79,13 @@ pub enum ToArbiter {
         id: ReadId,
         /// Where they read.
         snapshot: Option<Snapshot>,
+    },
+    /// A shard that the arbiter follows says something.
+    Followed {
+        /// Which shard.
+        shard: ShardId,
+        /// What.
+        news: FollowNews,
     },
     /// A shard answered a read.
     Read {

@@ -10,6 +10,7 @@ use slab::Slab;
 use tokio::sync::oneshot;
 use windlass_raft::ReadId;
 use windlass_replica::reading::{ReadRequest, Reading};
+use windlass_replica::watch::ReadId as HistoryId;
 use windlass_rpc::CallId;
 use windlass_types::RequestError;
 
@@ -68,13 +69,44 @@ pub struct Active {
     pub reading: Reading,
 }
 
-/// Names an `Active` read in a shard's answer. Never valid twice.
+/// Names a read in a shard's answer. Never valid twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket {
     /// The arbiter that asked.
     pub arbiter: ArbiterId,
-    slot: u32,
-    generation: u32,
+    of: TicketOf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TicketOf {
+    /// An `Active` read.
+    Read { slot: u32, generation: u32 },
+    /// A read of history for a watcher.
+    Watch(HistoryId),
+}
+
+impl Ticket {
+    /// Names a watcher's read of history.
+    #[must_use]
+    pub fn of_watch(arbiter: ArbiterId, id: HistoryId) -> Self {
+        Self { arbiter, of: TicketOf::Watch(id) }
+    }
+
+    /// The watcher's read, if it is one.
+    #[must_use]
+    pub fn watch(self) -> Option<HistoryId> {
+        match self.of {
+            TicketOf::Watch(id) => Some(id),
+            TicketOf::Read { .. } => None,
+        }
+    }
+
+    fn read(self) -> (u32, u32) {
+        match self.of {
+            TicketOf::Read { slot, generation } => (slot, generation),
+            TicketOf::Watch(id) => unreachable!("{id:?} is a watcher's"),
+        }
+    }
 }
 
 /// The reads of one arbiter.
@@ -154,18 +186,19 @@ impl Reads {
         self.generation = self.generation.wrapping_add(1);
         let slot = self.active.insert((self.generation, active));
         let slot = u32::try_from(slot).expect("bounded by READS_MAX");
-        Ticket { arbiter: self.arbiter, slot, generation: self.generation }
+        Ticket { arbiter: self.arbiter, of: TicketOf::Read { slot, generation: self.generation } }
     }
 
     /// The read of a ticket, if it is still in progress.
     pub fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Active> {
-        let (generation, active) = self.active.get_mut(ticket.slot as usize)?;
-        (*generation == ticket.generation).then_some(active)
+        let (slot, wanted) = ticket.read();
+        let (generation, active) = self.active.get_mut(slot as usize)?;
+        (*generation == wanted).then_some(active)
     }
 
     /// Takes a read out that is done.
     pub fn finish(&mut self, ticket: Ticket) -> Read {
-        self.active.remove(ticket.slot as usize).1.read
+        self.active.remove(ticket.read().0 as usize).1.read
     }
 }
 

@@ -1,6 +1,6 @@
 //! The methods that this version serves.
 
-use windlass_api::method::{cluster, health, kv, maintenance};
+use windlass_api::method::{cluster, health, kv, maintenance, watch};
 use windlass_rpc::{Kind, Route};
 
 /// A method of the table, as the arbiter dispatches on it.
@@ -44,9 +44,11 @@ pub enum Method {
     HealthList,
     /// `Health.Watch`
     HealthWatch,
+    /// `Watch.Watch`
+    Watch,
 }
 
-const TABLE: [(Method, Route); 19] = [
+const TABLE: [(Method, Route); 20] = [
     (Method::Range, unary(kv::RANGE)),
     (Method::RangeStream, Route { path: kv::RANGE_STREAM, kind: Kind::ServerStream }),
     (Method::Put, unary(kv::PUT)),
@@ -66,6 +68,7 @@ const TABLE: [(Method, Route); 19] = [
     (Method::HealthCheck, unary(health::CHECK)),
     (Method::HealthList, unary(health::LIST)),
     (Method::HealthWatch, Route { path: health::WATCH, kind: Kind::ServerStream }),
+    (Method::Watch, Route { path: watch::WATCH, kind: Kind::BidiStream }),
 ];
 
 const fn unary(path: &'static str) -> Route {

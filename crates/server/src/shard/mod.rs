@@ -30,8 +30,9 @@ pub use watchdog::{Pulse, Watched, watch};
 
 use std::time::Duration;
 
-use windlass_replica::shard::Chunk;
+use windlass_replica::shard::{Chunk, FollowerId};
 use windlass_replica::task::{ReadAnswer, ShardAnswer};
+use windlass_replica::watch::FollowNews;
 use windlass_types::{LogIndex, ShardId};
 
 /// What a shard holds.
@@ -56,6 +57,9 @@ pub trait Sink: Send + 'static {
 
     /// A piece of a snapshot, for whoever asked for it.
     fn chunk(&mut self, shard: ShardId, chunk: Chunk);
+
+    /// For a follower.
+    fn follow(&mut self, shard: ShardId, follower: FollowerId, news: FollowNews);
 
     /// A stream is durable up to here: the shards' are `0..shards`, the sequencer's is `shards`.
     fn durable(&mut self, stream: usize, index: LogIndex);

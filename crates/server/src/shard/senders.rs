@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use windlass_records::state::State;
+use windlass_replica::shard::FollowerId;
 use windlass_replica::task::{ReadTask, ShardTask, SnapshotId};
+use windlass_replica::watch::Follow;
 use windlass_types::{LogIndex, ShardId};
 
 use crate::mailbox::{Receiver, Sender, TrySendError, channel};
@@ -26,6 +28,8 @@ pub enum ToShard<T> {
     NextChunk(SnapshotId),
     /// No more of a snapshot is wanted.
     EndSnapshot(SnapshotId),
+    /// A follower says something.
+    Follow(FollowerId, Follow),
     /// The sequencer's newest state; to shard 0, which keeps its stream.
     State(State),
     /// Every stream has everything up to here.
@@ -98,6 +102,11 @@ impl<T: Send + 'static> Senders<T> {
     /// Tells every shard that no more of a snapshot is wanted.
     pub fn end_snapshot(&self, id: SnapshotId) {
         self.lanes.iter().for_each(|lane| lane.send(ToShard::EndSnapshot(id)));
+    }
+
+    /// Tells a shard something as a follower of it.
+    pub fn follow(&self, shard: ShardId, id: FollowerId, follow: Follow) {
+        self.lanes[usize::from(shard.0)].send(ToShard::Follow(id, follow));
     }
 
     /// Hands over the sequencer's newest state.

@@ -139,6 +139,7 @@ impl<T: Send + 'static> Turns<T> {
         for message in messages.drain(..) {
             match message {
                 ToShard::Task(task) => self.step(Input::Task(task), sink)?,
+                ToShard::Follow(id, follow) => self.step(Input::Follow(id, follow), sink)?,
                 ToShard::Read(ticket, task) => self.step(Input::Read(task, ticket), sink)?,
                 ToShard::NextChunk(id) => self.step(Input::NextChunk(id), sink)?,
                 ToShard::EndSnapshot(id) => self.step(Input::EndSnapshot(id), sink)?,
@@ -165,6 +166,7 @@ impl<T: Send + 'static> Turns<T> {
             match output {
                 Output::Answer(answer) => sink.answer(self.id, answer),
                 Output::Read(ticket, answer) => sink.read(self.id, ticket, answer),
+                Output::Follow(id, news) => sink.follow(self.id, id, news),
                 Output::Disk(request) => self.host.start(request),
                 Output::Durable(index) => sink.durable(usize::from(self.id.0), index),
                 Output::Chunk(chunk) => sink.chunk(self.id, chunk),

@@ -12,10 +12,11 @@ use windlass_api::etcdserverpb::RangeRequest;
 use windlass_io_disk::uring::SyncMode;
 use windlass_io_log::stream::Stable;
 use windlass_records::state::State;
-use windlass_replica::shard::Chunk;
+use windlass_replica::shard::{Chunk, FollowerId};
 use windlass_replica::task::{
     PutOp, PutRun, Query, RangePart, ReadAnswer, ReadTask, ShardAnswer, ShardTask, Span,
 };
+use windlass_replica::watch::FollowNews;
 use windlass_types::{LogIndex, Revision, ShardId, Term, key::shard_of};
 
 /// Nothing here takes long; a test that waits longer than this has found a bug.
@@ -50,6 +51,10 @@ impl Sink for ToTest {
 
     fn chunk(&mut self, shard: ShardId, chunk: Chunk) {
         panic!("shard {shard} was asked for no snapshot: {chunk:?}");
+    }
+
+    fn follow(&mut self, shard: ShardId, _: FollowerId, news: FollowNews) {
+        panic!("nobody follows shard {shard}: {news:?}");
     }
 
     fn durable(&mut self, stream: usize, index: LogIndex) {
@@ -166,7 +171,8 @@ impl Member {
         }
         let data = Bytes::from(data);
         for (shard, puts) in (0..).map(ShardId).zip(puts) {
-            let run = PutRun { index: entry.index, last: true, data: data.clone(), puts };
+            let run =
+                PutRun { index: entry.index, last: Some(self.state.revision), data: data.clone(), puts };
             self.senders.task(shard, ShardTask::Puts(run));
         }
         self.state = State { index: entry.index, term: Term(1), ..self.state };

@@ -53,7 +53,8 @@ fn a_checkpoint_waits_until_the_entry_of_a_compaction_is_complete() {
     core.step(Input::Task(ShardTask::Compact(compact)), &mut out).unwrap();
     core.hasten_checkpoint();
     assert!(!core.is_checkpointing());
-    core.step(Input::Task(ShardTask::Advance(LogIndex(1))), &mut out).unwrap();
+    core.step(Input::Task(ShardTask::Advance { index: LogIndex(1), revision: Revision(1) }), &mut out)
+        .unwrap();
     core.hasten_checkpoint();
     assert!(core.is_checkpointing());
 }

@@ -240,6 +240,7 @@ impl Plane {
                 Output::Disk(request) => self.nodes[at].disk.submit([request.op]),
                 Output::Durable(index) => self.durable(at, index),
                 Output::Full(_) | Output::Chunk(_) => {}
+                Output::Follow(..) => unreachable!("nobody follows"),
             }
         }
     }
@@ -423,7 +424,7 @@ pub fn overwrite_during_checkpoint() {
     let mut core = restore::<Ticket>(id, history(id, &mut disk), &mut disk, &State::EMPTY).unwrap();
     let write = |core: &mut ShardCore<Ticket>, index, value: &'static str| {
         let records = vec![("name".into(), Some(value.into()))];
-        let task = ShardTask::System(SystemRecords { index, records });
+        let task = ShardTask::System(SystemRecords { index, revision: Revision(1), records });
         core.step(Input::Task(task), &mut Vec::new()).unwrap();
     };
     write(&mut core, LogIndex(1), "old");

@@ -1,6 +1,8 @@
 //! Connections that may do what a well-behaved client does not: HTTP/2 whose every header and byte the test chooses, and
 //! plain HTTP/1.1.
 
+#![allow(dead_code, reason = "each test that shares this file uses its part of it")]
+
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -87,6 +89,18 @@ impl Raw {
     /// Sends a message to a method.
     pub fn call(&mut self, path: &str, message: &impl Message) -> StreamRef {
         self.request(path, &[], &frame(&message.encode_to_vec()), false)
+    }
+
+    /// Sends another message on a stream whose client's side is open.
+    pub fn send(&mut self, stream: StreamRef, message: &impl Message) {
+        self.session.push(stream, &frame(&message.encode_to_vec()));
+        self.flush();
+    }
+
+    /// Ends the client's side of a stream.
+    pub fn half_close(&mut self, stream: StreamRef) {
+        self.session.finish(stream, windlass_http2::Trailers::None);
+        self.flush();
     }
 
     /// Ends a stream at once.

@@ -212,9 +212,12 @@ impl Member {
 
     fn hand_task(&mut self, shard: ShardId, task: ShardTask, env: &mut Env) {
         let task = match task {
-            ShardTask::Puts(run) if run.last && env.strikes(Bug::SkippedPuts, 20) => {
-                ShardTask::Advance(run.index)
-            }
+            ShardTask::Puts(run) => match run.last {
+                Some(revision) if env.strikes(Bug::SkippedPuts, 20) => {
+                    ShardTask::Advance { index: run.index, revision }
+                }
+                _ => ShardTask::Puts(run),
+            },
             task => task,
         };
         self.tell_shard(shard.0, Sender::Consensus, ToShard::Task(task), env);

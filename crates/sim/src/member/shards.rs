@@ -158,6 +158,7 @@ impl Member {
                 }
             }
             Output::Read(ticket, answer) => self.tell_net(from, ToNet::Read(id, ticket, answer), env),
+            Output::Follow(..) => unreachable!("nobody follows"),
             Output::Disk(request) => env.submit(DiskId::Shard(shard), request.op),
             Output::Durable(index) => {
                 let index = if env.strikes(Bug::EagerDurable, 1) {

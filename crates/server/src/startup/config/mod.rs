@@ -42,6 +42,8 @@ pub struct Config {
     pub storage: Storage,
     /// Where and what to log.
     pub logging: logging::Settings,
+    /// How often watches that ask for it are told their progress; at least 100 ms.
+    pub watch_progress_interval: Duration,
     /// Durations above which a warning is logged, and the detail of metrics.
     pub observation: Observation,
     /// What to log about the flags themselves once logging works.
@@ -180,6 +182,7 @@ impl Config {
             limits: Limits::from_values(values, &storage)?,
             connections: Connections::from_values(values),
             http: HttpRules::from_values(values)?,
+            watch_progress_interval: watch_progress_interval(values)?,
             logging: logging_settings(values)?,
             observation: Observation {
                 warning_request_duration: values.duration("warning-unary-request-duration"),
@@ -363,6 +366,19 @@ impl Storage {
             },
         })
     }
+}
+
+/// etcd's bound and words (`embed/config.go`).
+fn watch_progress_interval(values: &Values) -> Result<Duration, Error> {
+    const INTERVAL_MIN: Duration = Duration::from_millis(100);
+    let interval = values.duration("watch-progress-notify-interval");
+    if interval < INTERVAL_MIN {
+        return refuse(format!(
+            "--watch-progress-notify-interval must be at least 100ms (set to {}ms)",
+            interval.as_millis()
+        ));
+    }
+    Ok(interval)
 }
 
 fn logging_settings(values: &Values) -> Result<logging::Settings, Error> {

@@ -349,7 +349,7 @@ fn check_empty(path: &Path) -> Result<(), Error> {
 }
 
 /// A number that nobody can guess.
-fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     let mut bytes = [0; 8];
     // Fails only for lengths and flags that are not used here.
     let filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());

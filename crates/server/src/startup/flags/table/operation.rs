@@ -84,11 +84,11 @@ pub(super) const FEATURES: &[Flag] = &[
     Flag::no_meaning("experimental-initial-corrupt-check", Kind::Bool, "false", NO_CORRUPTION_CHECK),
     Flag::no_meaning("compaction-batch-limit", Kind::NUMBER, "1000", SLICES).or_experimental(),
     Flag::no_meaning("compaction-sleep-interval", Kind::Duration, "10ms", SLICES).or_experimental(),
-    Flag::no_meaning(
+    Flag::used(
         "watch-progress-notify-interval",
         Kind::Duration,
         "10m0s",
-        "watches are not built yet in this version",
+        "How often watches that ask for it are told their progress while nothing happens.",
     )
     .or_experimental(),
     Flag::no_meaning(
