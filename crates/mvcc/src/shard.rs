@@ -145,6 +145,12 @@ impl Shard {
         keys
     }
 
+    /// Whether any key is attached to a lease.
+    #[must_use]
+    pub fn has_lease_keys(&self, lease: LeaseId) -> bool {
+        self.leases.keys(lease).next().is_some()
+    }
+
     /// Number of keys that have any version.
     #[must_use]
     pub fn keys(&self) -> u64 {

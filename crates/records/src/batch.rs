@@ -22,6 +22,14 @@ pub enum CommandKind {
     Txn,
     /// `etcdserverpb.CompactionRequest`
     Compaction,
+    /// `etcdserverpb.LeaseGrantRequest`, with an id.
+    LeaseGrant,
+    /// `etcdserverpb.LeaseRevokeRequest`
+    LeaseRevoke,
+    /// Leases whose time has run out, as their leader says.
+    LeaseExpire,
+    /// What is left of leases, as their leader says.
+    LeaseCheckpoint,
     /// `etcdserverpb.Member`: id, peer URLs, whether it is a learner.
     MemberAdd,
     /// `etcdserverpb.Member`: id.
@@ -37,11 +45,15 @@ pub enum CommandKind {
 }
 
 /// Each kind and what it is on disk and wire.
-const KINDS: [(CommandKind, wire::CommandKind); 10] = [
+const KINDS: [(CommandKind, wire::CommandKind); 14] = [
     (CommandKind::Put, wire::CommandKind::Put),
     (CommandKind::DeleteRange, wire::CommandKind::DeleteRange),
     (CommandKind::Txn, wire::CommandKind::Txn),
     (CommandKind::Compaction, wire::CommandKind::Compaction),
+    (CommandKind::LeaseGrant, wire::CommandKind::LeaseGrant),
+    (CommandKind::LeaseRevoke, wire::CommandKind::LeaseRevoke),
+    (CommandKind::LeaseExpire, wire::CommandKind::LeaseExpire),
+    (CommandKind::LeaseCheckpoint, wire::CommandKind::LeaseCheckpoint),
     (CommandKind::MemberAdd, wire::CommandKind::MemberAdd),
     (CommandKind::MemberRemove, wire::CommandKind::MemberRemove),
     (CommandKind::MemberPromote, wire::CommandKind::MemberPromote),

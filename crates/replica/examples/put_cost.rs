@@ -46,6 +46,7 @@ fn main() {
         let start = Instant::now();
         for output in out.drain(..) {
             match output {
+                Output::Lease(_) => {}
                 Output::ToShard { shard, task } => {
                     let (store, journal) = &mut nodes[usize::from(shard.0)];
                     perform(store, ShardId(shard.0), &task, journal);

@@ -86,6 +86,8 @@ impl<'a> Overlay<'a> {
             // What a range finds, and what a plain put replaces, decides nothing.
             Op::Range(_) => false,
             Op::Put(put) if !put.ignore_value && !put.ignore_lease => false,
+            // No command of its wave attaches a key or takes one away.
+            Op::Revoke(lease) => self.shard.has_lease_keys(*lease),
             Op::Put(_) | Op::Delete(_) => {
                 let mut any = false;
                 self.visit(op.range(), |_, _| {
@@ -101,7 +103,7 @@ impl<'a> Overlay<'a> {
     fn apply(&mut self, transaction: &Transaction, decision: &Decision, is_mine: impl Fn(&[u8]) -> bool) {
         for op in transaction.path(decision) {
             match &transaction.ops()[op as usize] {
-                Op::Range(_) => {}
+                Op::Range(_) | Op::Revoke(_) => {}
                 Op::Put(put) if is_mine(&put.key) => self.put(put),
                 Op::Put(_) => {}
                 Op::Delete(_) => self.delete(transaction.ops()[op as usize].range()),

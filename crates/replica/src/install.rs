@@ -82,6 +82,7 @@ impl<J: Journal> Execution<'_, J> {
                 Op::Put(put) if is_mine(&put.key) => self.put(put),
                 Op::Put(_) => continue,
                 Op::Delete(delete) => self.delete(delete),
+                Op::Revoke(lease) => self.revoke(*lease),
                 Op::Range(range) => {
                     let revision =
                         if range.revision > 0 { Revision(range.revision) } else { self.stamp.revision };
@@ -116,13 +117,23 @@ impl<J: Journal> Execution<'_, J> {
                 prev_kvs.push(key_value(&pair, true));
             }
         }
-        for key in &keys {
+        self.delete_keys(&keys);
+        OpPart::Delete { deleted: keys.len() as u64, prev_kvs }
+    }
+
+    fn revoke(&mut self, lease: LeaseId) -> OpPart {
+        let keys: Vec<_> = self.shard.lease_keys(lease).into_iter().map(<[u8]>::to_vec).collect();
+        self.delete_keys(&keys);
+        OpPart::Delete { deleted: keys.len() as u64, prev_kvs: Vec::new() }
+    }
+
+    fn delete_keys(&mut self, keys: &[Vec<u8>]) {
+        for key in keys {
             let deleted = self.shard.delete(self.stamp, key);
             assert!(deleted, "a key that was just read is live");
             let Stamp { index, revision, sub } = self.stamp;
             self.journal.append(&wal::Version { index, revision, sub, key, live: None });
         }
-        OpPart::Delete { deleted: keys.len() as u64, prev_kvs }
     }
 }
 

@@ -7,6 +7,7 @@ pub mod checks;
 pub mod consensus;
 pub mod evaluate;
 pub mod install;
+pub mod lease;
 pub mod membership;
 pub mod merge;
 pub mod oracle;

@@ -41,6 +41,10 @@ pub fn read(shard: &Shard, task: &ReadTask) -> ReadAnswer {
             let mut scan = scan.clone();
             scan.step(shard, HASH_SLICE_KEYS).map_or_else(|| ReadAnswer::HashPart(scan), ReadAnswer::Hash)
         }
+        Query::LeaseKeys(lease) => {
+            let keys = shard.lease_keys(*lease);
+            ReadAnswer::LeaseKeys(keys.into_iter().map(Bytes::copy_from_slice).collect())
+        }
         Query::Probe(transaction) => ReadAnswer::Probe(probe(shard, task.revision, transaction)),
         Query::Execute(transaction, decision) => execute(shard, task.revision, transaction, decision),
     }

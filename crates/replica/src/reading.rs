@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use windlass_api::etcdserverpb::{RangeRequest, RangeResponse, TxnResponse};
 use windlass_mvcc::{HashScan, HashSum};
 use windlass_types::key::KeyRange;
-use windlass_types::{LogIndex, RequestError, Revision, ShardId};
+use windlass_types::{LeaseId, LogIndex, RequestError, Revision, ShardId};
 
 use crate::merge::merge_range;
 use crate::shard_set::ShardSet;
@@ -24,6 +25,8 @@ pub enum ReadRequest {
     Txn(Arc<Transaction>),
     /// The hash of all versions up to this revision; the newest if it is not above zero.
     Hash(Revision),
+    /// The keys attached to a lease, as of the newest state.
+    LeaseKeys(LeaseId),
 }
 
 /// The place in history that a read sees.
@@ -48,6 +51,8 @@ pub enum Progress {
     Txn(TxnResponse),
     /// Done: the hash of everything between the compaction revision and this one.
     Hash(Hashed),
+    /// Done; in key order.
+    LeaseKeys(Vec<Bytes>),
     /// A shard has compacted what the read needs. If the request names no revision of its own, the compaction
     /// overtook it, and the read is to be begun anew at a newer snapshot.
     Compacted,
@@ -78,6 +83,7 @@ pub struct Reading {
 #[derive(Debug)]
 enum Stage {
     Range { request: Arc<RangeRequest>, parts: Vec<RangePart> },
+    LeaseKeys { lease: LeaseId, keys: Vec<Bytes> },
     Probe { transaction: Arc<Transaction>, probe: Probe },
     Execute { transaction: Arc<Transaction>, decision: Arc<Decision>, results: Vec<OpResult> },
     Hash { revision: Revision, sum: HashSum },
@@ -101,6 +107,9 @@ impl Reading {
                 let revision = if revision.0 > 0 { *revision } else { snapshot.revision };
                 (Stage::Hash { revision, sum: HashSum::default() }, ShardSet::all(shards))
             }
+            ReadRequest::LeaseKeys(lease) => {
+                (Stage::LeaseKeys { lease: *lease, keys: Vec::new() }, ShardSet::all(shards))
+            }
             ReadRequest::Txn(transaction) => {
                 let probe = transaction.empty_probe();
                 (Stage::Probe { transaction: Arc::clone(transaction), probe }, transaction.shards(shards))
@@ -110,7 +119,7 @@ impl Reading {
         let wanted = match request {
             ReadRequest::Range(range) => Revision(range.revision),
             ReadRequest::Hash(revision) => *revision,
-            ReadRequest::Txn(_) => Revision::ZERO,
+            ReadRequest::Txn(_) | ReadRequest::LeaseKeys(_) => Revision::ZERO,
         };
         if wanted > snapshot.revision {
             return (reading, Progress::Refused(RequestError::FutureRevision));
@@ -134,6 +143,7 @@ impl Reading {
         match (&mut self.stage, answer) {
             (_, ReadAnswer::Compacted) => return Progress::Compacted,
             (Stage::Range { parts, .. }, ReadAnswer::Range(part)) => parts.push(part),
+            (Stage::LeaseKeys { keys, .. }, ReadAnswer::LeaseKeys(part)) => keys.extend(part),
             (Stage::Probe { probe, .. }, ReadAnswer::Probe(part)) => probe.merge(&part),
             (Stage::Execute { results, .. }, ReadAnswer::Execute(part)) => results.extend(part),
             (Stage::Hash { sum, .. }, ReadAnswer::Hash(part)) => *sum = sum.and(part),
@@ -153,6 +163,7 @@ impl Reading {
         for shard in self.waiting.iter() {
             let query = match &self.stage {
                 Stage::Range { request, .. } => Query::Range(RangeRequest::clone(request)),
+                Stage::LeaseKeys { lease, .. } => Query::LeaseKeys(*lease),
                 Stage::Probe { transaction, .. } => Query::Probe(Arc::clone(transaction)),
                 Stage::Execute { transaction, decision, .. } => {
                     Query::Execute(Arc::clone(transaction), Arc::clone(decision))
@@ -172,6 +183,11 @@ impl Reading {
         match &mut self.stage {
             Stage::Range { request, parts } => {
                 Progress::Range(merge_range(request, std::mem::take(parts), revision))
+            }
+            Stage::LeaseKeys { keys, .. } => {
+                let mut keys = std::mem::take(keys);
+                keys.sort_unstable();
+                Progress::LeaseKeys(keys)
             }
             Stage::Probe { transaction, probe } => {
                 let revisions = Revisions { current: revision, compact: compact_revision };

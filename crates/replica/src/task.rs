@@ -11,7 +11,7 @@ use bytes::Bytes;
 use windlass_api::etcdserverpb::RangeRequest;
 use windlass_api::mvccpb::KeyValue;
 use windlass_mvcc::{HashScan, HashSum};
-use windlass_types::{LogIndex, RequestError, Revision};
+use windlass_types::{LeaseId, LogIndex, RequestError, Revision};
 
 use crate::txn::{Decision, Probe, Transaction};
 use crate::watch::Events;
@@ -290,6 +290,8 @@ pub struct ReadTask {
 pub enum Query {
     /// One range.
     Range(RangeRequest),
+    /// The keys attached to a lease.
+    LeaseKeys(LeaseId),
     /// The facts from which a read-only transaction's path is chosen.
     Probe(Arc<Transaction>),
     /// The ranges on a read-only transaction's path.
@@ -322,6 +324,8 @@ pub enum ReadAnswer {
     Compacted,
     /// Answer to [`Query::Range`].
     Range(RangePart),
+    /// Answer to [`Query::LeaseKeys`], in key order.
+    LeaseKeys(Vec<Bytes>),
     /// Answer to [`Query::Probe`].
     Probe(Probe),
     /// Answer to [`Query::Execute`].

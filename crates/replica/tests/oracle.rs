@@ -7,12 +7,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use windlass_api::etcdserverpb::{PutResponse, RangeRequest, ResponseHeader, TxnRequest};
+use prost::Message;
+use windlass_api::etcdserverpb::{LeaseRevokeRequest, PutResponse, RangeRequest, ResponseHeader, TxnRequest};
 use windlass_mvcc::{HashScan, HashSum, Shard, Usage};
-use windlass_records::batch::{BatchBuilder, Origin};
+use windlass_records::batch::{BatchBuilder, CommandKind, Origin};
 use windlass_records::state::State;
 use windlass_records::wal;
 use windlass_replica::install::Journal;
+use windlass_replica::lease::{Expired, LeaseRef, Leases};
 use windlass_replica::oracle::Oracle;
 use windlass_replica::oracle::generate::{Command, Generator, Random};
 use windlass_replica::perform::perform;
@@ -23,10 +25,11 @@ use windlass_replica::system::System;
 use windlass_replica::task::{ReadTask, ShardAnswer, ShardTask};
 use windlass_replica::txn::Transaction;
 use windlass_types::key::shard_of;
-use windlass_types::{LogIndex, MemberId, RequestError, RequestId, Revision, ShardId, Term};
+use windlass_types::{LeaseId, LogIndex, MemberId, RequestError, RequestId, Revision, ShardId, Term};
 
 const US: Origin = Origin { member: MemberId(7), incarnation: 1 };
 const OTHER: Origin = Origin { member: MemberId(8), incarnation: 1 };
+const TERM: Term = Term(3);
 const SEEDS: u64 = 100;
 const ENTRIES: u64 = 60;
 
@@ -95,6 +98,7 @@ impl Log {
         let mut generator = Generator::new(seed);
         let mut oracle = Oracle::default();
         let (mut entries, mut oracles, mut replies) = (Vec::new(), vec![oracle.clone()], BTreeMap::new());
+        let mut granted = BTreeMap::new();
         let mut id = 0;
         for _ in 0..ENTRIES {
             let origin = if generator.random().one_in(6) { OTHER } else { US };
@@ -107,12 +111,20 @@ impl Log {
                 let run = plain || (long && !(20..25).contains(&i));
                 let command = if run { generator.plain_put() } else { generator.command() };
                 let reply = apply(&mut oracle, &command);
+                if let (Command::LeaseGrant(grant), Ok(_)) = (&command, &reply) {
+                    granted.insert(grant.id, entries.len() as u64 + 1);
+                }
                 generator.revision = oracle.revision();
                 id += 1;
                 batch.push(RequestId(id), command.kind(), &command.payload());
                 if origin == US {
                     replies.insert(RequestId(id), reply);
                 }
+            }
+            if generator.random().one_in(4) {
+                id += 1;
+                let payload = expire(&mut generator, &mut oracle, &granted);
+                batch.push(RequestId(id), CommandKind::LeaseExpire, &payload);
             }
             entries.push(if batch.is_empty() { Bytes::new() } else { batch.finish(origin) });
             oracles.push(oracle.clone());
@@ -121,12 +133,30 @@ impl Log {
     }
 }
 
+/// Some leases whose time is over, as a leader of this term or an earlier one says: of leases that live, or of others that
+/// had their ids.
+fn expire(generator: &mut Generator, oracle: &mut Oracle, granted: &BTreeMap<i64, u64>) -> Vec<u8> {
+    let random = generator.random();
+    let term = TERM.0 - random.below(2);
+    let leases: Vec<_> = granted
+        .iter()
+        .map(|(&id, &granted)| LeaseRef { id, granted: granted - u64::from(random.one_in(4)) })
+        .collect();
+    for lease in leases.iter().filter(|lease| term == TERM.0 && granted[&lease.id] == lease.granted) {
+        // It may have been revoked before.
+        let _ = oracle.lease_revoke(&LeaseRevokeRequest { id: lease.id });
+    }
+    Expired { term, leases }.encode_to_vec()
+}
+
 fn apply(oracle: &mut Oracle, command: &Command) -> Reply {
     match command {
         Command::Put(put) => oracle.put(put).map(Response::Put),
         Command::Delete(delete) => Ok(Response::DeleteRange(oracle.delete(delete))),
         Command::Txn(txn) => oracle.txn(txn).map(Response::Txn),
         Command::Compaction(compaction) => oracle.compact(compaction).map(Response::Compaction),
+        Command::LeaseGrant(grant) => oracle.lease_grant(grant).map(Response::LeaseGrant),
+        Command::LeaseRevoke(revoke) => oracle.lease_revoke(revoke).map(Response::LeaseRevoke),
     }
 }
 
@@ -189,6 +219,7 @@ impl Member {
                         self.reply(id, Ok(Response::Put(put)));
                     }
                 }
+                Output::Lease(_) => {}
                 Output::Applied(state) => self.applied = state,
                 Output::Members(_) => unreachable!("no command changes the members"),
             }
@@ -328,7 +359,7 @@ fn run(log: &Log, shards: u16) -> Member {
     let mut reads = Generator::new(log.seed + 1);
     for (i, data) in log.entries.iter().enumerate() {
         let index = LogIndex(i as u64 + 1);
-        member.feed(Input::Committed { index, term: Term(3), data: data.clone() });
+        member.feed(Input::Committed { index, term: TERM, data: data.clone() });
         for _ in 0..member.random.below(30) {
             reads.revision = member.applied.revision;
             if member.random.one_in(3) {
@@ -346,6 +377,7 @@ fn run(log: &Log, shards: u16) -> Member {
             assert_eq!(applied, index);
             assert_eq!((revision, compact_revision), (oracle.revision(), oracle.compact_revision()));
             assert_eq!(member.hash(), oracle.hash(), "after entry {index}");
+            check_leases(&member, oracle);
         }
     }
     while member.turn() {}
@@ -361,6 +393,19 @@ fn run(log: &Log, shards: u16) -> Member {
     let usage = usages.reduce(|a, b| Usage { versions: a.versions + b.versions, bytes: a.bytes + b.bytes });
     assert_eq!(usage, Some(oracle.usage()), "compaction leaves what it must and no more");
     member
+}
+
+fn check_leases(member: &Member, oracle: &Oracle) {
+    let leases: BTreeMap<_, _> =
+        member.sequencer.leases().iter_from(None).map(|(id, lease)| (id.0, lease.ttl_s)).collect();
+    assert_eq!(&leases, oracle.leases());
+    for &lease in leases.keys() {
+        let held = member.nodes.iter().flat_map(|node| node.shard.lease_keys(LeaseId(lease)));
+        let mut held: Vec<_> = held.map(<[u8]>::to_vec).collect();
+        held.sort();
+        assert_eq!(held, oracle.lease_keys(lease));
+    }
+    assert_eq!(&Leases::load(member.sequencer.system()), member.sequencer.leases());
 }
 
 #[test]

@@ -31,6 +31,8 @@ pub enum Check {
     EndedWithoutReason,
     /// With disks that work everything becomes durable in the shards, and the log is cut.
     NotReclaimed,
+    /// No lease ends by itself before its time.
+    LeaseEndedEarly,
     /// The code's own assertions hold.
     Panic,
 }

@@ -4,6 +4,7 @@
 //! What was submitted and is found after a restart takes effect in that order; what was told to a client must be what
 //! the model says at that place.
 
+mod leases;
 mod log;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +20,7 @@ use windlass_types::{LogIndex, RequestError, RequestId, Revision};
 
 use crate::check::{Check, Violation, ensure};
 use crate::report::{Count, Totals};
+use leases::{Leases, Place};
 use log::{Log, Logged, model_answer};
 
 /// An answer to a write.
@@ -42,6 +44,7 @@ struct Expected {
 pub struct Checker {
     log: Log,
     oracle: Rc<Oracle>,
+    leases: Leases,
     /// The store after each entry that was ever applied, from 0.
     marks: Vec<Mark>,
     /// The newest entry of which a client was told something.
@@ -67,6 +70,7 @@ impl Default for Checker {
         Self {
             log: Log::default(),
             oracle: Rc::new(oracle),
+            leases: Leases::default(),
             marks: vec![mark],
             told: LogIndex(0),
             seen: LogIndex(0),
@@ -195,7 +199,7 @@ impl Checker {
     ///
     /// # Errors
     /// If its state is not the model's.
-    pub fn applied_entry(&mut self, state: State, totals: &mut Totals) -> Result<(), Violation> {
+    pub fn applied_entry(&mut self, state: State, now_ns: u64, totals: &mut Totals) -> Result<(), Violation> {
         let applied = self.applied();
         if state.index <= applied {
             totals.count(Count::EntriesReplayed);
@@ -207,7 +211,8 @@ impl Checker {
         ensure(state.index == applied.next(), Check::State, || {
             format!("entry {} is applied after entry {applied}", state.index)
         })?;
-        self.advance(state.index)?;
+        let ended = self.advance(state.index, now_ns)?;
+        totals.add(Count::LeasesEnded, ended);
         let mark = self.marks[state.index.0 as usize].state;
         ensure(state == mark, Check::State, || {
             format!("the state after entry {} is {state:?} instead of {mark:?}", state.index)
@@ -288,8 +293,8 @@ impl Checker {
         Ok(())
     }
 
-    /// Applies an entry to the model.
-    fn advance(&mut self, index: LogIndex) -> Result<(), Violation> {
+    /// Applies an entry to the model; number of leases that it ends because their time is over.
+    fn advance(&mut self, index: LogIndex, now_ns: u64) -> Result<u64, Violation> {
         let Some(entry) = self.log.get(index) else {
             return Err(Violation::new(
                 Check::State,
@@ -299,9 +304,13 @@ impl Checker {
         let is_ours = entry.life == self.life;
         let (term, commands) = (entry.term, entry.commands());
         let oracle = Rc::make_mut(&mut self.oracle);
+        let place = Place { index, term, now_ns };
+        let mut ended = 0;
         for (command, payload) in commands {
-            let answer = model_answer(oracle, command.kind, payload);
-            if is_ours {
+            let answer = model_answer(oracle, command.kind, payload.clone());
+            let succeeded = answer.as_ref().is_some_and(Result::is_ok);
+            ended += self.leases.follow(oracle, command.kind, payload, succeeded, place)?;
+            if let Some(answer) = answer.filter(|_| is_ours) {
                 let expected = Expected { index, kind: command.kind, answer };
                 self.expected.insert(command.id, expected);
             }
@@ -309,7 +318,7 @@ impl Checker {
         let (revision, compact_revision) = (oracle.revision(), oracle.compact_revision());
         let state = State { index, term, revision, compact_revision };
         self.marks.push(Mark { state, hash: oracle.hash() });
-        Ok(())
+        Ok(ended)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What clients ask for, and when. They know nothing of the process but how many of their requests are in flight.
 
 use bytes::Bytes;
-use windlass_api::etcdserverpb::{PutRequest, RangeRequest, TxnRequest};
+use windlass_api::etcdserverpb::{LeaseGrantRequest, PutRequest, RangeRequest, TxnRequest};
 use windlass_replica::oracle::generate::{Command, Generator};
 use windlass_types::Revision;
 
@@ -92,6 +92,10 @@ impl Clients {
                 let length = self.large.below(VALUE_BYTES_MAX) as usize;
                 let value = Bytes::from(vec![self.large.number() as u8; length]);
                 Command::Put(PutRequest { value, ..put })
+            }
+            // Short enough to end while the run lasts.
+            Command::LeaseGrant(grant) if self.large.one_in(2) => {
+                Command::LeaseGrant(LeaseGrantRequest { ttl: 1, ..grant })
             }
             command => command,
         }

@@ -59,11 +59,13 @@ pub enum Count {
     EntriesReplayed,
     /// Cuts of the Raft log.
     Cuts,
+    /// Leases whose time was over.
+    LeasesEnded,
 }
 
 impl Count {
     /// Every count.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Events,
         Self::Writes,
         Self::WritesAcknowledged,
@@ -86,6 +88,7 @@ impl Count {
         Self::EntriesLost,
         Self::EntriesReplayed,
         Self::Cuts,
+        Self::LeasesEnded,
     ];
 }
 

@@ -13,7 +13,7 @@ const SEEDS: u64 = 400;
 const CANARY_SEEDS: u64 = 500;
 
 /// What every run of some hundred seeds must have gone through, or it shows nothing.
-const MUST_HAPPEN: [Count; 17] = [
+const MUST_HAPPEN: [Count; 18] = [
     Count::WritesAcknowledged,
     Count::WritesUnknown,
     Count::WritesRefused,
@@ -31,6 +31,7 @@ const MUST_HAPPEN: [Count; 17] = [
     Count::EntriesLost,
     Count::EntriesReplayed,
     Count::Cuts,
+    Count::LeasesEnded,
 ];
 
 fn expect_kept(outcome: &Outcome) {

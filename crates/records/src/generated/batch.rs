@@ -23,11 +23,15 @@ pub mod windlass {
             note = "Use associated constants instead. This will no longer be generated in 2021."
         )]
         #[allow(non_camel_case_types)]
-        pub const ENUM_VALUES_COMMAND_KIND: [CommandKind; 10] = [
+        pub const ENUM_VALUES_COMMAND_KIND: [CommandKind; 14] = [
             CommandKind::Put,
             CommandKind::DeleteRange,
             CommandKind::Txn,
             CommandKind::Compaction,
+            CommandKind::LeaseGrant,
+            CommandKind::LeaseRevoke,
+            CommandKind::LeaseExpire,
+            CommandKind::LeaseCheckpoint,
             CommandKind::MemberAdd,
             CommandKind::MemberRemove,
             CommandKind::MemberPromote,
@@ -45,6 +49,10 @@ pub mod windlass {
             pub const DeleteRange: Self = Self(2);
             pub const Txn: Self = Self(3);
             pub const Compaction: Self = Self(4);
+            pub const LeaseGrant: Self = Self(5);
+            pub const LeaseRevoke: Self = Self(6);
+            pub const LeaseExpire: Self = Self(7);
+            pub const LeaseCheckpoint: Self = Self(8);
             pub const MemberAdd: Self = Self(32);
             pub const MemberRemove: Self = Self(33);
             pub const MemberPromote: Self = Self(34);
@@ -59,6 +67,10 @@ pub mod windlass {
                 Self::DeleteRange,
                 Self::Txn,
                 Self::Compaction,
+                Self::LeaseGrant,
+                Self::LeaseRevoke,
+                Self::LeaseExpire,
+                Self::LeaseCheckpoint,
                 Self::MemberAdd,
                 Self::MemberRemove,
                 Self::MemberPromote,
@@ -73,6 +85,10 @@ pub mod windlass {
                     Self::DeleteRange => Some("DeleteRange"),
                     Self::Txn => Some("Txn"),
                     Self::Compaction => Some("Compaction"),
+                    Self::LeaseGrant => Some("LeaseGrant"),
+                    Self::LeaseRevoke => Some("LeaseRevoke"),
+                    Self::LeaseExpire => Some("LeaseExpire"),
+                    Self::LeaseCheckpoint => Some("LeaseCheckpoint"),
                     Self::MemberAdd => Some("MemberAdd"),
                     Self::MemberRemove => Some("MemberRemove"),
                     Self::MemberPromote => Some("MemberPromote"),

@@ -12,6 +12,7 @@ use windlass_records::batch::{Batch, BatchBuilder, CommandKind};
 use windlass_records::state::State;
 use windlass_types::{LogIndex, MemberId, RequestError, RequestId, Revision, ShardId, Term};
 
+use crate::lease::{Asker, LeaseAnswer, LeaseAsk};
 use crate::membership::Members;
 use crate::sequencer::Response;
 use crate::task::{ShardAnswer, ShardTask, SnapshotId};
@@ -57,6 +58,8 @@ pub struct Options {
     pub healthy_ticks: u64,
     /// Ticks without any progress of its disk after which a leader gives leadership away.
     pub stalled_ticks: u32,
+    /// The election timeout in nanoseconds: what every lease gets on top when a leader takes it over.
+    pub election_timeout_ns: u64,
 }
 
 impl Default for Options {
@@ -71,6 +74,7 @@ impl Default for Options {
             learners_max: 1,
             healthy_ticks: 50,
             stalled_ticks: 10,
+            election_timeout_ns: 1_000_000_000,
         }
     }
 }
@@ -94,6 +98,13 @@ pub enum Input {
     },
     /// A linearizable read wants to know what it must see.
     Read(ReadId),
+    /// Somebody asks about a lease. Answered by exactly one [`Output::LeaseAnswer`].
+    Lease {
+        /// Who.
+        asker: Asker,
+        /// What.
+        ask: LeaseAsk,
+    },
     /// The log's disk operation ended.
     Disk(Completion),
     /// A shard answered.
@@ -230,6 +241,13 @@ pub enum Output {
     },
     /// The read found no leader for too long.
     ReadDropped(ReadId),
+    /// Tell this about a lease.
+    LeaseAnswer {
+        /// Who asked.
+        asker: Asker,
+        /// The answer.
+        answer: LeaseAnswer,
+    },
     /// Every stream is durable up to here.
     Stable(LogIndex),
     /// Role, term or leader changed.

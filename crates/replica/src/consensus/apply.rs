@@ -96,6 +96,7 @@ impl Consensus {
                 sequencer::Output::PutReplies { batch, commands, first_revision } => {
                     out.push(Output::PutReplies { batch, commands, first_revision });
                 }
+                sequencer::Output::Lease(event) => self.lease_event(event),
                 sequencer::Output::Members(members) => out.push(Output::Members(members)),
                 sequencer::Output::Applied(state) => self.applied(state, out),
             }
@@ -106,23 +107,26 @@ impl Consensus {
 
     fn applied(&mut self, state: State, out: &mut Vec<Output>) {
         self.numbered = state;
+        self.lease_applied(state);
         out.push(Output::Applied(state));
         self.scratch.to_raft.push_back(windlass_raft::Input::Applied(state.index));
         while let Some(&(index, id)) = self.reads.front()
             && index <= state.index
         {
             self.reads.pop_front();
-            out.push(Output::ReadReady { id, index: state.index, revision: state.revision });
+            if !self.lease_confirmed(id) {
+                out.push(Output::ReadReady { id, index: state.index, revision: state.revision });
+            }
         }
         self.begin_snapshots(out);
     }
 
     pub(super) fn read_ready(&mut self, id: ReadId, index: LogIndex, out: &mut Vec<Output>) {
         let State { index: numbered, revision, .. } = self.numbered;
-        if index <= numbered {
-            out.push(Output::ReadReady { id, index: numbered, revision });
-        } else {
+        if index > numbered {
             self.reads.push_back((index, id));
+        } else if !self.lease_confirmed(id) {
+            out.push(Output::ReadReady { id, index: numbered, revision });
         }
     }
 

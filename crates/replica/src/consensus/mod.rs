@@ -20,6 +20,7 @@ mod api;
 mod apply;
 mod changes;
 mod gather;
+mod leases;
 mod persist;
 
 use std::collections::VecDeque;
@@ -36,6 +37,7 @@ pub use api::{
     HANDED_BYTES_MAX, Input, Options, Output, RestoreError,
 };
 
+use crate::lease::{self, Action as LeaseAction, Lessor};
 use crate::membership::Members;
 use crate::sequencer::{self, Sequencer};
 use crate::system::System;
@@ -51,6 +53,7 @@ pub struct Consensus {
     raft: Raft,
     log: RaftLog,
     sequencer: Sequencer,
+    lessor: Lessor,
     stable: Stable,
     gathered: Gathered,
     changes: Changes,
@@ -80,6 +83,7 @@ struct Scratch {
     sequenced: Vec<sequencer::Output>,
     ops: Vec<windlass_io_log::op::Op>,
     durable: Vec<u64>,
+    lease_actions: Vec<LeaseAction>,
     /// What Raft is to be told, in order; never fed from within one of its own steps.
     to_raft: VecDeque<windlass_raft::Input>,
 }
@@ -120,6 +124,7 @@ impl Consensus {
             raft,
             log,
             sequencer: Sequencer::new(us, shards, state, system),
+            lessor: Lessor::new(lease::Options { extension_ns: options.election_timeout_ns }),
             stable: Stable::new(usize::from(shards) + 1, state.index),
             gathered: Gathered::default(),
             changes: Changes::default(),
@@ -155,6 +160,7 @@ impl Consensus {
             Input::Withdraw(ids) => self.gathered.withdraw(&ids),
             Input::Change { id, kind, member } => self.change_asked(id, kind, &member, out),
             Input::Read(id) => return self.tell_raft(windlass_raft::Input::ReadIndex(id), out),
+            Input::Lease { asker, ask } => self.lease_asked(asker, ask, out),
             Input::Disk(completion) => return self.disk_done(completion, out),
             Input::Shard { shard, answer } => {
                 return self.sequence(sequencer::Input::FromShard { shard, answer }, out);
@@ -192,6 +198,7 @@ impl Consensus {
     /// Starts as many flushes as the log can take. Returns when to call again although nothing happened, if a linger
     /// runs or the shards are behind. `now_ns` is any monotonic clock.
     pub fn flush(&mut self, now_ns: u64, out: &mut Vec<Output>) -> Result<Option<u64>, Error> {
+        self.lease_turn(now_ns, out)?;
         self.propose_change(out)?;
         match self.raft.leader() {
             leader if leader == self.us.member => self.propose_due(now_ns, out),
@@ -289,10 +296,12 @@ impl Consensus {
             Action::Send(message) => out.push(Output::Send(message)),
             Action::Apply(entries) => return self.apply(entries, out),
             Action::ReadReady { id, index } => self.read_ready(id, index, out),
+            Action::ReadDropped { id } if Lessor::is_question(id) => self.lease_dropped(id, out),
             Action::ReadDropped { id } => self.read_dropped(id, out),
             Action::ProposalDropped { kind, data, reason } => self.proposal_dropped(kind, data, reason, out),
             Action::RoleChanged { role, term, leader } => {
                 self.role_changed(role, out);
+                self.lease_role_changed(role, term, out);
                 out.push(Output::RoleChanged { role, term, leader });
             }
             // The sequencer keeps who the members are, in log order.
@@ -305,5 +314,6 @@ impl Consensus {
 }
 
 fn refuse(ids: impl Iterator<Item = RequestId>, error: RequestError, out: &mut Vec<Output>) {
-    out.extend(ids.map(|id| Output::Reply { id, result: Err(error) }));
+    let asked = ids.filter(|&id| id != lease::INTERNAL);
+    out.extend(asked.map(|id| Output::Reply { id, result: Err(error) }));
 }

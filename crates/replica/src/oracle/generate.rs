@@ -8,7 +8,8 @@ use prost::Message;
 use windlass_api::etcdserverpb::compare::TargetUnion;
 use windlass_api::etcdserverpb::request_op::Request;
 use windlass_api::etcdserverpb::{
-    CompactionRequest, Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
+    CompactionRequest, Compare, DeleteRangeRequest, LeaseGrantRequest, LeaseRevokeRequest, PutRequest,
+    RangeRequest, RequestOp, TxnRequest,
 };
 use windlass_records::batch::CommandKind;
 use windlass_types::Revision;
@@ -20,6 +21,12 @@ const DEPTH_MAX: u32 = 3;
 
 /// etcd's default `--max-txn-ops`.
 const TXN_OPS_MAX: usize = 128;
+
+/// Leases have ids from 1 to this.
+const LEASES: u64 = 3;
+
+/// Seconds of every lease: none expires by itself while a test runs.
+const TTL_S: i64 = 1000;
 
 const KEYS: [&str; 8] = ["b", "a", "bb", "b\0", "c", "/a/key/too/long/to/be/kept/inline", "d", "z"];
 
@@ -65,6 +72,10 @@ pub enum Command {
     Txn(TxnRequest),
     /// A compaction.
     Compaction(CompactionRequest),
+    /// The grant of a lease.
+    LeaseGrant(LeaseGrantRequest),
+    /// The end of a lease.
+    LeaseRevoke(LeaseRevokeRequest),
 }
 
 impl Command {
@@ -76,6 +87,8 @@ impl Command {
             Self::Delete(_) => CommandKind::DeleteRange,
             Self::Txn(_) => CommandKind::Txn,
             Self::Compaction(_) => CommandKind::Compaction,
+            Self::LeaseGrant(_) => CommandKind::LeaseGrant,
+            Self::LeaseRevoke(_) => CommandKind::LeaseRevoke,
         }
     }
 
@@ -87,6 +100,8 @@ impl Command {
             Self::Delete(delete) => delete.encode_to_vec(),
             Self::Txn(txn) => txn.encode_to_vec(),
             Self::Compaction(compaction) => compaction.encode_to_vec(),
+            Self::LeaseGrant(grant) => grant.encode_to_vec(),
+            Self::LeaseRevoke(revoke) => revoke.encode_to_vec(),
         }
     }
 }
@@ -128,7 +143,9 @@ impl Generator {
 
     /// Any command.
     pub fn command(&mut self) -> Command {
-        match self.random.below(20) {
+        match self.random.below(23) {
+            20..=21 => Command::LeaseGrant(LeaseGrantRequest { id: self.lease(), ttl: TTL_S }),
+            22 => Command::LeaseRevoke(LeaseRevokeRequest { id: self.lease() }),
             0..=7 => Command::Put(self.put()),
             8..=9 => self.plain_put(),
             10..=12 => Command::Delete(self.delete()),
@@ -174,7 +191,7 @@ impl Generator {
             let request = PutRequest {
                 key: self.key(),
                 value: self.value(),
-                lease: i64::from(self.random.one_in(12)),
+                lease: if self.random.one_in(5) { self.lease() } else { 0 },
                 prev_kv: self.random.one_in(3),
                 ignore_value: self.random.one_in(6),
                 ignore_lease: self.random.one_in(6),
@@ -241,7 +258,7 @@ impl Generator {
             1 => TargetUnion::CreateRevision(self.near_revision()),
             2 => TargetUnion::ModRevision(self.near_revision()),
             3 => TargetUnion::Value(self.value()),
-            4 => TargetUnion::Lease(self.random.below(2) as i64),
+            4 => TargetUnion::Lease(self.random.below(LEASES + 1) as i64),
             _ => TargetUnion::CreateRevision(0),
         };
         let fitting = match union {
@@ -269,6 +286,10 @@ impl Generator {
             3 => (Bytes::from_static(b"\0"), Bytes::from_static(b"\0")),
             _ => (self.key(), self.key()),
         }
+    }
+
+    fn lease(&mut self) -> i64 {
+        1 + self.random.below(LEASES) as i64
     }
 
     fn value(&mut self) -> Bytes {

@@ -12,20 +12,23 @@ use windlass_api::etcdserverpb::range_request::{SortOrder, SortTarget};
 use windlass_api::etcdserverpb::request_op::Request;
 use windlass_api::etcdserverpb::response_op::Response as OpResponse;
 use windlass_api::etcdserverpb::{
-    CompactionRequest, CompactionResponse, Compare, DeleteRangeRequest, DeleteRangeResponse, PutRequest,
-    PutResponse, RangeRequest, RangeResponse, RequestOp, ResponseHeader, ResponseOp, TxnRequest, TxnResponse,
+    CompactionRequest, CompactionResponse, Compare, DeleteRangeRequest, DeleteRangeResponse,
+    LeaseGrantRequest, LeaseGrantResponse, LeaseRevokeRequest, LeaseRevokeResponse, PutRequest, PutResponse,
+    RangeRequest, RangeResponse, RequestOp, ResponseHeader, ResponseOp, TxnRequest, TxnResponse,
 };
 use windlass_api::mvccpb::KeyValue;
 use windlass_mvcc::{HashSum, Usage, VERSION_BYTES};
 use windlass_records::wal;
 use windlass_types::{LeaseId, LogIndex, RequestError, Revision};
 
-/// The model: an etcd store without leases.
+/// The model: an etcd store. Its leases know no time: tests say when one expires, as the log does.
 #[derive(Clone, Debug)]
 pub struct Oracle {
     revision: i64,
     compact_revision: i64,
     keys: BTreeMap<Vec<u8>, Vec<Version>>,
+    /// Seconds by id.
+    leases: BTreeMap<i64, i64>,
 }
 
 #[derive(Clone, Debug)]
@@ -47,7 +50,7 @@ struct Writer<'a> {
 
 impl Default for Oracle {
     fn default() -> Self {
-        Self { revision: 1, compact_revision: -1, keys: BTreeMap::new() }
+        Self { revision: 1, compact_revision: -1, keys: BTreeMap::new(), leases: BTreeMap::new() }
     }
 }
 
@@ -66,7 +69,7 @@ impl Oracle {
 
     /// A put by itself.
     pub fn put(&mut self, request: &PutRequest) -> Result<PutResponse, RequestError> {
-        if request.lease != 0 {
+        if self.lacks_lease(request) {
             return Err(RequestError::LeaseNotFound);
         }
         if (request.ignore_value || request.ignore_lease) && self.get(&request.key, self.revision).is_none() {
@@ -111,6 +114,46 @@ impl Oracle {
         }
         self.keys.retain(|_, versions| !versions.is_empty());
         Ok(CompactionResponse { header: header(self.revision) })
+    }
+
+    /// The grant of a lease with an id.
+    pub fn lease_grant(&mut self, request: &LeaseGrantRequest) -> Result<LeaseGrantResponse, RequestError> {
+        if self.leases.contains_key(&request.id) {
+            return Err(RequestError::LeaseExist);
+        }
+        self.leases.insert(request.id, request.ttl);
+        let LeaseGrantRequest { id, ttl } = *request;
+        Ok(LeaseGrantResponse { header: header(self.revision), id, ttl, error: String::new() })
+    }
+
+    /// The end of a lease, whoever asked for it.
+    pub fn lease_revoke(
+        &mut self,
+        request: &LeaseRevokeRequest,
+    ) -> Result<LeaseRevokeResponse, RequestError> {
+        if self.leases.remove(&request.id).is_none() {
+            return Err(RequestError::LeaseNotFound);
+        }
+        let keys = self.lease_keys(request.id);
+        self.write(|writer| keys.iter().for_each(|key| writer.push(key, None)));
+        Ok(LeaseRevokeResponse { header: header(self.revision) })
+    }
+
+    /// The ids of the leases that there are, with their seconds.
+    #[must_use]
+    pub fn leases(&self) -> &BTreeMap<i64, i64> {
+        &self.leases
+    }
+
+    /// The keys attached to a lease.
+    #[must_use]
+    pub fn lease_keys(&self, lease: i64) -> Vec<Vec<u8>> {
+        let is_attached = |key: &&Vec<u8>| self.get(key, self.revision).is_some_and(|kv| kv.lease == lease);
+        self.keys.keys().filter(is_attached).cloned().collect()
+    }
+
+    fn lacks_lease(&self, put: &PutRequest) -> bool {
+        put.lease != 0 && !self.leases.contains_key(&put.lease)
     }
 
     /// A range by itself, at the newest state.
@@ -258,7 +301,7 @@ impl Oracle {
                     if (put.ignore_value || put.ignore_lease) && self.get(&put.key, self.revision).is_none() {
                         return Err(RequestError::KeyNotFound);
                     }
-                    if put.lease != 0 {
+                    if self.lacks_lease(put) {
                         return Err(RequestError::LeaseNotFound);
                     }
                 }

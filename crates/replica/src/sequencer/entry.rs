@@ -9,6 +9,7 @@ use windlass_records::batch::{Batch, Command, CommandKind};
 use windlass_types::key::shard_of;
 use windlass_types::{LogIndex, RequestError, RequestId, Revision, ShardId, Term};
 
+use super::lease::ends_leases;
 use super::wave::EvaluatingWave;
 use super::{Output, Response, Sequencer};
 use crate::membership::is_member_change;
@@ -52,6 +53,10 @@ struct Run {
 impl Entry {
     pub(super) fn index(&self) -> LogIndex {
         self.index
+    }
+
+    pub(super) fn term(&self) -> Term {
+        self.term
     }
 
     pub(super) fn payload(&self, command: &Command) -> Bytes {
@@ -108,6 +113,9 @@ impl Sequencer {
             match entry.rest.last().map(|command| command.kind) {
                 None => break,
                 Some(CommandKind::Compaction) => self.compaction(out),
+                Some(CommandKind::LeaseGrant) => self.lease_grant(out),
+                Some(CommandKind::LeaseCheckpoint) => self.lease_checkpoint(out),
+                Some(kind) if ends_leases(kind) => self.revoke_wave(out),
                 Some(kind) if is_member_change(kind) => self.member_change(out),
                 Some(_) if entry.run_begins() => self.inner_run(out),
                 Some(_) => self.wave(out),
@@ -126,10 +134,14 @@ impl Sequencer {
         let entry = self.current.as_mut().expect("an entry is under way");
         let (mut ids, mut transactions) = (Vec::new(), Vec::new());
         while let Some(command) = entry.rest.last() {
-            if is_decided_here(command.kind) || (!ids.is_empty() && entry.run_begins()) {
+            if !is_transaction(command.kind) || (!ids.is_empty() && entry.run_begins()) {
                 break;
             }
-            match decode(command.kind, entry.payload(command)) {
+            let mut decoded = decode(command.kind, entry.payload(command));
+            if let Ok(transaction) = &mut decoded {
+                transaction.resolve_leases(|lease| self.leases.contains(lease));
+            }
+            match decoded {
                 Ok(transaction) if transaction.is_barrier(base, shards) => {
                     if ids.is_empty() {
                         ids.push(command.id);
@@ -270,13 +282,13 @@ impl Sequencer {
     }
 }
 
-/// Whether the sequencer decides such a command without asking the shards.
-fn is_decided_here(kind: CommandKind) -> bool {
-    kind == CommandKind::Compaction || is_member_change(kind)
-}
-
 fn compaction_response(revision: Revision) -> Box<Response> {
     Box::new(Response::Compaction(CompactionResponse { header: header(revision) }))
+}
+
+/// Whether the command is evaluated, together with its neighbours that are.
+fn is_transaction(kind: CommandKind) -> bool {
+    matches!(kind, CommandKind::Put | CommandKind::DeleteRange | CommandKind::Txn)
 }
 
 /// Requests were checked before they were proposed; one that does not even decode has no effect.
@@ -288,6 +300,6 @@ fn decode(kind: CommandKind, payload: Bytes) -> Result<Transaction, RequestError
             Transaction::from_delete(DeleteRangeRequest::decode(payload).map_err(corrupt)?)
         }
         CommandKind::Txn => Transaction::from_txn(TxnRequest::decode(payload).map_err(corrupt)?),
-        _ => unreachable!("{kind:?} is not part of a wave"),
+        _ => unreachable!("only transactions are part of a wave"),
     }
 }

@@ -3,7 +3,7 @@
 //! Pure. Entries take effect strictly in log order, one at a time:
 //!
 //! 1. A run of unconditional puts at the front is numbered at once and goes to the shards as [`ShardTask::Puts`].
-//! 2. What follows, up to a compaction or a barrier, is a wave: the shards evaluate it, each its part.
+//! 2. What follows, up to a compaction, a command about leases or a barrier, is a wave: the shards evaluate it, each its part.
 //! 3. Their verdicts say which commands write; revisions are the prefix sum of that.
 //! 4. The shards install the wave. The sequencer does not wait for that, only their results are collected for replies.
 //! 5. When the entry has no commands left, every shard learns that it is complete, and the next one begins.
@@ -11,6 +11,7 @@
 //! What an entry does must depend on nothing but the log: not on the number of shards, nor on when they answer.
 
 mod entry;
+mod lease;
 mod member;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ use windlass_types::{LogIndex, RequestError, RequestId, Revision, ShardId, Term}
 
 pub use crate::txn::Response;
 
+use crate::lease::{LeaseEvent, Leases};
 use crate::membership::Members;
 use crate::shard_set::ShardSet;
 use crate::system::System;
@@ -83,6 +85,8 @@ pub enum Output {
         /// The revision of the first of them.
         first_revision: Revision,
     },
+    /// Something happened to a lease.
+    Lease(LeaseEvent),
     /// The members after a command that changed them; precedes its reply.
     Members(Arc<Members>),
     /// The entry is numbered and all its tasks are handed out; this is the state after it. It precedes every reply to
@@ -102,6 +106,7 @@ pub struct Sequencer {
     compact_revision: Revision,
     /// The replicated state that is not keys.
     system: System,
+    leases: Leases,
     /// The members, as the system records have them.
     members: Arc<Members>,
     /// The entry under way, which waits for shards to evaluate.
@@ -128,6 +133,7 @@ impl Sequencer {
             applied: state,
             revision: state.revision,
             compact_revision: state.compact_revision,
+            leases: Leases::load(&system),
             members: Arc::new(Members::of(&system)),
             system,
             current: None,
@@ -148,6 +154,12 @@ impl Sequencer {
     #[must_use]
     pub fn system(&self) -> &System {
         &self.system
+    }
+
+    /// The leases after the last command that is decided.
+    #[must_use]
+    pub fn leases(&self) -> &Leases {
+        &self.leases
     }
 
     /// As [`system`](Self::system), for whoever decides them in log order: what is written becomes durable with the

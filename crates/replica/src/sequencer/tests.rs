@@ -121,6 +121,8 @@ fn show(output: &Output) -> String {
                 Response::DeleteRange(delete) => delete.header,
                 Response::Txn(txn) => txn.header,
                 Response::Compaction(compaction) => compaction.header,
+                Response::LeaseGrant(grant) => grant.header,
+                Response::LeaseRevoke(revoke) => revoke.header,
                 Response::Members { .. } => unreachable!("shown above"),
             };
             format!("reply {id} at {}", header.unwrap().revision)
@@ -130,6 +132,7 @@ fn show(output: &Output) -> String {
         Output::PutReplies { commands, first_revision, .. } => {
             format!("replies {commands:?} from {first_revision}")
         }
+        Output::Lease(event) => format!("{event:?}"),
         Output::Applied(state) => format!("applied {} revision {}", state.index, state.revision),
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use windlass_types::{LogIndex, RequestError, RequestId, ShardId};
 
 use super::{Output, Sequencer};
+use crate::lease::INTERNAL;
 use crate::shard_set::ShardSet;
 use crate::task::{Assigned, Evaluate, Install, OpResult, ShardTask, Verdict, Wave, WaveId};
 use crate::txn::{Decision, Probe, Revisions, Transaction};
@@ -90,6 +91,16 @@ impl Sequencer {
     /// Takes the next wave off the entry under way and starts it.
     pub(super) fn wave(&mut self, out: &mut Vec<Output>) {
         let (ids, commands) = self.take_commands();
+        self.start_wave(ids, commands, out);
+    }
+
+    /// Starts a wave of these commands, which must be taken off the entry.
+    pub(super) fn start_wave(
+        &mut self,
+        ids: Vec<RequestId>,
+        commands: Vec<Transaction>,
+        out: &mut Vec<Output>,
+    ) {
         if commands.is_empty() {
             return;
         }
@@ -185,7 +196,8 @@ impl Sequencer {
             })
             .collect();
         let results = vec![Vec::new(); ids.len()];
-        let (waiting, open) = (union(&executed), vec![is_ours; ids.len()]);
+        let waiting = union(&executed);
+        let open = ids.iter().map(|&id| is_ours && id != INTERNAL).collect();
         let (wave, assigned) = (Arc::clone(wave), assigned);
         let mut pending = PendingWave { wave, assigned, ids, executed, open, waiting, results };
         self.reply_early(&mut pending, out);

@@ -14,7 +14,7 @@ use windlass_api::etcdserverpb::{
     Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
 };
 use windlass_types::key::KeyRange;
-use windlass_types::{RequestError, Revision};
+use windlass_types::{LeaseId, RequestError, Revision};
 
 pub use compare::{Facts, compare_holds};
 pub use respond::Response;
@@ -30,6 +30,8 @@ pub struct Transaction {
     nodes: Vec<Node>,
     compares: Vec<Compare>,
     ops: Vec<Op>,
+    /// The leases that it names and that do not exist when it is its turn.
+    missing_leases: Vec<i64>,
 }
 
 /// What the client sent.
@@ -38,6 +40,7 @@ enum Shape {
     Put,
     Delete,
     Txn,
+    Revoke,
 }
 
 /// One transaction of the nest.
@@ -64,6 +67,8 @@ pub enum Op {
     Put(PutRequest),
     /// Delete keys.
     Delete(DeleteRangeRequest),
+    /// Delete the keys that are attached to a lease.
+    Revoke(LeaseId),
 }
 
 /// What a transaction does.
@@ -112,6 +117,8 @@ impl Op {
             Self::Range(range) => KeyRange::new(&range.key, &range.range_end),
             Self::Put(put) => KeyRange::Point(&put.key),
             Self::Delete(delete) => KeyRange::new(&delete.key, &delete.range_end),
+            // They may lie anywhere.
+            Self::Revoke(_) => KeyRange::From(b"\0"),
         }
     }
 }
@@ -130,7 +137,7 @@ impl Transaction {
     /// Flattens `request`. Refuses what cannot be executed: an empty key or operation. Everything else that is wrong
     /// with a request is found before it is proposed ([`check_txn`](crate::checks::check_txn)).
     pub fn from_txn(request: TxnRequest) -> Result<Self, RequestError> {
-        let mut this = Self { shape: Shape::Txn, nodes: Vec::new(), compares: Vec::new(), ops: Vec::new() };
+        let mut this = Self::empty(Shape::Txn);
         this.flatten(request)?;
         if this.compares.iter().any(|compare| compare.key.is_empty()) {
             return Err(RequestError::EmptyKey);
@@ -138,8 +145,32 @@ impl Transaction {
         Ok(this)
     }
 
+    /// The end of a lease as a transaction: its keys are deleted. No transaction of its wave may attach a key to it.
+    pub fn from_revoke(lease: LeaseId) -> Self {
+        Self::single(Shape::Revoke, Op::Revoke(lease)).expect("its range begins with a key")
+    }
+
+    /// Finds out which of the leases that it names are missing; `exists` must speak of the moment of its turn. To be
+    /// called before it is asked what it does.
+    pub fn resolve_leases(&mut self, exists: impl Fn(LeaseId) -> bool) {
+        let named = self.ops.iter().filter_map(|op| match op {
+            Op::Put(put) if put.lease != 0 => Some(put.lease),
+            _ => None,
+        });
+        self.missing_leases = named.filter(|&lease| !exists(LeaseId(lease))).collect();
+    }
+
+    fn empty(shape: Shape) -> Self {
+        let (nodes, compares, ops) = (Vec::new(), Vec::new(), Vec::new());
+        Self { shape, nodes, compares, ops, missing_leases: Vec::new() }
+    }
+
+    fn lacks_lease(&self, put: &PutRequest) -> bool {
+        put.lease != 0 && self.missing_leases.contains(&put.lease)
+    }
+
     fn single(shape: Shape, op: Op) -> Result<Self, RequestError> {
-        let mut this = Self { shape, nodes: Vec::new(), compares: Vec::new(), ops: Vec::new() };
+        let mut this = Self::empty(shape);
         let item = this.push_op(op)?;
         this.nodes.push(Node { success: vec![item], ..Node::default() });
         Ok(this)
@@ -242,8 +273,8 @@ impl Transaction {
     pub fn unconditional(&self) -> Option<Decision> {
         let certain = |op: &Op| match op {
             Op::Range(range) => range.revision == 0,
-            Op::Put(put) => !put.ignore_value && !put.ignore_lease && put.lease == 0,
-            Op::Delete(_) => false,
+            Op::Put(put) => !put.ignore_value && !put.ignore_lease && !self.lacks_lease(put),
+            Op::Delete(_) | Op::Revoke(_) => false,
         };
         if !self.compares.is_empty() || !self.ops.iter().all(certain) {
             return None;
@@ -267,8 +298,8 @@ impl Transaction {
         let future = |op: &Op| matches!(op, Op::Range(range) if range.revision > base.0);
         let may_fail = |op: &Op| match op {
             Op::Range(range) => range.revision != 0,
-            Op::Put(put) => put.ignore_value || put.ignore_lease || put.lease != 0,
-            Op::Delete(_) => false,
+            Op::Put(put) => put.ignore_value || put.ignore_lease || self.lacks_lease(put),
+            Op::Delete(_) | Op::Revoke(_) => false,
         };
         let fallible = !self.compares.is_empty() || self.ops.iter().any(may_fail);
         self.compares.iter().any(unknown)
@@ -276,10 +307,14 @@ impl Transaction {
             || (fallible && self.shards(shards).len() > 1)
     }
 
-    /// Whether its response holds nothing that a shard has to say: a put that does not ask for the old pair.
+    /// Whether its response holds nothing that a shard has to say: a put that does not ask for the old pair, or the end
+    /// of a lease.
     #[must_use]
     pub fn is_silent(&self) -> bool {
-        self.shape == Shape::Put && matches!(&self.ops[..], [Op::Put(put)] if !put.prev_kv)
+        match &self.ops[..] {
+            [Op::Put(put)] => self.shape == Shape::Put && !put.prev_kv,
+            _ => self.shape == Shape::Revoke,
+        }
     }
 
     /// A probe of a store without keys, or of no shard at all.
@@ -312,11 +347,13 @@ impl Transaction {
     fn check_op(&self, op: &Op, present: bool, revisions: Revisions) -> Result<bool, RequestError> {
         match op {
             Op::Range(range) => check_revision(range.revision, revisions).map(|()| false),
-            Op::Delete(_) => Ok(present),
+            Op::Delete(_) | Op::Revoke(_) => Ok(present),
             Op::Put(put) => {
                 let missing = (put.ignore_value || put.ignore_lease) && !present;
-                let faults =
-                    [(missing, RequestError::KeyNotFound), (put.lease != 0, RequestError::LeaseNotFound)];
+                let faults = [
+                    (missing, RequestError::KeyNotFound),
+                    (self.lacks_lease(put), RequestError::LeaseNotFound),
+                ];
                 // A put by itself looks for its lease first, one in a transaction for its key.
                 let first = usize::from(self.shape == Shape::Put);
                 let fault = [faults[first], faults[1 - first]].into_iter().find(|(wrong, _)| *wrong);

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use windlass_api::etcdserverpb::response_op::Response as OpResponse;
 use windlass_api::etcdserverpb::{
-    CompactionResponse, DeleteRangeResponse, PutResponse, ResponseHeader, ResponseOp, TxnResponse,
+    CompactionResponse, DeleteRangeResponse, LeaseGrantResponse, LeaseRevokeResponse, PutResponse,
+    ResponseHeader, ResponseOp, TxnResponse,
 };
 use windlass_records::batch::CommandKind;
 use windlass_types::{MemberId, Revision};
@@ -35,6 +36,10 @@ pub enum Response {
         /// They are these now.
         members: Arc<Members>,
     },
+    /// To the grant of a lease.
+    LeaseGrant(LeaseGrantResponse),
+    /// To the end of a lease.
+    LeaseRevoke(LeaseRevokeResponse),
 }
 
 /// A header with nothing but a revision.
@@ -58,6 +63,10 @@ impl Transaction {
     /// touches said, in any order.
     #[must_use]
     pub fn respond(&self, decision: &Decision, before: Revision, results: Vec<OpResult>) -> Response {
+        if self.shape == Shape::Revoke {
+            let after = if decision.writes { before.next() } else { before };
+            return Response::LeaseRevoke(LeaseRevokeResponse { header: header(after) });
+        }
         let mut parts = vec![Vec::new(); self.ops.len()];
         for result in results {
             parts[result.op as usize].push(result.part);
@@ -107,6 +116,7 @@ impl Builder<'_> {
                 OpResponse::ResponsePut(PutResponse { header: header(self.revision()), prev_kv })
             }
             Op::Delete(_) => OpResponse::ResponseDeleteRange(self.delete(parts)),
+            Op::Revoke(_) => unreachable!("the end of a lease is a transaction of its own"),
         }
     }
 

@@ -22,6 +22,7 @@ use windlass_io_log::op::{Completion, Op};
 use windlass_raft::ReadId;
 use windlass_records::batch::{Batch, BatchBuilder, CommandKind};
 use windlass_replica::consensus::{Consensus, Error, Input, Output};
+use windlass_replica::lease::{Asker, LeaseAsk};
 use windlass_replica::reading::Snapshot;
 use windlass_replica::shard::Chunk;
 use windlass_replica::task::ShardAnswer;
@@ -53,6 +54,10 @@ pub enum FromArbiter {
     Withdraw(HashSet<RequestId>),
     /// Where do the linearizable reads of this turn look?
     Read(ReadId),
+    /// What do the leases of these requests have left, or renew them.
+    Lease(Vec<(RequestId, LeaseAsk)>),
+    /// Which leases are there?
+    Leases(RequestId),
     /// A read waits for what the shards were not handed yet.
     HandOver,
     /// A client wants the members changed.
@@ -277,6 +282,11 @@ impl ConsensusActor {
                 let snapshot = Some(Snapshot { index, revision, compact_revision });
                 self.tell(asker(id), ToArbiter::Snapshot { id, snapshot });
             }
+            // There are no peers in a cluster of one that could ask.
+            Output::LeaseAnswer { asker: Asker::Peer { .. }, .. } => {}
+            Output::LeaseAnswer { asker: Asker::Local(id), answer } => {
+                self.tell(arbiter_of(id), ToArbiter::Lease { id, answer });
+            }
             Output::ReadDropped(id) => self.tell(asker(id), ToArbiter::Snapshot { id, snapshot: None }),
             Output::Stable(index) => {
                 self.metrics.stable_index.set(index.0);
@@ -402,6 +412,15 @@ impl Handler<FromArbiter> for ConsensusActor {
             FromArbiter::Propose(commands) => self.propose(commands),
             FromArbiter::Withdraw(ids) => self.feed(Input::Withdraw(ids)),
             FromArbiter::Read(id) => self.feed(Input::Read(id)),
+            FromArbiter::Lease(asks) => {
+                for (id, ask) in asks {
+                    self.feed(Input::Lease { asker: Asker::Local(id), ask });
+                }
+            }
+            FromArbiter::Leases(id) => {
+                let leases = self.core.leases();
+                self.tell(arbiter_of(id), ToArbiter::Leases { id, leases });
+            }
             FromArbiter::HandOver => self.shards.hurry(),
             FromArbiter::Change { id, kind, member } => self.feed(Input::Change { id, kind, member }),
             FromArbiter::MoveLeader { id, to } => self.move_leader(id, to),

@@ -126,6 +126,7 @@ fn consensus_options(config: &Config) -> consensus::Options {
         learners_max: config.raft.learners_max,
         healthy_ticks: ticks(HEALTHY_S * 1000),
         stalled_ticks: election_ticks(config),
+        election_timeout_ns: u64::try_from(config.raft.election_timeout.as_nanos()).unwrap_or(u64::MAX),
     }
 }
 

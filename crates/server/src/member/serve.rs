@@ -12,6 +12,7 @@ use windlass_api::etcdserverpb::Member;
 use windlass_io_disk::interrupt::Interrupter;
 use windlass_io_disk::uring::SyncMode;
 use windlass_records::batch::Origin;
+use windlass_replica::lease::ttl_s_min;
 use windlass_rpc::{Limits, PingPolicy};
 use windlass_types::ClusterId;
 
@@ -27,7 +28,7 @@ use crate::net::{
 use crate::published::Published;
 use crate::shard::{self, Inbox, OpenedShards, Senders, ShardThread};
 use crate::sink::ShardSink;
-use crate::startup::data_folder::DataFolder;
+use crate::startup::data_folder::{self, DataFolder};
 use crate::startup::{Config, Reason, fatal};
 
 /// How long calls in flight may take to end after a signal.
@@ -134,11 +135,22 @@ impl Wiring<'_> {
             election_timeout: self.config.raft.election_timeout,
         };
         let http_rules = self.config.http.clone();
+        let lease_seed = data_folder::random();
         move |sockets| {
             let net = NetActor::network(limits);
             let limits = request_limits;
-            let wiring =
-                crate::net::Wiring { id, net, consensus, shards, published, metrics, info, limits, watch };
+            let wiring = crate::net::Wiring {
+                id,
+                net,
+                consensus,
+                shards,
+                published,
+                metrics,
+                info,
+                limits,
+                watch,
+                lease_seed,
+            };
             NetActor::new(wiring, http_rules, sockets)
         }
     }
@@ -201,6 +213,9 @@ fn request_limits(config: &Config) -> RequestLimits {
         txn_ops_max: config.limits.txn_ops_max,
         quota_bytes: config.limits.quota_bytes,
         timeout: REQUEST_TIMEOUT_BASE + 2 * config.raft.election_timeout,
+        lease_ttl_s_min: ttl_s_min(
+            u64::try_from(config.raft.election_timeout.as_millis()).unwrap_or(u64::MAX),
+        ),
     }
 }
 

@@ -19,6 +19,8 @@ impl Arbiter {
             ToArbiter::Emptied(builder) => self.spare.push(builder),
             ToArbiter::Reply { id, result } => self.replied(id, result),
             ToArbiter::LeaderMoved { id, result } => self.leader_moved(id, result),
+            ToArbiter::Lease { id, answer } => self.lease_answered(id, answer),
+            ToArbiter::Leases { id, leases } => self.leases_listed(id, leases),
             ToArbiter::Snapshot { id, snapshot } => self.snapshot(id, snapshot),
             ToArbiter::Followed { shard, news } => self.watch_followed(shard, news),
             ToArbiter::Read { ticket, shard, answer } => match (ticket.watch(), answer) {
@@ -68,6 +70,14 @@ impl Arbiter {
             Response::Compaction(mut compaction) => {
                 self.headers.complete(&mut compaction.header);
                 self.reply(pending.call, &compaction);
+            }
+            Response::LeaseGrant(mut grant) => {
+                self.headers.complete(&mut grant.header);
+                self.reply(pending.call, &grant);
+            }
+            Response::LeaseRevoke(mut revoke) => {
+                self.headers.complete(&mut revoke.header);
+                self.reply(pending.call, &revoke);
             }
         }
     }

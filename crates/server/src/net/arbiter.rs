@@ -12,6 +12,7 @@ use windlass_types::RequestError;
 use super::calls::{ArbiterId, Calls};
 use super::header::Headers;
 use super::info::MemberInfo;
+use super::lease::LeaseCalls;
 use super::range_stream::RangeStream;
 use super::reads::{Reads, Ticket};
 use super::routes::Method;
@@ -33,6 +34,8 @@ pub struct RequestLimits {
     pub quota_bytes: Option<u64>,
     /// How long a request may take before it is answered with etcd's timeout.
     pub timeout: Duration,
+    /// Shortest time to live of a lease in seconds, whatever is asked for.
+    pub lease_ttl_s_min: i64,
 }
 
 /// One net arbiter.
@@ -47,6 +50,7 @@ pub struct Arbiter {
     pub(super) headers: Headers,
     pub(super) calls: Calls,
     pub(super) reads: Reads,
+    pub(super) leases: LeaseCalls,
     /// Commands of this turn.
     pub(super) batch: BatchBuilder,
     /// Memory for the batches of later turns.
@@ -83,13 +87,16 @@ pub struct Wiring {
     pub limits: RequestLimits,
     /// How watches are served.
     pub watch: WatchOptions,
+    /// Where the ids of leases begin that this arbiter chooses: a number that no other arbiter of the cluster has.
+    pub lease_seed: u64,
 }
 
 impl Arbiter {
     /// An arbiter without calls.
     #[must_use]
     pub fn new(wiring: Wiring) -> Self {
-        let Wiring { id, net, consensus, shards, published, metrics, info, limits, watch } = wiring;
+        let Wiring { id, net, consensus, shards, published, metrics, info, limits, watch, lease_seed } =
+            wiring;
         let headers = Headers::new(Arc::clone(&published));
         let watch = Watch::new(watch, shards.count(), limits.request_bytes_max, net.clone(), headers.clone());
         Self {
@@ -103,6 +110,7 @@ impl Arbiter {
             limits,
             calls: Calls::new(id),
             reads: Reads::new(id),
+            leases: LeaseCalls::new(lease_seed),
             batch: BatchBuilder::default(),
             spare: Vec::new(),
             paused: Vec::new(),
@@ -132,18 +140,22 @@ impl Arbiter {
                 Method::RangeStream => self.range_stream(call, message),
                 Method::HealthWatch => self.health_watch(call, message),
                 Method::Watch => self.watch_message(call, message),
+                Method::LeaseKeepAlive => self.keep_alive(call, message),
                 method => unreachable!("the table says that {method:?} is unary"),
             },
             Event::StreamOpen { call, route, meta } => {
                 self.tally.count_request(meta, true);
-                if Method::of_route(route) == Method::Watch {
-                    self.watch_open(call, meta);
+                match Method::of_route(route) {
+                    Method::Watch => self.watch_open(call, meta),
+                    Method::LeaseKeepAlive => self.leases.opened(call),
+                    _ => {}
                 }
             }
             // As in etcd, a watch goes on though its client asks for nothing more.
-            Event::StreamHalfClosed { .. } => {}
+            Event::StreamHalfClosed { call } => self.keep_alive_half_closed(call),
             Event::Cancelled { call } => {
                 self.paused.retain(|stream| stream.call != call);
+                self.leases.cancelled(call);
                 self.watch_close(call);
                 self.cancelled.insert(call);
             }
@@ -174,7 +186,11 @@ impl Arbiter {
             Method::Alarm => self.alarm(call, message),
             Method::HealthCheck => self.health_check(call, message),
             Method::HealthList => self.health_list(call),
-            Method::RangeStream | Method::HealthWatch | Method::Watch => {
+            Method::LeaseGrant => self.lease_grant(call, message),
+            Method::LeaseRevoke => self.lease_revoke(call, message),
+            Method::LeaseTimeToLive => self.lease_time_to_live(call, message),
+            Method::LeaseLeases => self.lease_leases(call),
+            Method::RangeStream | Method::HealthWatch | Method::Watch | Method::LeaseKeepAlive => {
                 unreachable!("the table says these are streams")
             }
         }
@@ -192,6 +208,10 @@ impl Arbiter {
             self.consensus.do_send(FromArbiter::Read(id));
         }
         self.in_turn = false;
+        let asks = self.leases.take_asks();
+        if !asks.is_empty() {
+            self.consensus.do_send(FromArbiter::Lease(asks));
+        }
     }
 
     /// Drops the commands of cancelled calls, as far as they are in no entry yet. Those that are take effect.
@@ -201,6 +221,7 @@ impl Arbiter {
         }
         let ids = self.calls.withdraw(&self.cancelled);
         self.cancelled.clear();
+        self.leases.withdrawn(&ids);
         if !ids.is_empty() {
             self.batch.withdraw(&ids);
             self.consensus.do_send(FromArbiter::Withdraw(ids));
@@ -218,6 +239,7 @@ impl Arbiter {
         self.tell_counters();
         self.watch_sweep(now);
         for overdue in self.calls.take_overdue(now, self.limits.timeout) {
+            self.leases.forget(&overdue);
             self.refuse(overdue.call, RequestError::Timeout);
         }
         self.sweep_reads(now);

@@ -32,6 +32,8 @@ const GENERATION_MASK: u32 = (1 << (ARBITER_SHIFT - GENERATION_SHIFT)) - 1;
 pub struct Pending {
     /// Who waits.
     pub call: CallId,
+    /// What the request is called elsewhere.
+    pub id: RequestId,
     begun: Instant,
     generation: u32,
 }
@@ -62,8 +64,9 @@ impl Calls {
             return None;
         }
         self.generation = (self.generation + 1) & GENERATION_MASK;
-        let slot = self.rows.insert(Pending { call, begun, generation: self.generation });
-        Some(self.id(slot, self.generation))
+        let id = self.id(self.rows.vacant_key(), self.generation);
+        self.rows.insert(Pending { call, id, begun, generation: self.generation });
+        Some(id)
     }
 
     fn id(&self, slot: usize, generation: u32) -> RequestId {
@@ -85,8 +88,7 @@ impl Calls {
             self.rows.iter().filter(|(_, row)| calls.contains(&row.call)).map(|(slot, _)| slot).collect();
         let mut ids = HashSet::new();
         for slot in gone {
-            let generation = self.rows.remove(slot).generation;
-            ids.insert(self.id(slot, generation));
+            ids.insert(self.rows.remove(slot).id);
         }
         ids
     }

@@ -15,6 +15,7 @@ mod hash;
 mod header;
 mod http;
 mod info;
+mod lease;
 mod query;
 mod range_stream;
 mod reads;
@@ -39,11 +40,12 @@ use std::time::Duration;
 
 use windlass_raft::ReadId;
 use windlass_records::batch::{Batch, BatchBuilder};
+use windlass_replica::lease::LeaseAnswer;
 use windlass_replica::reading::Snapshot;
 use windlass_replica::task::ReadAnswer;
 use windlass_replica::txn::Response;
 use windlass_replica::watch::FollowNews;
-use windlass_types::{RequestError, RequestId, Revision, ShardId};
+use windlass_types::{LeaseId, RequestError, RequestId, Revision, ShardId};
 
 /// Something that other threads, or the consensus actor, tell an arbiter.
 #[derive(Debug)]
@@ -72,6 +74,20 @@ pub enum ToArbiter {
         id: RequestId,
         /// How it went.
         result: Result<(), RequestError>,
+    },
+    /// The leader's answer about a lease.
+    Lease {
+        /// The request.
+        id: RequestId,
+        /// The answer.
+        answer: LeaseAnswer,
+    },
+    /// The leases that there are.
+    Leases {
+        /// The request.
+        id: RequestId,
+        /// In order of their expiry, as far as it is known here.
+        leases: Vec<LeaseId>,
     },
     /// The place in history for all reads that shared this question; `None` if there is no leader to say.
     Snapshot {

@@ -115,7 +115,9 @@ impl Arbiter {
         let (net, timeout) = (self.net.clone(), self.limits.timeout);
         let waited = |read: &Read| now.saturating_duration_since(read.since) > timeout;
         let has_gone = |read: &Read| match &read.reader {
-            Reader::Call(call) | Reader::Members(call) | Reader::Hash(call) => !net.is_live(*call),
+            Reader::Call(call) | Reader::Members(call) | Reader::Hash(call) | Reader::Lease(call, _) => {
+                !net.is_live(*call)
+            }
             Reader::Stream(stream) => !net.is_live(stream.call),
             Reader::Check(done) => done.is_closed(),
         };
@@ -183,6 +185,11 @@ impl Arbiter {
                 }
             }
             Progress::Hash(hashed) => self.give_hash(read.reader, hashed),
+            Progress::LeaseKeys(keys) => {
+                if let Reader::Lease(call, response) = read.reader {
+                    self.lease_keys(call, *response, keys);
+                }
+            }
             Progress::Refused(error) => self.refuse_read(read, error),
             Progress::Compacted if read.names_revision() || read.attempts >= ATTEMPTS_MAX => {
                 self.refuse_read(read, RequestError::Compacted);
@@ -202,6 +209,7 @@ impl Arbiter {
             }
             Reader::Stream(stream) => self.give_chunk(*stream, response),
             Reader::Members(call) => self.give_members(call),
+            Reader::Lease(..) => unreachable!("its keys are not a range"),
             // The client of a health check may have gone.
             Reader::Check(done) => drop(done.send(Ok(()))),
         }
@@ -240,6 +248,7 @@ impl Arbiter {
         match read.reader {
             Reader::Call(call) | Reader::Members(call) | Reader::Hash(call) => self.refuse(call, error),
             Reader::Stream(stream) => self.net.stream_end(stream.call, error.code(), error.text()),
+            Reader::Lease(call, _) => self.refuse(call, error),
             Reader::Check(done) => drop(done.send(Err(error))),
         }
     }

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use slab::Slab;
 use tokio::sync::oneshot;
+use windlass_api::etcdserverpb::LeaseTimeToLiveResponse;
 use windlass_raft::ReadId;
 use windlass_replica::reading::{ReadRequest, Reading};
 use windlass_replica::watch::ReadId as HistoryId;
@@ -35,6 +36,8 @@ pub enum Reader {
     Members(CallId),
     /// A call that wants a hash of the store.
     Hash(CallId),
+    /// The time to live of a lease; the read finds its keys.
+    Lease(CallId, Box<LeaseTimeToLiveResponse>),
     /// A health check.
     Check(oneshot::Sender<Result<(), RequestError>>),
 }

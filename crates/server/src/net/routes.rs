@@ -1,6 +1,6 @@
 //! The methods that this version serves.
 
-use windlass_api::method::{cluster, health, kv, maintenance, watch};
+use windlass_api::method::{cluster, health, kv, lease, maintenance, watch};
 use windlass_rpc::{Kind, Route};
 
 /// A method of the table, as the arbiter dispatches on it.
@@ -18,6 +18,16 @@ pub enum Method {
     Txn,
     /// `KV.Compact`
     Compact,
+    /// `Lease.LeaseGrant`
+    LeaseGrant,
+    /// `Lease.LeaseRevoke`
+    LeaseRevoke,
+    /// `Lease.LeaseKeepAlive`
+    LeaseKeepAlive,
+    /// `Lease.LeaseTimeToLive`
+    LeaseTimeToLive,
+    /// `Lease.LeaseLeases`
+    LeaseLeases,
     /// `Cluster.MemberList`
     MemberList,
     /// `Cluster.MemberAdd`
@@ -48,13 +58,18 @@ pub enum Method {
     Watch,
 }
 
-const TABLE: [(Method, Route); 20] = [
+const TABLE: [(Method, Route); 25] = [
     (Method::Range, unary(kv::RANGE)),
     (Method::RangeStream, Route { path: kv::RANGE_STREAM, kind: Kind::ServerStream }),
     (Method::Put, unary(kv::PUT)),
     (Method::DeleteRange, unary(kv::DELETE_RANGE)),
     (Method::Txn, unary(kv::TXN)),
     (Method::Compact, unary(kv::COMPACT)),
+    (Method::LeaseGrant, unary(lease::LEASE_GRANT)),
+    (Method::LeaseRevoke, unary(lease::LEASE_REVOKE)),
+    (Method::LeaseKeepAlive, Route { path: lease::LEASE_KEEP_ALIVE, kind: Kind::BidiStream }),
+    (Method::LeaseTimeToLive, unary(lease::LEASE_TIME_TO_LIVE)),
+    (Method::LeaseLeases, unary(lease::LEASE_LEASES)),
     (Method::MemberList, unary(cluster::MEMBER_LIST)),
     (Method::MemberAdd, unary(cluster::MEMBER_ADD)),
     (Method::MemberRemove, unary(cluster::MEMBER_REMOVE)),

@@ -70,12 +70,12 @@ impl Arbiter {
     }
 
     /// Source: etcd `quota.go`: what may grow the store is refused above its quota, everything else goes on.
-    fn check_room(&self, bytes: usize) -> Result<(), RequestError> {
+    pub(super) fn check_room(&self, bytes: usize) -> Result<(), RequestError> {
         let over = self.limits.quota_bytes.is_some_and(|q| self.published.store_bytes() + bytes as u64 > q);
         if over || self.published.is_full() { Err(RequestError::NoSpace) } else { Ok(()) }
     }
 
-    fn propose(&mut self, call: CallId, kind: CommandKind, message: &[u8]) {
+    pub(super) fn propose(&mut self, call: CallId, kind: CommandKind, message: &[u8]) {
         if let Err(error) = checks::check_size(message.len(), self.limits.request_bytes_max) {
             return self.refuse(call, error);
         }

@@ -64,5 +64,7 @@ fn apply(oracle: &mut Oracle, command: &Command) {
         Command::Delete(delete) => _ = oracle.delete(delete),
         Command::Txn(txn) => _ = oracle.txn(txn),
         Command::Compaction(compaction) => _ = oracle.compact(compaction),
+        Command::LeaseGrant(grant) => _ = oracle.lease_grant(grant),
+        Command::LeaseRevoke(revoke) => _ = oracle.lease_revoke(revoke),
     }
 }

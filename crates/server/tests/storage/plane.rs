@@ -12,6 +12,7 @@ use windlass_io_log::ids::Identity;
 use windlass_io_log::stream::{Options, RETRY_NS, Request, ShardHistory, Stable, StateHistory, StateStream};
 use windlass_mvcc::{HashScan, HashSum};
 use windlass_records::state::State;
+use windlass_replica::lease::Leases;
 use windlass_replica::oracle::generate::Random;
 use windlass_replica::sequencer::{self, Sequencer};
 use windlass_replica::shard::{
@@ -205,7 +206,8 @@ impl Plane {
                     self.nodes[usize::from(shard.0)].tasks.push_back(task);
                 }
                 sequencer::Output::Applied(state) => self.state.append(state),
-                sequencer::Output::Reply { .. }
+                sequencer::Output::Lease(_)
+                | sequencer::Output::Reply { .. }
                 | sequencer::Output::PutReplies { .. }
                 | sequencer::Output::Members(_) => {}
             }
@@ -412,8 +414,11 @@ impl Plane {
         let hash = hash.fold(HashSum::default(), HashSum::and);
         assert_eq!(hash, oracle.hash(), "at {}", state.index);
         let system = system_of(self.nodes.iter().map(|n| &n.core));
-        let want = System::new(self.records[state.index.0 as usize].clone());
-        assert_eq!(system, want, "at {}", state.index);
+        let found: Records = system.with_prefix(b"test/").map(|(n, v)| (n.clone(), v.clone())).collect();
+        assert_eq!(found, self.records[state.index.0 as usize], "at {}", state.index);
+        let leases = Leases::load(&system);
+        let leases: BTreeMap<_, _> = leases.iter_from(None).map(|(id, lease)| (id.0, lease.ttl_s)).collect();
+        assert_eq!(&leases, oracle.leases(), "at {}", state.index);
     }
 }
 

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use prost::Message;
-use windlass_api::etcdserverpb::{CompactionRequest, DeleteRangeRequest, PutRequest, TxnRequest};
+use windlass_api::etcdserverpb::{
+    CompactionRequest, DeleteRangeRequest, LeaseGrantRequest, LeaseRevokeRequest, PutRequest, TxnRequest,
+};
 use windlass_io_log::frame::Header;
 use windlass_io_log::raft_log::Recovered;
 use windlass_io_log::segment::FIRST_FRAME_AT;
@@ -15,7 +17,7 @@ use windlass_types::{LogIndex, RequestId, Revision, Term};
 use super::Answer;
 use crate::check::{Check, Violation, ensure};
 
-const ENCODED: &str = "the simulated clients encode what they send";
+pub(super) const ENCODED: &str = "the simulated clients encode what they send";
 
 /// An entry that was submitted.
 pub struct Logged {
@@ -105,9 +107,9 @@ impl Log {
     }
 }
 
-/// What the model says to a command.
-pub fn model_answer(oracle: &mut Oracle, kind: CommandKind, payload: Bytes) -> Answer {
-    match kind {
+/// What the model says to a client's command; nothing to one that is no client's.
+pub fn model_answer(oracle: &mut Oracle, kind: CommandKind, payload: Bytes) -> Option<Answer> {
+    Some(match kind {
         CommandKind::Put => oracle.put(&PutRequest::decode(payload).expect(ENCODED)).map(Response::Put),
         CommandKind::DeleteRange => {
             Ok(Response::DeleteRange(oracle.delete(&DeleteRangeRequest::decode(payload).expect(ENCODED))))
@@ -116,6 +118,13 @@ pub fn model_answer(oracle: &mut Oracle, kind: CommandKind, payload: Bytes) -> A
         CommandKind::Compaction => {
             oracle.compact(&CompactionRequest::decode(payload).expect(ENCODED)).map(Response::Compaction)
         }
+        CommandKind::LeaseGrant => {
+            oracle.lease_grant(&LeaseGrantRequest::decode(payload).expect(ENCODED)).map(Response::LeaseGrant)
+        }
+        CommandKind::LeaseRevoke => oracle
+            .lease_revoke(&LeaseRevokeRequest::decode(payload).expect(ENCODED))
+            .map(Response::LeaseRevoke),
+        CommandKind::LeaseExpire | CommandKind::LeaseCheckpoint => return None,
         _ => unreachable!("the clients send no {kind:?}"),
-    }
+    })
 }

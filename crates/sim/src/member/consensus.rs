@@ -159,9 +159,10 @@ impl Member {
                 self.reply_puts(&batch, commands, first_revision, env)?;
             }
             Output::Applied(state) => {
-                env.checker.applied_entry(state, &mut env.totals)?;
+                env.checker.applied_entry(state, env.agenda.now_ns(), &mut env.totals)?;
                 self.tell_shard(0, Sender::Consensus, ToShard::State(state), env);
             }
+            Output::LeaseAnswer { .. } => unreachable!("no client asks about time"),
             Output::ReadReady { id, index, revision } => self.read_ready(id, index, revision, env),
             Output::ReadDropped(id) => {
                 self.tell_net(Sender::Consensus, ToNet::Snapshot { id, found: None }, env);
