@@ -95,7 +95,7 @@ impl LeaseCalls {
     /// Forgets calls whose clients are gone.
     pub fn withdrawn(&mut self, ids: &HashSet<RequestId>) {
         if !self.times.is_empty() {
-            ids.iter().for_each(|id| drop(self.times.remove(id)));
+            self.times.retain(|id, _| !ids.contains(id));
         }
     }
 
