@@ -19,7 +19,8 @@ impl Consensus {
     /// Somebody asks about a lease.
     pub(super) fn lease_asked(&mut self, asker: Asker, ask: LeaseAsk, out: &mut Vec<Output>) {
         let mut actions = std::mem::take(&mut self.scratch.lease_actions);
-        self.lessor.ask(asker, ask, &mut actions);
+        let leads = self.raft.role() == Role::Leader;
+        self.lessor.ask(asker, ask, leads, &mut actions);
         self.carry_out_leases(actions, out);
     }
 

@@ -62,6 +62,12 @@ struct Wire {
     second: i64,
 }
 
+#[derive(Clone, PartialEq, Message)]
+struct Wires {
+    #[prost(message, repeated, tag = "1")]
+    all: Vec<Wire>,
+}
+
 const KEEP_ALIVE: u32 = 1;
 const TIME_TO_LIVE: u32 = 2;
 const RENEWED: u32 = 3;
@@ -70,20 +76,27 @@ const MISSING: u32 = 5;
 const NOT_LEADER: u32 = 6;
 
 impl LeaseAsk {
-    /// Its bytes.
+    /// The bytes of several.
     #[must_use]
-    pub fn encode(self) -> Vec<u8> {
+    pub fn encode_all(asks: &[Self]) -> Vec<u8> {
+        Wires { all: asks.iter().map(|ask| ask.wire()).collect() }.encode_to_vec()
+    }
+
+    /// From their bytes; `None` if they are none of this version.
+    #[must_use]
+    pub fn decode_all(bytes: &[u8]) -> Option<Vec<Self>> {
+        Wires::decode(bytes).ok()?.all.iter().map(Self::of_wire).collect()
+    }
+
+    fn wire(self) -> Wire {
         let (kind, LeaseId(first)) = match self {
             Self::KeepAlive(id) => (KEEP_ALIVE, id),
             Self::TimeToLive(id) => (TIME_TO_LIVE, id),
         };
-        Wire { kind, first, second: 0 }.encode_to_vec()
+        Wire { kind, first, second: 0 }
     }
 
-    /// From its bytes; `None` if they are none of this version.
-    #[must_use]
-    pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let Wire { kind, first, .. } = Wire::decode(bytes).ok()?;
+    fn of_wire(&Wire { kind, first, .. }: &Wire) -> Option<Self> {
         match kind {
             KEEP_ALIVE => Some(Self::KeepAlive(LeaseId(first))),
             TIME_TO_LIVE => Some(Self::TimeToLive(LeaseId(first))),
@@ -93,22 +106,29 @@ impl LeaseAsk {
 }
 
 impl LeaseAnswer {
-    /// Its bytes.
+    /// The bytes of several.
     #[must_use]
-    pub fn encode(self) -> Vec<u8> {
+    pub fn encode_all(answers: &[Self]) -> Vec<u8> {
+        Wires { all: answers.iter().map(|answer| answer.wire()).collect() }.encode_to_vec()
+    }
+
+    /// From their bytes; `None` if they are none of this version.
+    #[must_use]
+    pub fn decode_all(bytes: &[u8]) -> Option<Vec<Self>> {
+        Wires::decode(bytes).ok()?.all.iter().map(Self::of_wire).collect()
+    }
+
+    fn wire(self) -> Wire {
         let (kind, first, second) = match self {
             Self::Renewed { ttl_s } => (RENEWED, ttl_s, 0),
             Self::Left { left_s, ttl_s } => (LEFT, left_s, ttl_s),
             Self::Missing => (MISSING, 0, 0),
             Self::NotLeader => (NOT_LEADER, 0, 0),
         };
-        Wire { kind, first, second }.encode_to_vec()
+        Wire { kind, first, second }
     }
 
-    /// From its bytes; `None` if they are none of this version.
-    #[must_use]
-    pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let Wire { kind, first, second } = Wire::decode(bytes).ok()?;
+    fn of_wire(&Wire { kind, first, second }: &Wire) -> Option<Self> {
         match kind {
             RENEWED => Some(Self::Renewed { ttl_s: first }),
             LEFT => Some(Self::Left { left_s: first, ttl_s: second }),
@@ -128,14 +148,12 @@ mod tests {
     proptest! {
         #[test]
         fn round_trip(id: i64, left_s: i64, ttl_s: i64, noise: Vec<u8>) {
-            for ask in [LeaseAsk::KeepAlive(LeaseId(id)), LeaseAsk::TimeToLive(LeaseId(id))] {
-                prop_assert_eq!(LeaseAsk::decode(&ask.encode()), Some(ask));
-            }
+            let asks = vec![LeaseAsk::KeepAlive(LeaseId(id)), LeaseAsk::TimeToLive(LeaseId(id))];
+            prop_assert_eq!(LeaseAsk::decode_all(&LeaseAsk::encode_all(&asks)), Some(asks));
             let (renewed, left) = (LeaseAnswer::Renewed { ttl_s }, LeaseAnswer::Left { left_s, ttl_s });
-            for answer in [renewed, left, LeaseAnswer::Missing, LeaseAnswer::NotLeader] {
-                prop_assert_eq!(LeaseAnswer::decode(&answer.encode()), Some(answer));
-            }
-            let _ = (LeaseAsk::decode(&noise), LeaseAnswer::decode(&noise));
+            let answers = vec![renewed, left, LeaseAnswer::Missing, LeaseAnswer::NotLeader];
+            prop_assert_eq!(LeaseAnswer::decode_all(&LeaseAnswer::encode_all(&answers)), Some(answers));
+            let _ = (LeaseAsk::decode_all(&noise), LeaseAnswer::decode_all(&noise));
         }
     }
 }

@@ -101,9 +101,9 @@ impl Lessor {
         self.events.clear();
     }
 
-    /// Somebody asks.
-    pub fn ask(&mut self, asker: Asker, ask: LeaseAsk, out: &mut Vec<Action>) {
-        if self.term().is_some() {
+    /// Somebody asks. `leads` says whether this member leads as far as it knows; its reign may still have to begin.
+    pub fn ask(&mut self, asker: Asker, ask: LeaseAsk, leads: bool, out: &mut Vec<Action>) {
+        if leads {
             self.pending.push((asker, ask));
         } else {
             out.push(Action::Answer(asker, LeaseAnswer::NotLeader));

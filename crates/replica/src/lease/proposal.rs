@@ -8,7 +8,7 @@ use prost::Message;
 use windlass_types::RequestId;
 
 /// The request id of commands that nobody waits for. No arbiter makes it.
-pub(crate) const INTERNAL: RequestId = RequestId(u64::MAX);
+pub(crate) const INTERNAL: RequestId = RequestId(u64::MAX - 1);
 
 /// A lease that was granted by a certain entry.
 #[derive(Clone, Copy, PartialEq, Eq, Message)]

@@ -138,7 +138,9 @@ impl World {
         self.asks.insert(self.next_ask, id);
         let mut actions = Vec::new();
         let asker = Asker::Local(RequestId(self.next_ask));
-        self.members[at].lessor.ask(asker, LeaseAsk::KeepAlive(id), &mut actions);
+        let lessor = &mut self.members[at].lessor;
+        let leads = lessor.term().is_some();
+        lessor.ask(asker, LeaseAsk::KeepAlive(id), leads, &mut actions);
         self.take_actions(at, actions);
     }
 
@@ -327,6 +329,7 @@ fn what_is_left_survives_a_change_of_leaders() {
     next.ask(
         Asker::Peer { member: windlass_types::MemberId(2), id: 1 },
         LeaseAsk::TimeToLive(LeaseId(7)),
+        true,
         &mut out,
     );
     let question = next.take_question().unwrap();

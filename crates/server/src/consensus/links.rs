@@ -10,14 +10,17 @@ use std::sync::Arc;
 use actix::{Addr, Context, Handler, Message};
 use bytes::Bytes;
 use prost::Message as _;
+use tokio::sync::oneshot;
 use windlass_api::etcdserverpb::{MemberListResponse, ResponseHeader};
 use windlass_peer::{Admission, Ask, BulkOffer, Event, Frame, Peers, Reply};
 use windlass_records::state::State;
 use windlass_replica::consensus::Input;
+use windlass_replica::lease::LeaseAsk;
 use windlass_replica::task::SnapshotId;
 use windlass_types::{MemberId, RequestError, RequestId, ShardId};
 
 use super::cluster::end_removed;
+use super::leases::{ASK_LEASES, LeasesAsked};
 use super::{ConsensusActor, survive};
 use crate::published::Published;
 use crate::snapshot;
@@ -118,7 +121,21 @@ impl windlass_peer::Handler for Ears {
         self.actor.do_send(FromPeer::Frames(from, std::mem::take(frames)));
     }
 
-    fn asked(&self, _: MemberId, ask: Ask, reply: Reply) {
+    fn asked(&self, from: MemberId, ask: Ask, reply: Reply) {
+        if ask.kind == ASK_LEASES
+            && let Some(asks) = LeaseAsk::decode_all(&ask.payload)
+        {
+            let (done, answered) = oneshot::channel();
+            self.actor.do_send(LeasesAsked { from, asks, done });
+            actix_rt::spawn(async move {
+                match answered.await {
+                    Ok(answers) => reply.answer(answers),
+                    // To drop it is to say that there is no answer.
+                    Err(_) => drop(reply),
+                }
+            });
+            return;
+        }
         let text = format!("this member has no answer to a question of kind {}", ask.kind);
         reply.fail(windlass_types::Code::Unimplemented as u32, text);
     }

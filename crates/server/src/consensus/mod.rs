@@ -7,6 +7,7 @@ mod cluster;
 mod disk_ready;
 mod hand_over;
 mod latency;
+mod leases;
 mod links;
 mod outgoing;
 
@@ -37,6 +38,7 @@ use cluster::{Cluster, OWN_REQUEST};
 use disk_ready::{DiskReady, disk_ready};
 use hand_over::{HOLD_MAX, HandOver};
 use latency::WriteLatency;
+use leases::PeerAsks;
 
 pub use cluster::{Setup, StepDown};
 pub use links::Links;
@@ -116,6 +118,7 @@ pub struct ConsensusActor {
     metrics: Arc<Metrics>,
     heartbeat: Duration,
     cluster: Cluster,
+    peer_asks: PeerAsks,
     /// Told once, when the member has caught up with its own log.
     ready: Option<oneshot::Sender<()>>,
     shards_full: Vec<bool>,
@@ -166,6 +169,7 @@ impl ConsensusActor {
             metrics,
             heartbeat,
             cluster: Cluster::new(cluster),
+            peer_asks: PeerAsks::default(),
             ready: Some(ready),
             retrying: false,
             lingering: false,
@@ -282,11 +286,8 @@ impl ConsensusActor {
                 let snapshot = Some(Snapshot { index, revision, compact_revision });
                 self.tell(asker(id), ToArbiter::Snapshot { id, snapshot });
             }
-            // There are no peers in a cluster of one that could ask.
-            Output::LeaseAnswer { asker: Asker::Peer { .. }, .. } => {}
-            Output::LeaseAnswer { asker: Asker::Local(id), answer } => {
-                self.tell(arbiter_of(id), ToArbiter::Lease { id, answer });
-            }
+            Output::LeaseAnswer { asker: Asker::Peer { id, .. }, answer } => self.lease_answered(id, answer),
+            Output::LeaseAnswer { asker: Asker::Local(id), answer } => self.tell_lease(id, answer),
             Output::ReadDropped(id) => self.tell(asker(id), ToArbiter::Snapshot { id, snapshot: None }),
             Output::Stable(index) => {
                 self.metrics.stable_index.set(index.0);
@@ -413,9 +414,7 @@ impl Handler<FromArbiter> for ConsensusActor {
             FromArbiter::Withdraw(ids) => self.feed(Input::Withdraw(ids)),
             FromArbiter::Read(id) => self.feed(Input::Read(id)),
             FromArbiter::Lease(asks) => {
-                for (id, ask) in asks {
-                    self.feed(Input::Lease { asker: Asker::Local(id), ask });
-                }
+                self.ask_leases(asks, context);
             }
             FromArbiter::Leases(id) => {
                 let leases = self.core.leases();
