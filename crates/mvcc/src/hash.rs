@@ -20,6 +20,18 @@ impl HashSum {
         Self(self.0.wrapping_add(other.0))
     }
 
+    /// As it travels between members.
+    #[must_use]
+    pub fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    /// As it came from another member.
+    #[must_use]
+    pub fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
     /// The 32 bits that etcd's HashKV response has room for.
     #[must_use]
     pub fn finish(self) -> u32 {

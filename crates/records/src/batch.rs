@@ -42,10 +42,12 @@ pub enum CommandKind {
     MemberPublish,
     /// `etcdserverpb.Member`: the only one from here on.
     ForceNewCluster,
+    /// Nothing: members compare what they wrote since the last one.
+    Mark,
 }
 
 /// Each kind and what it is on disk and wire.
-const KINDS: [(CommandKind, wire::CommandKind); 14] = [
+const KINDS: [(CommandKind, wire::CommandKind); 15] = [
     (CommandKind::Put, wire::CommandKind::Put),
     (CommandKind::DeleteRange, wire::CommandKind::DeleteRange),
     (CommandKind::Txn, wire::CommandKind::Txn),
@@ -60,6 +62,7 @@ const KINDS: [(CommandKind, wire::CommandKind); 14] = [
     (CommandKind::MemberUpdate, wire::CommandKind::MemberUpdate),
     (CommandKind::MemberPublish, wire::CommandKind::MemberPublish),
     (CommandKind::ForceNewCluster, wire::CommandKind::ForceNewCluster),
+    (CommandKind::Mark, wire::CommandKind::Mark),
 ];
 
 impl CommandKind {

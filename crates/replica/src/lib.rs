@@ -5,6 +5,7 @@
 
 pub mod checks;
 pub mod consensus;
+pub mod damage;
 pub mod evaluate;
 pub mod install;
 pub mod lease;

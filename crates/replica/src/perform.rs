@@ -23,8 +23,8 @@ pub fn perform(
         ShardTask::Evaluate(task) => return Some(evaluate(shard, id, task)),
         ShardTask::Install(task) => return install(shard, id, task, journal),
         ShardTask::Compact(task) => shard.compact(task.revision),
-        // Neither records nor snapshots change keys; the shell has them.
-        ShardTask::System(_) | ShardTask::Snapshot(_) | ShardTask::Advance { .. } => {}
+        // These change no keys; the shell has to do with them.
+        ShardTask::System(_) | ShardTask::Mark(_) | ShardTask::Snapshot(_) | ShardTask::Advance { .. } => {}
     }
     None
 }

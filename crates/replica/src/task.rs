@@ -29,6 +29,8 @@ pub enum ShardTask {
     Compact(Compact),
     /// Write system records; the entry has nothing more for this shard. No answer.
     System(SystemRecords),
+    /// Hand in the sum of the hashes of what was written since the last mark. Answered by [`ShardAnswer::Marked`].
+    Mark(LogIndex),
     /// Begin a share of a snapshot, here between two entries. No answer; its chunks are asked for.
     Snapshot(SnapshotId),
     /// The entry had nothing (more) for this shard: it now holds every effect up to and including it.
@@ -49,7 +51,9 @@ impl ShardTask {
             Self::Puts(run) => run.last.map(|revision| (run.index, revision)),
             Self::System(system) => Some((system.index, system.revision)),
             Self::Advance { index, revision } => Some((*index, *revision)),
-            Self::Evaluate(_) | Self::Install(_) | Self::Compact(_) | Self::Snapshot(_) => None,
+            Self::Evaluate(_) | Self::Install(_) | Self::Compact(_) | Self::Mark(_) | Self::Snapshot(_) => {
+                None
+            }
         }
     }
 }
@@ -232,6 +236,13 @@ pub enum ShardAnswer {
         wave: WaveId,
         /// One for each command of the task's part, in its order.
         results: Vec<Vec<OpResult>>,
+    },
+    /// Answer to [`ShardTask::Mark`].
+    Marked {
+        /// The entry that held the mark.
+        index: LogIndex,
+        /// The sum.
+        sum: HashSum,
     },
     /// Answer to [`ShardTask::Compact`].
     Compacted {

@@ -17,13 +17,13 @@ pub mod windlass {
             since = "2.0.0",
             note = "Use associated constants instead. This will no longer be generated in 2021."
         )]
-        pub const ENUM_MAX_COMMAND_KIND: u8 = 37;
+        pub const ENUM_MAX_COMMAND_KIND: u8 = 38;
         #[deprecated(
             since = "2.0.0",
             note = "Use associated constants instead. This will no longer be generated in 2021."
         )]
         #[allow(non_camel_case_types)]
-        pub const ENUM_VALUES_COMMAND_KIND: [CommandKind; 14] = [
+        pub const ENUM_VALUES_COMMAND_KIND: [CommandKind; 15] = [
             CommandKind::Put,
             CommandKind::DeleteRange,
             CommandKind::Txn,
@@ -38,6 +38,7 @@ pub mod windlass {
             CommandKind::MemberUpdate,
             CommandKind::MemberPublish,
             CommandKind::ForceNewCluster,
+            CommandKind::Mark,
         ];
 
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -59,9 +60,10 @@ pub mod windlass {
             pub const MemberUpdate: Self = Self(35);
             pub const MemberPublish: Self = Self(36);
             pub const ForceNewCluster: Self = Self(37);
+            pub const Mark: Self = Self(38);
 
             pub const ENUM_MIN: u8 = 1;
-            pub const ENUM_MAX: u8 = 37;
+            pub const ENUM_MAX: u8 = 38;
             pub const ENUM_VALUES: &'static [Self] = &[
                 Self::Put,
                 Self::DeleteRange,
@@ -77,6 +79,7 @@ pub mod windlass {
                 Self::MemberUpdate,
                 Self::MemberPublish,
                 Self::ForceNewCluster,
+                Self::Mark,
             ];
             /// Returns the variant's name or "" if unknown.
             pub fn variant_name(self) -> Option<&'static str> {
@@ -95,6 +98,7 @@ pub mod windlass {
                     Self::MemberUpdate => Some("MemberUpdate"),
                     Self::MemberPublish => Some("MemberPublish"),
                     Self::ForceNewCluster => Some("ForceNewCluster"),
+                    Self::Mark => Some("Mark"),
                     _ => None,
                 }
             }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use windlass_api::etcdserverpb::Member;
 use windlass_io_log::op::{Completion, Op};
+use windlass_mvcc::HashSum;
 use windlass_raft::{Fault, Message, ReadId, Role};
 use windlass_records::batch::{Batch, BatchBuilder, CommandKind};
 use windlass_records::state::State;
@@ -186,6 +187,13 @@ pub enum Output {
         ids: Vec<RequestId>,
         /// Why.
         error: RequestError,
+    },
+    /// What this member wrote up to this mark, to be compared with the others (see [`damage`](crate::damage)).
+    Marked {
+        /// The mark.
+        index: LogIndex,
+        /// The sum.
+        sum: HashSum,
     },
     /// The members after an applied entry, if it changed them.
     Members(Arc<Members>),

@@ -97,6 +97,7 @@ impl Consensus {
                     out.push(Output::PutReplies { batch, commands, first_revision });
                 }
                 sequencer::Output::Lease(event) => self.lease_event(event),
+                sequencer::Output::Marked { index, sum } => out.push(Output::Marked { index, sum }),
                 sequencer::Output::Members(members) => out.push(Output::Members(members)),
                 sequencer::Output::Applied(state) => self.applied(state, out),
             }

@@ -116,6 +116,7 @@ impl Sequencer {
                 Some(CommandKind::LeaseGrant) => self.lease_grant(out),
                 Some(CommandKind::LeaseCheckpoint) => self.lease_checkpoint(out),
                 Some(kind) if ends_leases(kind) => self.revoke_wave(out),
+                Some(CommandKind::Mark) => self.mark(out),
                 Some(kind) if is_member_change(kind) => self.member_change(out),
                 Some(_) if entry.run_begins() => self.inner_run(out),
                 Some(_) => self.wave(out),

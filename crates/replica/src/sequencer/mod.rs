@@ -12,6 +12,7 @@
 
 mod entry;
 mod lease;
+mod mark;
 mod member;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use windlass_mvcc::HashSum;
 use windlass_records::batch::{Batch, Origin};
 use windlass_records::state::State;
 use windlass_types::key::SHARDS_MAX;
@@ -35,6 +37,7 @@ use crate::shard_set::ShardSet;
 use crate::system::System;
 use crate::task::{ShardAnswer, ShardTask};
 use entry::{Entry, PendingCompaction};
+use mark::PendingMark;
 use wave::PendingWave;
 
 /// Everything that can move the sequencer.
@@ -87,6 +90,13 @@ pub enum Output {
     },
     /// Something happened to a lease.
     Lease(LeaseEvent),
+    /// What the shards wrote between the two newest marks adds up to this.
+    Marked {
+        /// The entry of the newer one.
+        index: LogIndex,
+        /// The sum, the same on every member.
+        sum: HashSum,
+    },
     /// The members after a command that changed them; precedes its reply.
     Members(Arc<Members>),
     /// The entry is numbered and all its tasks are handed out; this is the state after it. It precedes every reply to
@@ -118,6 +128,10 @@ pub struct Sequencer {
     pending_waves: VecDeque<PendingWave>,
     /// Compactions for whose end a client waits: at most one for each such client.
     pending_compactions: Vec<PendingCompaction>,
+    /// Marks for whose sums shards were asked; bounded by the shards' mailboxes.
+    pending_marks: VecDeque<PendingMark>,
+    /// Whether this run has gone through a mark, so that the next stretch is whole.
+    has_marked: bool,
     next_wave: u64,
 }
 
@@ -140,6 +154,8 @@ impl Sequencer {
             queue: VecDeque::new(),
             pending_waves: VecDeque::new(),
             pending_compactions: Vec::new(),
+            pending_marks: VecDeque::new(),
+            has_marked: false,
             next_wave: 0,
         }
     }
@@ -204,6 +220,7 @@ impl Sequencer {
         match answer {
             ShardAnswer::Evaluated { wave, verdicts } => self.evaluated(shard, wave, verdicts, out),
             ShardAnswer::Installed { wave, results } => self.installed(shard, wave, results, out),
+            ShardAnswer::Marked { index, sum } => self.marked(shard, index, sum, out),
             ShardAnswer::Compacted { index } => self.compacted(shard, index, out),
         }
     }

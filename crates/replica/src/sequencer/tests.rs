@@ -63,6 +63,7 @@ impl Trace {
             }
             if let Some(answer) = answer {
                 let name = match &answer {
+                    ShardAnswer::Marked { .. } => "marked",
                     ShardAnswer::Evaluated { .. } => "evaluated",
                     ShardAnswer::Installed { .. } => "installed",
                     ShardAnswer::Compacted { .. } => "compacted",
@@ -106,6 +107,7 @@ fn show(output: &Output) -> String {
                         system.records.iter().map(|r| String::from_utf8_lossy(&r.0)).collect();
                     format!("system {} {names:?}", system.index)
                 }
+                ShardTask::Mark(index) => format!("mark {index}"),
                 ShardTask::Snapshot(id) => format!("snapshot {id:?}"),
                 ShardTask::Advance { index, .. } => format!("advance {index}"),
             };
@@ -127,6 +129,7 @@ fn show(output: &Output) -> String {
             };
             format!("reply {id} at {}", header.unwrap().revision)
         }
+        Output::Marked { index, .. } => format!("marked {index}"),
         Output::Members(members) => format!("members {:?}", members.iter().map(|m| m.id).collect::<Vec<_>>()),
         Output::Reply { id, result: Err(error) } => format!("reply {id}: {error}"),
         Output::PutReplies { commands, first_revision, .. } => {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use windlass_io_log::journal::Fatal;
 use windlass_io_log::op::Completion;
 use windlass_io_log::stream::{Request, ShardStream};
-use windlass_mvcc::{Cursor, Shard};
+use windlass_mvcc::{Cursor, HashSum, Shard};
 use windlass_records::wal;
 use windlass_types::{LogIndex, Revision, ShardId};
 
@@ -83,6 +83,8 @@ pub struct ShardCore<R> {
     complete: Revision,
     followers: Followers,
     news: Vec<(FollowerId, FollowNews)>,
+    /// Sum of the hashes of what was written since the last mark.
+    written: HashSum,
     /// Reads that wait for the watermark. Bounded by what those who ask may have in flight.
     parked: BTreeMap<LogIndex, Vec<(ReadTask, R)>>,
     /// Whether compaction has something to do.
@@ -108,9 +110,16 @@ enum Walk {
     Versions(Option<Cursor>),
 }
 
-impl Journal for ShardStream {
+/// Where changes are written down: the stream, and the sum that members compare.
+struct Written<'a> {
+    stream: &'a mut ShardStream,
+    sum: &'a mut HashSum,
+}
+
+impl Journal for Written<'_> {
     fn append(&mut self, version: &wal::Version<'_>) {
-        Self::append(self, version);
+        self.stream.append(version);
+        self.sum.add(version);
     }
 }
 
@@ -131,6 +140,7 @@ impl<R> ShardCore<R> {
             complete: Revision::ZERO,
             followers: Followers::default(),
             news: Vec::new(),
+            written: HashSum::default(),
             parked: BTreeMap::new(),
             // What a start loaded may have to be compacted again.
             compacting: true,
@@ -258,7 +268,8 @@ impl<R> ShardCore<R> {
             self.followers.before_compaction(now, &mut self.news);
             out.extend(self.news.drain(..).map(|(id, news)| Output::Follow(id, news)));
         }
-        out.extend(perform(&mut self.shard, self.id, task, &mut self.stream).map(Output::Answer));
+        let mut journal = Written { stream: &mut self.stream, sum: &mut self.written };
+        out.extend(perform(&mut self.shard, self.id, task, &mut journal).map(Output::Answer));
         match task {
             ShardTask::Compact(compact) => {
                 self.compacting = true;
@@ -266,6 +277,10 @@ impl<R> ShardCore<R> {
                 self.compact_answers.extend(compact.answer.then_some(compact.index));
             }
             ShardTask::System(system) => self.write_records(system),
+            ShardTask::Mark(index) => {
+                let (index, sum) = (*index, std::mem::take(&mut self.written));
+                out.push(Output::Answer(ShardAnswer::Marked { index, sum }));
+            }
             ShardTask::Snapshot(id) => self.shares.push(Share::begin(*id, self.watermark, &self.records)),
             _ => {}
         }

@@ -49,6 +49,7 @@ impl HandOver {
             ShardTask::Evaluate(_)
             | ShardTask::Install(_)
             | ShardTask::Compact(_)
+            | ShardTask::Mark(_)
             | ShardTask::Snapshot(_) => self.urgent = true,
         }
         self.tasks.push((shard, task));

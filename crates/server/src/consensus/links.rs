@@ -20,6 +20,7 @@ use windlass_replica::task::SnapshotId;
 use windlass_types::{MemberId, RequestError, RequestId, ShardId};
 
 use super::cluster::end_removed;
+use super::damage::Question;
 use super::leases::{ASK_LEASES, LeasesAsked};
 use super::{ConsensusActor, survive};
 use crate::published::Published;
@@ -76,6 +77,8 @@ pub(super) enum FromPeer {
     Dropped(MemberId),
     /// A member says that this one was removed.
     Removed(MemberId),
+    /// A member asks something about damage.
+    Question(MemberId, Question),
     /// Commands could not be sent to the leader.
     NotForwarded {
         /// The requests.
@@ -136,8 +139,9 @@ impl windlass_peer::Handler for Ears {
             });
             return;
         }
-        let text = format!("this member has no answer to a question of kind {}", ask.kind);
-        reply.fail(windlass_types::Code::Unimplemented as u32, text);
+        if let Some(message) = FromPeer::question(from, &ask, reply) {
+            self.actor.do_send(message);
+        }
     }
 
     fn event(&self, event: Event) {
@@ -209,6 +213,7 @@ impl Handler<FromPeer> for ConsensusActor {
                 tracing::error!(%by, "the member has been permanently removed from the cluster");
                 end_removed();
             }
+            FromPeer::Question(from, question) => self.questioned(from, &question),
             FromPeer::NotForwarded { ids, error } => self.feed(Input::Refused { ids, error }),
             FromPeer::NextChunk(shard, id) => self.shards.next_chunk(shard, id),
             FromPeer::SnapshotSent { to, id, delivered } => {

@@ -4,6 +4,7 @@
 //! what the core wants. It must never decide anything itself, and never block.
 
 mod cluster;
+mod damage;
 mod disk_ready;
 mod hand_over;
 mod latency;
@@ -35,6 +36,7 @@ use crate::published::Published;
 use crate::shard::Senders;
 use crate::startup::{Reason, fatal};
 use cluster::{Cluster, OWN_REQUEST};
+use damage::Comparing;
 use disk_ready::{DiskReady, disk_ready};
 use hand_over::{HOLD_MAX, HandOver};
 use latency::WriteLatency;
@@ -119,6 +121,7 @@ pub struct ConsensusActor {
     heartbeat: Duration,
     cluster: Cluster,
     peer_asks: PeerAsks,
+    comparing: Comparing,
     /// Told once, when the member has caught up with its own log.
     ready: Option<oneshot::Sender<()>>,
     shards_full: Vec<bool>,
@@ -170,6 +173,7 @@ impl ConsensusActor {
             heartbeat,
             cluster: Cluster::new(cluster),
             peer_asks: PeerAsks::default(),
+            comparing: Comparing::default(),
             ready: Some(ready),
             retrying: false,
             lingering: false,
@@ -264,6 +268,7 @@ impl ConsensusActor {
             Output::Send(message) => self.send(message),
             Output::Forward { to, data, ids } => self.forward(to, data, ids, context),
             Output::RefuseForwarded { to, ids, error } => self.refuse_forwarded(to, ids, error),
+            Output::Marked { index, sum } => self.own_sum(index, sum),
             Output::Members(members) => self.members_changed(members, context),
             Output::Snapshot { to, id, state } => self.send_snapshot(to, id, state, context),
             Output::Rejected { from, fault } => {
@@ -391,6 +396,7 @@ impl Actor for ConsensusActor {
         });
         self.published.set_members(Arc::new(self.core.members().clone()));
         self.connect(context);
+        Self::set_marks(context);
         survive(self.core.begin(&mut self.outputs));
         self.end_step(context);
     }

@@ -209,6 +209,7 @@ impl Plane {
                 sequencer::Output::Lease(_)
                 | sequencer::Output::Reply { .. }
                 | sequencer::Output::PutReplies { .. }
+                | sequencer::Output::Marked { .. }
                 | sequencer::Output::Members(_) => {}
             }
         }

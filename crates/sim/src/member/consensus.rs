@@ -152,6 +152,7 @@ impl Member {
             | Output::RefuseForwarded { .. }
             | Output::Snapshot { .. }
             | Output::Rejected { .. }
+            | Output::Marked { .. }
             | Output::Members(_) => unreachable!("a sole member has no peers: {output:?}"),
             Output::ToShard { shard, task } => self.hand_task(shard, task, env),
             Output::Reply { id, result } => self.reply(id, result.map(|response| *response), env)?,
