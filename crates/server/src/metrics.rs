@@ -4,10 +4,12 @@
 //! once per batch, but for the counters of requests themselves.
 
 mod calls;
+mod peers;
 mod process;
 mod text;
 
 pub use calls::{ClientLabels, Handling};
+pub use peers::Peers;
 pub use process::Process;
 
 use std::sync::Arc;
@@ -108,6 +110,8 @@ pub struct Metrics {
     pub proposals_pending: Gauge,
     /// The log index up to which all shard streams are durable.
     pub stable_index: Gauge<u64, AtomicU64>,
+    /// Links to other members.
+    pub peers: Peers,
     at_scrape: AtScrape,
     process: process::Gauges,
 }
@@ -117,6 +121,7 @@ pub struct Metrics {
 struct AtScrape {
     has_leader: Gauge,
     is_leader: Gauge,
+    is_learner: Gauge,
     committed: Gauge<u64, AtomicU64>,
     applied: Gauge<u64, AtomicU64>,
     store_bytes: Gauge<u64, AtomicU64>,
@@ -160,6 +165,7 @@ impl Metrics {
             pending_events: Gauge::default(),
             proposals_pending: Gauge::default(),
             stable_index: Gauge::default(),
+            peers: Peers::default(),
             at_scrape: AtScrape::default(),
             process: process::Gauges::default(),
         };
@@ -172,6 +178,7 @@ impl Metrics {
         self.register_network(&mut registry);
         self.register_storage(&mut registry);
         self.register_watch(&mut registry);
+        self.peers.register(&mut registry);
         self.process.register(&mut registry);
         self.register_calls(&mut registry, constants.extensive);
         register_constants(&mut registry, constants);
@@ -183,6 +190,7 @@ impl Metrics {
         let s = &self.at_scrape;
         r.register("etcd_server_has_leader", "Whether a leader is known", s.has_leader.clone());
         r.register("etcd_server_is_leader", "Whether this member leads", s.is_leader.clone());
+        r.register("etcd_server_is_learner", "Whether this member only learns", s.is_learner.clone());
         let help = "Changes of the leader seen";
         r.register("etcd_server_leader_changes_seen", help, self.leader_changes.clone());
         // etcd's own type for these two is gauge in spite of the names.
@@ -267,6 +275,7 @@ impl Metrics {
         let flag = i64::from;
         s.has_leader.set(flag(published.leader().0 != 0));
         s.is_leader.set(flag(published.leader() == published.member));
+        s.is_learner.set(flag(published.is_learner()));
         s.committed.set(published.applied().0);
         s.applied.set(published.applied().0);
         s.store_bytes.set(published.store_bytes());
@@ -325,6 +334,12 @@ mod tests {
         drop(metrics.grpc_sent.get_or_create(&labels));
         let mut durations = windlass_rpc::Durations::default();
         durations.add(std::time::Duration::from_millis(1));
+        let link = windlass_peer::PeerStats {
+            connected_since: Some(std::time::Instant::now()),
+            round_trip: Some(std::time::Duration::from_micros(100)),
+            ..Default::default()
+        };
+        metrics.peers.tell(member, vec![link]);
         metrics.grpc_handling.get_or_create(&labels).add(&durations);
         let labels = ClientLabels { r#type: "unary", client_api_version: "3.6".to_owned() };
         metrics.client_requests.get_or_create(&labels).inc();

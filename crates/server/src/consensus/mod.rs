@@ -45,6 +45,9 @@ use leases::PeerAsks;
 pub use cluster::{Setup, StepDown};
 pub use links::Links;
 
+/// How often the figures of the links to other members go to the metrics.
+const PEER_METRICS_INTERVAL: Duration = Duration::from_secs(1);
+
 /// How often a log without room looks for some.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -393,6 +396,11 @@ impl Actor for ConsensusActor {
             actor.feed(Input::Tick);
             actor.tick_cluster();
             actor.end_step(context);
+        });
+        context.run_interval(PEER_METRICS_INTERVAL, |actor, _| {
+            if let Some(peers) = &actor.cluster.peers {
+                actor.metrics.peers.tell(actor.published.member, peers.stats());
+            }
         });
         self.published.set_members(Arc::new(self.core.members().clone()));
         self.connect(context);

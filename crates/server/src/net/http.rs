@@ -189,8 +189,10 @@ impl Http {
 
     async fn run(&self, check: Check) -> Result<(), RequestError> {
         match check {
-            // A member that finds its data damaged ends; a single member is never a learner.
-            Check::DataCorruption | Check::NonLearner => Ok(()),
+            // A member that finds its data damaged ends.
+            Check::DataCorruption => Ok(()),
+            Check::NonLearner if self.published.is_learner() => Err(RequestError::NotSupportedForLearner),
+            Check::NonLearner => Ok(()),
             Check::SerializableRead => self.read(true).await,
             Check::LinearizableRead => self.read(false).await,
         }

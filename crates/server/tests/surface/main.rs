@@ -4,6 +4,7 @@
 //! Where `WINDLASS_ETCD_DIR` names a folder with a real etcd, its answers are the measure too.
 
 mod calls;
+mod clients;
 mod compressed;
 mod connections;
 mod deadlines;
