@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
+use std::time::Instant;
 
 use serde_json::Value;
 
@@ -160,10 +161,17 @@ fn what_only_this_version_has_is_told() {
         (status["version"].as_str(), status["header"]["revision"].as_str()),
         (Some("3.6.14"), Some("1"))
     );
-    let members: Value =
-        serde_json::from_str(&post(member.endpoint(), "/v3/cluster/member/list", "").body).expect("JSON");
-    assert_eq!(members["members"][0]["ID"], status["leader"], "{members}");
-    assert_eq!(members["members"][0]["clientURLs"][0], format!("http://{}", member.endpoint()));
+    let members = || {
+        let page = post(member.endpoint(), "/v3/cluster/member/list", "");
+        serde_json::from_str::<Value>(&page.body).expect("JSON")
+    };
+    // A member tells its client URLs once it serves.
+    let deadline = Instant::now() + REQUEST_TIMEOUT;
+    while members()["members"][0]["clientURLs"].is_null() {
+        assert!(Instant::now() < deadline, "{}", members());
+    }
+    assert_eq!(members()["members"][0]["ID"], status["leader"]);
+    assert_eq!(members()["members"][0]["clientURLs"][0], format!("http://{}", member.endpoint()));
 }
 
 #[test]
