@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 
@@ -74,8 +75,10 @@ def _():
     with urllib.request.urlopen(f"http://{host}:{port}/version", timeout=10) as answer:
         version = json.load(answer)["etcdserver"]
     assert tuple(int(number) for number in version.split(".")) >= (3, 4, 0), version
-    members = post("/v3/cluster/member/list", {})["members"]
-    assert members[0]["clientURLs"], members
+    # A member tells its client URLs once it serves.
+    deadline = time.monotonic() + 10
+    while "clientURLs" not in post("/v3/cluster/member/list", {})["members"][0]:
+        assert time.monotonic() < deadline, "no client URLs"
     key = b64("/service/demo/leader")
     create = {
         "compare": [{"target": "CREATE", "result": "EQUAL", "key": key, "create_revision": "0"}],
