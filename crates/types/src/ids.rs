@@ -19,13 +19,22 @@ macro_rules! id {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.fmt(f)
-            }
-        }
     };
 }
+
+macro_rules! shown_as {
+    ($format:path: $($name:ident),*) => {
+        $(impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                $format(&self.0, f)
+            }
+        })*
+    };
+}
+
+shown_as!(fmt::Display::fmt: Term, LogIndex, Revision, LeaseId, ShardId, ByteOffset, RequestId);
+// As etcd logs and prints them.
+shown_as!(fmt::LowerHex::fmt: MemberId, ClusterId);
 
 id!(
     /// A Raft term, from 1; 0 is "before any election".

@@ -96,7 +96,8 @@ impl World {
             append_bytes_max: 1 + random.below(40),
             inflight_appends_max: 1 + random.below(4),
             uncommitted_bytes_max: 200 + random.below(4000),
-            retained_bytes_max: 500 + random.below(8000),
+            // Little enough that followers which were away need snapshots.
+            retained_bytes_max: 300 + random.below(3000),
             ..base
         };
         let mut world = Self {

@@ -112,7 +112,7 @@ impl ConsensusActor {
         let membership = self.core.raft().membership().clone();
         for named in self.comparing.reports.add(index, member, sum, &membership) {
             tracing::error!(
-                member = format!("{:x}", named.0), %index,
+                member = %named, %index,
                 "the state of a member differs from that of the others: it is told to end; remove it, empty its data \
                  folder and add it again"
             );
@@ -127,7 +127,7 @@ impl ConsensusActor {
         let Some(peers) = self.cluster.peers.clone() else { return };
         actix_rt::spawn(async move {
             if let Err(error) = peers.ask(to, kind, payload, ASK_TIMEOUT).await {
-                tracing::debug!(peer = format!("{:x}", to.0), %error, "a sum was not compared");
+                tracing::debug!(peer = %to, %error, "a sum was not compared");
             }
         });
     }

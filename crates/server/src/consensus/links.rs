@@ -200,14 +200,8 @@ impl Handler<FromPeer> for ConsensusActor {
     fn handle(&mut self, message: FromPeer, context: &mut Context<Self>) {
         match message {
             FromPeer::Frames(from, frames) => frames.into_iter().for_each(|frame| self.frame(from, frame)),
-            FromPeer::Connected(peer) => {
-                tracing::info!(%peer, "connected to a member");
-                self.feed(Input::Reachable(peer));
-            }
-            FromPeer::Disconnected(peer) => {
-                tracing::info!(%peer, "lost the connection to a member");
-                self.feed(Input::Unreachable(peer));
-            }
+            FromPeer::Connected(peer) => self.feed(Input::Reachable(peer)),
+            FromPeer::Disconnected(peer) => self.feed(Input::Unreachable(peer)),
             FromPeer::Dropped(peer) => self.feed(Input::Dropped(peer)),
             FromPeer::Removed(by) => {
                 tracing::error!(%by, "the member has been permanently removed from the cluster");
