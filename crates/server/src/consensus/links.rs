@@ -6,8 +6,9 @@ use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
-use actix::{Addr, Context, Handler, Message};
+use actix::{Addr, AsyncContext, Context, Handler, Message};
 use bytes::Bytes;
 use prost::Message as _;
 use tokio::sync::oneshot;
@@ -25,6 +26,9 @@ use super::leases::{ASK_LEASES, LeasesAsked};
 use super::{ConsensusActor, survive};
 use crate::published::Published;
 use crate::snapshot;
+
+/// How soon to look again whether the log's disk is at rest.
+const QUIET_INTERVAL: Duration = Duration::from_millis(10);
 
 /// What makes the transport.
 pub struct Links {
@@ -214,6 +218,10 @@ impl Handler<FromPeer> for ConsensusActor {
                 self.shards.end_snapshot(id);
                 self.cluster.outgoing.ended(id);
                 self.snapshot_ended(to, delivered);
+            }
+            // A write that is under way could reach the disk behind the next start's back.
+            FromPeer::SnapshotReceived if self.core.raft().persists_under_way() > 0 => {
+                context.notify_later(FromPeer::SnapshotReceived, QUIET_INTERVAL);
             }
             FromPeer::SnapshotReceived => snapshot::restart_to_install(),
         }

@@ -24,6 +24,8 @@ pub const FOLDER_NAME: &str = "snapshot";
 /// Begins the process anew, in place: same id, same command line, nothing else kept.
 pub fn restart_to_install() -> ! {
     tracing::info!("starting anew to install the snapshot");
-    let error = Command::new("/proc/self/exe").args(std::env::args_os().skip(1)).exec();
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_default();
+    let error = Command::new("/proc/self/exe").arg0(name).args(arguments).exec();
     fatal(Reason::Failure, anyhow::Error::from(error).context("the process cannot be started anew"))
 }
