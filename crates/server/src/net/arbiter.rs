@@ -180,6 +180,7 @@ impl Arbiter {
             Method::MemberUpdate => self.member_update(call, message),
             Method::MemberPromote => self.member_promote(call, message),
             Method::MoveLeader => self.move_leader(call, message),
+            Method::Defragment => self.defragment(call),
             Method::Hash => self.hash(call),
             Method::HashKv => self.hash_kv(call, message),
             Method::Status => self.status(call),

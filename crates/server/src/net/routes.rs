@@ -40,6 +40,8 @@ pub enum Method {
     MemberPromote,
     /// `Maintenance.MoveLeader`
     MoveLeader,
+    /// `Maintenance.Defragment`
+    Defragment,
     /// `Maintenance.Hash`
     Hash,
     /// `Maintenance.HashKV`
@@ -58,7 +60,7 @@ pub enum Method {
     Watch,
 }
 
-const TABLE: [(Method, Route); 25] = [
+const TABLE: [(Method, Route); 26] = [
     (Method::Range, unary(kv::RANGE)),
     (Method::RangeStream, Route { path: kv::RANGE_STREAM, kind: Kind::ServerStream }),
     (Method::Put, unary(kv::PUT)),
@@ -76,6 +78,7 @@ const TABLE: [(Method, Route); 25] = [
     (Method::MemberUpdate, unary(cluster::MEMBER_UPDATE)),
     (Method::MemberPromote, unary(cluster::MEMBER_PROMOTE)),
     (Method::MoveLeader, unary(maintenance::MOVE_LEADER)),
+    (Method::Defragment, unary(maintenance::DEFRAGMENT)),
     (Method::Hash, unary(maintenance::HASH)),
     (Method::HashKv, unary(maintenance::HASH_KV)),
     (Method::Status, unary(maintenance::STATUS)),

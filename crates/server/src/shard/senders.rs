@@ -28,6 +28,8 @@ pub enum ToShard<T> {
     NextChunk(SnapshotId),
     /// No more of a snapshot is wanted.
     EndSnapshot(SnapshotId),
+    /// Reclaim the stream's space soon rather than when it pays.
+    Hasten,
     /// A follower says something.
     Follow(FollowerId, Follow),
     /// The sequencer's newest state; to shard 0, which keeps its stream.
@@ -107,6 +109,11 @@ impl<T: Send + 'static> Senders<T> {
     /// Tells a shard something as a follower of it.
     pub fn follow(&self, shard: ShardId, id: FollowerId, follow: Follow) {
         self.lanes[usize::from(shard.0)].send(ToShard::Follow(id, follow));
+    }
+
+    /// Asks every shard to reclaim the space of its stream soon.
+    pub fn hasten(&self) {
+        self.lanes.iter().for_each(|lane| lane.send(ToShard::Hasten));
     }
 
     /// Hands over the sequencer's newest state.

@@ -142,6 +142,7 @@ impl<T: Send + 'static> Turns<T> {
                 ToShard::Follow(id, follow) => self.step(Input::Follow(id, follow), sink)?,
                 ToShard::Read(ticket, task) => self.step(Input::Read(task, ticket), sink)?,
                 ToShard::NextChunk(id) => self.step(Input::NextChunk(id), sink)?,
+                ToShard::Hasten => self.core.hasten_checkpoint(),
                 ToShard::EndSnapshot(id) => self.step(Input::EndSnapshot(id), sink)?,
                 ToShard::State(state) => {
                     self.state.as_mut().expect("states go to shard 0").stream.append(state);
