@@ -195,6 +195,23 @@ impl Client {
         }
     }
 
+    /// Begins a call on a connection of its own that has no deadline, at the first server that takes it.
+    pub(crate) fn open_stream(
+        &mut self,
+        method: &str,
+        request: &impl Message,
+    ) -> Result<(Connection, crate::Call), Error> {
+        let deadline = Instant::now() + self.command_timeout;
+        loop {
+            let mut connection = self.connect(deadline)?;
+            match connection.begin_stream(method, request, deadline) {
+                Ok(call) => return Ok((connection, call)),
+                Err(Error::NotSent { .. }) => self.next_endpoint(),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// Connects to one of the servers, trying them in turn until the deadline.
     fn connect(&mut self, deadline: Instant) -> Result<Connection, Error> {
         let mut attempts = 0;

@@ -76,23 +76,31 @@ impl Connection {
     /// [`Error::NotSent`] if the server takes no more here, [`Error::Disconnected`] if the connection broke.
     pub fn begin(&mut self, method: &str, request: &impl Message, timeout: Duration) -> Result<Call, Error> {
         let timeout_ms = format!("{}m", timeout.as_millis().clamp(1, 99_999_999));
-        let field = |name: &'static str, value| {
-            Field::new(name.as_bytes(), value).expect("paths and hosts are plain")
-        };
-        let head = [
-            Field::constant(":method", "POST"),
-            Field::constant(":scheme", "http"),
-            field(":authority", self.endpoint.authority().as_bytes()),
-            field(":path", method.as_bytes()),
-            Field::constant("content-type", "application/grpc"),
-            Field::constant("te", "trailers"),
-            Field::constant("user-agent", concat!("windlass-client/", env!("CARGO_PKG_VERSION"))),
-            field("grpc-timeout", timeout_ms.as_bytes()),
-        ];
+        let head = head(self.endpoint.authority(), method, &timeout_ms);
         let framed = framing::frame(request);
         let stream = self.session.request_whole(&head, &framed).map_err(|error| self.not_sent(error))?;
         self.calls.insert(stream, Incoming::default());
         self.flush(Instant::now() + timeout)?;
+        Ok(Call(stream))
+    }
+
+    /// Sends the first request of a call to `method` that has no deadline, and whose client's side stays open.
+    ///
+    /// # Errors
+    /// As [`Self::begin`]; the deadline is the sending's.
+    pub fn begin_stream(
+        &mut self,
+        method: &str,
+        request: &impl Message,
+        deadline: Instant,
+    ) -> Result<Call, Error> {
+        let head = head(self.endpoint.authority(), method, "");
+        // The last field is the deadline.
+        let stream =
+            self.session.request(&head[..head.len() - 1], true).map_err(|error| self.not_sent(error))?;
+        self.session.push(stream, &framing::frame(request));
+        self.calls.insert(stream, Incoming::default());
+        self.flush(deadline)?;
         Ok(Call(stream))
     }
 
@@ -199,6 +207,23 @@ impl Connection {
     fn lost(&self, why: &dyn std::fmt::Display) -> Error {
         Error::Disconnected { endpoint: self.endpoint.authority().to_owned(), why: why.to_string() }
     }
+}
+
+/// The headers of a call.
+fn head<'a>(authority: &'a str, method: &'a str, timeout: &'a str) -> [Field<'a>; 8] {
+    let field = |name: &'static str, value: &'a str| {
+        Field::new(name.as_bytes(), value.as_bytes()).expect("paths and hosts are plain")
+    };
+    [
+        Field::constant(":method", "POST"),
+        Field::constant(":scheme", "http"),
+        field(":authority", authority),
+        field(":path", method),
+        Field::constant("content-type", "application/grpc"),
+        Field::constant("te", "trailers"),
+        Field::constant("user-agent", concat!("windlass-client/", env!("CARGO_PKG_VERSION"))),
+        field("grpc-timeout", timeout),
+    ]
 }
 
 /// The time left, never zero, which sockets take for no bound.

@@ -8,9 +8,11 @@ mod connection;
 mod endpoint;
 mod error;
 mod framing;
+mod watch;
 
 pub use client::{Client, Config};
 pub use connection::{Call, Connection};
 pub use endpoint::Endpoint;
 pub use error::Error;
+pub use watch::Watch;
 pub use windlass_types::Code;

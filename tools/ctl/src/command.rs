@@ -1,6 +1,7 @@
 //! The commands: which there are, and what each needs and gives.
 //!
-//! A command turns its arguments into requests and the answers into an [`Outcome`]; it never prints its reply.
+//! A command turns its arguments into requests and the answers into an [`Outcome`]; it never prints its reply, but for
+//! `watch`, whose reply has no end.
 
 mod compaction;
 mod del;
@@ -10,6 +11,7 @@ mod member;
 mod put;
 mod txn;
 mod version;
+mod watch;
 
 use std::io::{BufRead, Write};
 
@@ -78,6 +80,7 @@ pub fn root() -> clap::Command {
             endpoint::command(),
             member::command(),
             version::command(),
+            watch::command(),
         ])
 }
 
@@ -93,6 +96,7 @@ pub fn run(matches: &ArgMatches, session: &mut Session) -> Option<Result<Outcome
         "endpoint" => return endpoint::run(matches, session),
         "member" => return member::run(matches, session),
         "version" => Ok(version::run()),
+        "watch" => Err(watch::run(matches, session)),
         _ => unreachable!("clap knows the commands of root() only"),
     })
 }

@@ -16,6 +16,8 @@ pub enum Code {
     InvalidInput = 3,
     /// A known option with a value that nothing implements.
     BadFeature = 4,
+    /// What ends by itself only if something is wrong has ended.
+    Interrupted = 5,
     /// Reading or writing the terminal failed.
     Io = 6,
     /// Wrong number or combination of arguments.

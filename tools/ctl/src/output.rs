@@ -13,8 +13,11 @@ use std::time::Duration;
 
 use windlass_api::etcdserverpb::{
     DeleteRangeResponse, HashKvResponse, MemberListResponse, PutResponse, RangeResponse, StatusResponse,
-    TxnResponse,
+    TxnResponse, WatchResponse,
 };
+
+use windlass_api::mvccpb::Event;
+use windlass_api::mvccpb::event::EventType;
 
 use crate::exit::{Code, Failure};
 
@@ -76,6 +79,8 @@ pub enum Reply {
     Health(Vec<EndpointHealth>),
     /// Of `endpoint hashkv`.
     HashKv(Vec<EndpointHashKv>),
+    /// One response of `watch`.
+    Watch(WatchResponse),
     /// Text that has no formats.
     Text(String),
 }
@@ -134,6 +139,11 @@ pub fn render(reply: &Reply, format: Format, style: Style) -> Result<Rendered, F
         Format::Protobuf => protobuf::render(reply).ok_or_else(|| unsupported("protobuf"))?,
     };
     Ok(Rendered { out, err: Vec::new() })
+}
+
+/// The name of an event's type.
+pub fn event_type(event: &Event) -> &'static str {
+    if event.r#type == EventType::Delete as i32 { "DELETE" } else { "PUT" }
 }
 
 fn unsupported(format: &str) -> Failure {

@@ -172,3 +172,18 @@ fn etcdctl_3_4_prints_the_same() {
     };
     compare([&folder.join("etcd"), &etcdctl], [windlass(), &etcdctl], |_| true);
 }
+
+/// windlassctl is another package's binary: it is there, and as new as this test, if that was built too, as with
+/// `--workspace`.
+#[test]
+fn windlassctl_prints_the_same() {
+    let Some(folder) = etcd_folder() else { return };
+    let windlassctl = windlass().with_file_name("windlassctl");
+    if !windlassctl.is_file() {
+        eprintln!("skipped: {} is not built", windlassctl.display());
+        return;
+    }
+    // etcdctl prints its help to standard output where it was called wrongly.
+    let is_compared = |case: &Case| case.args.len() > 1;
+    compare([windlass(), &folder.join("etcdctl")], [windlass(), &windlassctl], is_compared);
+}

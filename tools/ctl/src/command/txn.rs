@@ -2,6 +2,8 @@
 
 mod syntax;
 
+pub use syntax::words;
+
 use std::ffi::OsString;
 use std::io::{self, BufRead, Write};
 use std::os::unix::ffi::OsStringExt;
@@ -72,7 +74,7 @@ fn compare(line: &[u8]) -> Result<Compare, Failure> {
 
 fn operation(line: &[u8]) -> Result<RequestOp, Failure> {
     let text = String::from_utf8_lossy(line);
-    let words = syntax::words(line).ok_or_else(|| invalid(format!("invalid txn request: {text}")))?;
+    let words = words(line).ok_or_else(|| invalid(format!("invalid txn request: {text}")))?;
     if words.len() < 2 {
         return Err(invalid(format!("invalid txn compare request: {text}")));
     }

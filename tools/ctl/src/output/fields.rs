@@ -5,10 +5,11 @@ use std::fmt::Display;
 use windlass_api::etcdserverpb::response_op::Response;
 use windlass_api::etcdserverpb::{
     DeleteRangeResponse, MemberListResponse, PutResponse, RangeResponse, ResponseHeader, TxnResponse,
+    WatchResponse,
 };
 use windlass_api::mvccpb::KeyValue;
 
-use super::{EndpointHashKv, EndpointHealth, EndpointStatus, Reply};
+use super::{EndpointHashKv, EndpointHealth, EndpointStatus, Reply, event_type};
 use crate::go;
 
 /// Shows `reply`.
@@ -19,6 +20,7 @@ pub fn render(reply: &Reply) -> String {
         Reply::Range(response) => fields.range(response),
         Reply::Delete(response) => fields.delete(response),
         Reply::Txn(response) => fields.txn(response),
+        Reply::Watch(response) => fields.events(response),
         Reply::Members(response) => fields.members(response),
         Reply::Status(endpoints) => endpoints.iter().for_each(|endpoint| fields.status(endpoint)),
         Reply::Health(endpoints) => endpoints.iter().for_each(|endpoint| fields.health(endpoint)),
@@ -41,6 +43,15 @@ impl Fields {
 
     fn end(&mut self) {
         self.0.push('\n');
+    }
+
+    fn events(&mut self, response: &WatchResponse) {
+        self.header(response.header);
+        for event in &response.events {
+            self.field("Type", event_type(event));
+            event.prev_kv.iter().for_each(|kv| self.pair("Prev", kv));
+            event.kv.iter().for_each(|kv| self.pair("", kv));
+        }
     }
 
     fn header(&mut self, header: Option<ResponseHeader>) {

@@ -8,9 +8,9 @@ mod value;
 use windlass_api::etcdserverpb::response_op::Response;
 use windlass_api::etcdserverpb::{
     DeleteRangeResponse, HashKvResponse, Member, MemberListResponse, PutResponse, RangeResponse,
-    ResponseHeader, StatusResponse, TxnResponse,
+    ResponseHeader, StatusResponse, TxnResponse, WatchResponse,
 };
-use windlass_api::mvccpb::KeyValue;
+use windlass_api::mvccpb::{Event, KeyValue};
 
 use self::value::Value;
 use super::{EndpointHashKv, EndpointHealth, EndpointStatus, Reply};
@@ -24,6 +24,7 @@ pub fn render(reply: &Reply, hex: bool) -> String {
         Reply::Delete(response) => delete(response),
         Reply::Txn(response) => txn(response),
         Reply::Members(response) => members(response, hex),
+        Reply::Watch(response) => watch(response),
         Reply::Status(endpoints) => Value::array(endpoints, status_of),
         Reply::Health(endpoints) => Value::array(endpoints, health_of),
         Reply::HashKv(endpoints) => Value::array(endpoints, hash_of),
@@ -95,6 +96,21 @@ fn txn(response: &TxnResponse) -> Value {
         ("header", header(response.header)),
         ("succeeded", Value::Bool(response.succeeded)),
         ("responses", Value::array(&response.responses, |response| operation(response.response.as_ref()))),
+    ])
+}
+
+fn watch(response: &WatchResponse) -> Value {
+    let event = |event: &Event| {
+        let pair = |kv: &Option<KeyValue>| kv.as_ref().map_or(Value::Absent, pair);
+        let kind = Value::signed(event.r#type.into());
+        Value::object([("type", kind), ("kv", pair(&event.kv)), ("prev_kv", pair(&event.prev_kv))])
+    };
+    Value::whole_object([
+        ("Header", header(response.header)),
+        ("Events", Value::array(&response.events, event)),
+        ("CompactRevision", Value::signed(response.compact_revision)),
+        ("Canceled", Value::Bool(response.canceled)),
+        ("Created", Value::Bool(response.created)),
     ])
 }
 

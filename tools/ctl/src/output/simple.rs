@@ -3,10 +3,12 @@
 use std::fmt::Write as _;
 
 use windlass_api::etcdserverpb::response_op::Response;
-use windlass_api::etcdserverpb::{DeleteRangeResponse, PutResponse, RangeResponse, TxnResponse};
+use windlass_api::etcdserverpb::{
+    DeleteRangeResponse, PutResponse, RangeResponse, TxnResponse, WatchResponse,
+};
 use windlass_api::mvccpb::KeyValue;
 
-use super::{EndpointHealth, Rendered, Reply, Style, table};
+use super::{EndpointHealth, Rendered, Reply, Style, event_type, table};
 use crate::go;
 
 /// Shows `reply`; of the formats only this one writes to standard error, for endpoints that are not healthy.
@@ -17,6 +19,7 @@ pub fn render(reply: &Reply, style: Style) -> Rendered {
         Reply::Range(response) => lines.range(response),
         Reply::Delete(response) => lines.delete(response),
         Reply::Txn(response) => lines.txn(response),
+        Reply::Watch(response) => lines.events(response),
         Reply::Health(endpoints) => return health(endpoints),
         Reply::Members(_) | Reply::Status(_) | Reply::HashKv(_) => lines.rows(reply),
         Reply::Text(text) => lines.line(text.as_bytes()),
@@ -90,6 +93,13 @@ impl Lines {
                 Response::ResponseDeleteRange(response) => self.delete(response),
                 Response::ResponseTxn(response) => self.txn(response),
             }
+        }
+    }
+
+    fn events(&mut self, response: &WatchResponse) {
+        for event in &response.events {
+            self.line(event_type(event).as_bytes());
+            [&event.prev_kv, &event.kv].into_iter().flatten().for_each(|kv| self.pair(kv));
         }
     }
 

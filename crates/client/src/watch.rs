@@ -1,0 +1,87 @@
+//! One watch that outlives its connections: when one is lost it goes on after the last revision that it has seen.
+
+use std::time::{Duration, Instant};
+
+use windlass_api::etcdserverpb::watch_request::RequestUnion;
+use windlass_api::etcdserverpb::{WatchCreateRequest, WatchRequest, WatchResponse};
+use windlass_api::method;
+use windlass_types::Code;
+
+use crate::{Call, Client, Config, Connection, Error};
+
+/// How long one look for a response takes, at most; then follows another.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// How long to wait before a lost watch is begun again.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// A watch.
+pub struct Watch {
+    client: Client,
+    /// What is asked for when a connection is lost: it starts behind what was seen.
+    request: WatchCreateRequest,
+    stream: Option<(Connection, Call)>,
+}
+
+impl Watch {
+    /// Asks for a watch.
+    ///
+    /// # Errors
+    /// As all requests: no server answers in time, or the endpoints cannot be read.
+    pub fn new(config: &Config, request: WatchCreateRequest) -> Result<Self, Error> {
+        let mut watch = Self { client: Client::new(config)?, request, stream: None };
+        watch.begin()?;
+        Ok(watch)
+    }
+
+    /// The next response of any kind; waits for it as long as it takes.
+    ///
+    /// # Errors
+    /// The server's refusal. A lost connection is none.
+    pub fn next(&mut self) -> Result<WatchResponse, Error> {
+        loop {
+            if self.stream.is_none() {
+                self.begin()?;
+            }
+            let (connection, call) = self.stream.as_mut().expect("just begun");
+            match connection.next::<WatchResponse>(call, Instant::now() + LOOK) {
+                Ok(Some(response)) => {
+                    self.note(&response);
+                    return Ok(response);
+                }
+                Err(Error::DeadlineExceeded { .. }) => {}
+                Err(error @ Error::Status { code, .. })
+                    if !matches!(code, Code::Unavailable | Code::Internal) =>
+                {
+                    return Err(error);
+                }
+                // The server ended it, or is gone.
+                Ok(None) | Err(_) => {
+                    self.stream = None;
+                    std::thread::sleep(RETRY_PAUSE);
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self) -> Result<(), Error> {
+        let request = WatchRequest { request_union: Some(RequestUnion::CreateRequest(self.request.clone())) };
+        self.stream = Some(self.client.open_stream(method::watch::WATCH, &request)?);
+        Ok(())
+    }
+
+    /// Where to go on: behind the last event, or where a response says that everything was sent.
+    fn note(&mut self, response: &WatchResponse) {
+        let told = response.header.as_ref().map_or(0, |header| header.revision);
+        let last = response.events.iter().rev().find_map(|event| Some(event.kv.as_ref()?.mod_revision));
+        let seen = match last {
+            Some(revision) => Some(revision).filter(|_| !response.fragment),
+            // A watch from now on begins behind the revision at which it was made.
+            None if response.created => Some(told).filter(|_| self.request.start_revision == 0),
+            None if response.canceled => None,
+            None => Some(told),
+        };
+        let next = seen.map_or(0, |revision| revision + 1);
+        self.request.start_revision = self.request.start_revision.max(next);
+    }
+}
