@@ -140,7 +140,13 @@ pub(crate) async fn serve(
     mut phase: watch::Receiver<Phase>,
 ) {
     let timeout = limits.header_timeout;
-    let service = service_fn(move |request| answer(request, handler.clone(), limits.http_body_bytes_max));
+    let protected = io.socket.protected().cloned();
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        if let Some(protected) = &protected {
+            request.extensions_mut().insert(protected.clone());
+        }
+        answer(request, handler.clone(), limits.http_body_bytes_max)
+    });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(timeout)

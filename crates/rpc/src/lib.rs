@@ -30,7 +30,7 @@ pub use http1::{BodyError, HttpHandler, RequestBody, ResponseBody};
 pub use limits::Limits;
 pub use listen::{BindError, Listener, bind, bind_unix};
 pub use meta::Meta;
-pub use net::{Answer, LocalCall, Net};
+pub use net::{Answer, LocalCall, Net, Protected};
 pub use route::{Kind, Route};
 pub use service::{Event, Service};
 pub use windlass_http2::PingPolicy;

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileTypeExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use windlass_tls::Tls;
 
 /// A listening socket.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub enum Listener {
     Tcp(TcpListener),
     /// On a path.
     Unix(UnixListener),
+    /// On an address and port, for clients that speak TLS.
+    Tls(TcpListener, Tls),
 }
 
 impl From<TcpListener> for Listener {

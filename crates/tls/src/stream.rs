@@ -26,6 +26,15 @@ impl Stream {
             Self::Tls(tls) => tls.get_ref().0,
         }
     }
+
+    /// Whether bytes that were taken wait for room in the connection: a flush is needed to have them leave.
+    #[must_use]
+    pub fn has_unwritten(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(tls) => tls.get_ref().1.wants_write(),
+        }
+    }
 }
 
 impl AsyncRead for Stream {

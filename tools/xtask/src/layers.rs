@@ -60,7 +60,7 @@ const LAYERS: &[Layer] = &[
     layer("windlass-tls", &[]),
     layer("windlass-peer", &["windlass-types", "windlass-records", "windlass-raft", "windlass-tls"]),
     layer("windlass-http2", &[]),
-    layer("windlass-rpc", &["windlass-types", "windlass-api", "windlass-http2"]),
+    layer("windlass-rpc", &["windlass-types", "windlass-api", "windlass-tls", "windlass-http2"]),
     layer("windlass-client", &["windlass-types", "windlass-api", "windlass-http2"]),
     Layer {
         package: "windlass",

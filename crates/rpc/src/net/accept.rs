@@ -1,13 +1,15 @@
 //! New connections: accepted, counted, and given to the protocol that their first bytes show.
 
 use std::io;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::io::AsyncReadExt;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use windlass_http2::CLIENT_PREFACE;
+use windlass_tls::Tls;
 
-use super::{Net, Phase, Socket, driver};
+use super::{Net, Phase, Protected, Socket, driver};
 use crate::Listener;
 use crate::http1::{self, Begun};
 
@@ -22,6 +24,13 @@ const FIRST_BYTES: usize = 4 << 10;
 pub(super) enum Acceptor {
     Tcp(TcpListener),
     Unix(UnixListener),
+    Tls(TcpListener, Tls),
+}
+
+/// A connection that may have to be protected yet.
+enum Accepted {
+    Ready(Socket),
+    Tls(TcpStream, Tls),
 }
 
 impl Acceptor {
@@ -29,14 +38,16 @@ impl Acceptor {
         Ok(match listener {
             Listener::Tcp(listener) => Self::Tcp(TcpListener::from_std(listener)?),
             Listener::Unix(listener) => Self::Unix(UnixListener::from_std(listener)?),
+            Listener::Tls(listener, tls) => Self::Tls(TcpListener::from_std(listener)?, tls),
         })
     }
 
-    async fn accept(&self) -> io::Result<Socket> {
-        match self {
-            Self::Tcp(listener) => listener.accept().await.map(|(socket, _)| Socket::Tcp(socket)),
-            Self::Unix(listener) => listener.accept().await.map(|(socket, _)| Socket::Unix(socket)),
-        }
+    async fn accept(&self) -> io::Result<Accepted> {
+        Ok(match self {
+            Self::Tcp(listener) => Accepted::Ready(Socket::Tcp(listener.accept().await?.0)),
+            Self::Unix(listener) => Accepted::Ready(Socket::Unix(listener.accept().await?.0)),
+            Self::Tls(listener, tls) => Accepted::Tls(listener.accept().await?.0, tls.clone()),
+        })
     }
 }
 
@@ -64,7 +75,7 @@ pub(super) async fn run(net: Net, listener: Acceptor) {
     }
 }
 
-fn admit(net: &Net, socket: Socket) {
+fn admit(net: &Net, accepted: Accepted) {
     {
         let counters = &mut net.0.table.borrow_mut().counters;
         counters.accepted += 1;
@@ -76,10 +87,36 @@ fn admit(net: &Net, socket: Socket) {
     }
     let net = net.clone();
     tokio::task::spawn_local(async move {
-        serve(&net, socket).await;
+        if let Some(socket) = protect(&net, accepted).await {
+            serve(&net, socket).await;
+        }
         net.0.table.borrow_mut().counters.open -= 1;
         net.0.gone.notify_one();
     });
+}
+
+/// The handshake, if there is to be one; in the connection's own task, so that it holds nobody up.
+async fn protect(net: &Net, accepted: Accepted) -> Option<Socket> {
+    let (tcp, tls) = match accepted {
+        Accepted::Ready(socket) => return Some(socket),
+        Accepted::Tls(tcp, tls) => (tcp, tls),
+    };
+    let from = tcp.peer_addr().ok();
+    let mut phase = net.0.phase.subscribe();
+    let shaken = tokio::select! {
+        shaken = tls.accept(tcp, net.0.limits.header_timeout) => shaken,
+        _ = phase.wait_for(|phase| *phase != Phase::Serving) => return None,
+    };
+    match shaken {
+        Ok((stream, identity)) => Some(Socket::Tls(Box::new(stream), Protected(identity.map(Arc::new)))),
+        Err(error) => {
+            // Whoever can connect can cause it: a flood of them must not become a flood of lines.
+            if net.0.table.borrow_mut().may_tell_of_handshake(Instant::now()) {
+                tracing::warn!(remote = ?from, %error, "rejected a connection");
+            }
+            None
+        }
+    }
 }
 
 async fn serve(net: &Net, mut socket: Socket) {

@@ -341,12 +341,12 @@ impl Connection {
 
     /// Writes what the session has, until there is no more or the kernel takes no more. `output` is scratch.
     pub fn flush(&mut self, output: &mut Vec<u8>, counters: &mut Counters) {
-        while self.unsent.is_empty() && !self.broken && self.session.wants_send() {
+        while !self.is_blocked() && !self.broken && self.session.wants_send() {
             output.clear();
             if self.session.send(output, WRITE_BYTES).is_err() {
                 self.ending = true;
             }
-            let written = if output.is_empty() { Ok(0) } else { try_write(&self.socket, output) };
+            let written = if output.is_empty() { Ok(0) } else { try_write(&mut self.socket, output) };
             let Ok(written) = written else {
                 self.broken = true;
                 break;
@@ -369,13 +369,20 @@ impl Connection {
             match self.socket.poll_write_ready(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(_)) => self.broken = true,
-                Poll::Ready(Ok(())) => match try_write(&self.socket, &self.unsent[self.unsent_from..]) {
+                Poll::Ready(Ok(())) => match try_write(&mut self.socket, &self.unsent[self.unsent_from..]) {
                     Ok(written) => {
                         self.unsent_from += written;
                         counters.sent_bytes += written as u64;
                     }
                     Err(_) => self.broken = true,
                 },
+            }
+        }
+        if self.socket.has_unwritten() && !self.broken {
+            match self.socket.poll_flush_taken(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(_)) => self.broken = true,
+                Poll::Ready(Ok(())) => {}
             }
         }
         // The memory is given back: few connections are ever slow.
@@ -386,12 +393,12 @@ impl Connection {
 
     /// Whether the kernel holds back output.
     pub fn is_blocked(&self) -> bool {
-        !self.unsent.is_empty()
+        !self.unsent.is_empty() || self.socket.has_unwritten()
     }
 
     /// Whether it has served its purpose.
     pub fn is_finished(&self) -> bool {
-        self.unsent.is_empty() && (self.session.is_done() || (self.ending && !self.session.wants_send()))
+        !self.is_blocked() && (self.session.is_done() || (self.ending && !self.session.wants_send()))
     }
 
     /// Ends the connection with a GOAWAY.
@@ -428,7 +435,7 @@ impl News {
 }
 
 /// How much the kernel took; 0 if nothing now.
-fn try_write(socket: &Socket, bytes: &[u8]) -> io::Result<usize> {
+fn try_write(socket: &mut Socket, bytes: &[u8]) -> io::Result<usize> {
     match socket.try_write(bytes) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
         other => other,

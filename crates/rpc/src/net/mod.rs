@@ -31,6 +31,7 @@ use crate::{CallId, Event, HttpHandler, Listener, Service};
 use table::Table;
 
 pub use local::{Answer, LocalCall};
+pub use socket::Protected;
 pub(crate) use socket::Socket;
 
 /// What a net is doing.
@@ -119,6 +120,12 @@ impl Net {
     /// `encode`, if the call is gone.
     pub fn reply_with(&self, call: CallId, encode: impl FnOnce(&mut Vec<u8>)) {
         self.0.table.borrow_mut().reply(call, encode);
+    }
+
+    /// Whether a call came over a connection that is protected, and from whom. `None` if it is not, or is gone.
+    #[must_use]
+    pub fn protected(&self, call: CallId) -> Option<Protected> {
+        self.0.table.borrow_mut().protected(call)
     }
 
     /// Ends a call, unary or streaming, with a code and text. Dropped if the call is gone.

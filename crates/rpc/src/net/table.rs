@@ -1,19 +1,22 @@
 //! The connections of a net and what the handle does to their calls. No I/O: output waits for the end of the turn.
 
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use slab::Slab;
 use windlass_http2::{Error, ServerSession, Settings};
 use windlass_types::Code;
 
-use super::Socket;
 use super::connection::Connection;
 use super::deadline::Overdue;
 use super::local::{self, Local};
+use super::{Protected, Socket};
 use crate::CallId;
 use crate::counters::Counters;
 use crate::limits::Limits;
+
+/// A failed handshake is told of at most once in this time; those in between are not.
+const HANDSHAKE_LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The connections of a net.
 pub(super) struct Table {
@@ -35,6 +38,8 @@ pub(super) struct Table {
     /// The turn task is running: what becomes due is seen by it without a wake.
     in_turn: bool,
     turn: Option<Waker>,
+    /// When a failed handshake was last told of.
+    handshake_told: Option<Instant>,
     /// A message that is being handed to the service; kept here for its memory.
     pub message: Vec<u8>,
     /// Where input is read to; kept here for its memory.
@@ -58,6 +63,7 @@ impl Table {
             due: false,
             in_turn: false,
             turn: None,
+            handshake_told: None,
             message: Vec::new(),
             input: Vec::new(),
             output: Vec::new(),
@@ -134,6 +140,20 @@ impl Table {
             return self.local.queued_bytes(call);
         }
         self.find(call).map_or(0, |(connection, _)| connection.session.queued_bytes(call.stream))
+    }
+
+    /// What is known of a call's connection, if it is protected.
+    pub fn protected(&mut self, call: CallId) -> Option<Protected> {
+        self.find(call)?.0.socket.protected().cloned()
+    }
+
+    /// Whether a handshake that failed may be told of: one in [`HANDSHAKE_LOG_INTERVAL`].
+    pub fn may_tell_of_handshake(&mut self, now: Instant) -> bool {
+        let may = self.handshake_told.is_none_or(|told| now.duration_since(told) >= HANDSHAKE_LOG_INTERVAL);
+        if may {
+            self.handshake_told = Some(now);
+        }
+        may
     }
 
     /// Whether a call still waits for its answer or its end.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost::Message;
 use windlass_api::etcdserverpb::{Member, MemberListResponse};
+use windlass_tls::Tls;
 use windlass_types::{ClusterId, MemberId};
 
 use crate::net::ETCD_VERSION;
@@ -80,9 +81,9 @@ impl Error {
 ///
 /// # Errors
 /// See [`Error`].
-pub fn identify(config: &Config) -> Result<(MemberId, Told), Error> {
+pub fn identify(config: &Config, tls: Option<&Tls>) -> Result<(MemberId, Told), Error> {
     let urls = config.bootstrap.peers_of(&config.name);
-    let told = ask(&urls, JOIN_TIMEOUT).map_err(Error::NoAnswer)?;
+    let told = ask(&urls, tls, JOIN_TIMEOUT).map_err(Error::NoAnswer)?;
     let (named, has) = (config.bootstrap.members.len(), told.members.len());
     if named != has {
         return Err(Error::Unequal { named, has });
@@ -100,9 +101,9 @@ pub fn identify(config: &Config) -> Result<(MemberId, Told), Error> {
 ///
 /// # Errors
 /// See [`Error`].
-pub fn check_founder(config: &Config, id: MemberId) -> Result<(), Error> {
+pub fn check_founder(config: &Config, id: MemberId, tls: Option<&Tls>) -> Result<(), Error> {
     let urls = config.bootstrap.peers_of(&config.name);
-    let Ok(told) = ask(&urls, FOUND_TIMEOUT) else { return Ok(()) };
+    let Ok(told) = ask(&urls, tls, FOUND_TIMEOUT) else { return Ok(()) };
     let known = told.members.iter().find(|member| member.id == id.0);
     if told.cluster == config.bootstrap.cluster_id && known.is_some_and(|m| !m.client_ur_ls.is_empty()) {
         return Err(Error::AlreadyBootstrapped(id.0));
@@ -111,10 +112,10 @@ pub fn check_founder(config: &Config, id: MemberId) -> Result<(), Error> {
 }
 
 /// One answer of any of the members at `urls`.
-fn ask(urls: &[String], time_max: Duration) -> Result<Told, String> {
+fn ask(urls: &[String], tls: Option<&Tls>, time_max: Duration) -> Result<Told, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
-    let inquiry = windlass_peer::inquire(urls, Bytes::new(), ETCD_VERSION, None, time_max);
+    let inquiry = windlass_peer::inquire(urls, Bytes::new(), ETCD_VERSION, tls, time_max);
     let answer = runtime.block_on(inquiry).map_err(|error| error.to_string())?;
     let response = MemberListResponse::decode(answer).map_err(|error| error.to_string())?;
     let cluster = response.header.map_or(ClusterId::ZERO, |header| ClusterId(header.cluster_id));

@@ -7,6 +7,7 @@ mod assemble;
 mod join;
 mod listeners;
 mod open;
+pub mod protect;
 mod recovery;
 mod serve;
 mod signals;

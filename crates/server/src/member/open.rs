@@ -15,6 +15,7 @@ use windlass_replica::consensus::{BATCH_COMMANDS_MAX, Consensus, RestoreError};
 
 use super::join;
 use super::listeners::{ListenError, bind_all, bind_peers};
+use super::protect::{self, Protected};
 use super::recovery::{Found, Started};
 use super::{raise_limits, registered_bytes};
 use crate::net::Listeners;
@@ -38,6 +39,8 @@ pub struct Opened {
     pub listeners: Vec<Listeners>,
     /// Sockets for the other members, bound.
     pub peer_sockets: Vec<TcpListener>,
+    /// What connections are protected with.
+    pub tls: Protected,
     /// Raft, log and sequencer.
     pub core: Consensus,
     /// This run of this member.
@@ -68,6 +71,9 @@ pub enum OpenError {
     /// An address.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// Certificates.
+    #[error(transparent)]
+    Tls(#[from] windlass_tls::Error),
     /// The Raft log.
     #[error(transparent)]
     Log(#[from] windlass_io_log::Error),
@@ -113,7 +119,7 @@ impl OpenError {
             Self::Join(error) => error.reason(),
             Self::Snapshot(error) if error.kind() == io::ErrorKind::InvalidData => Reason::Damaged,
             Self::Snapshot(error) => Reason::of_files(error),
-            Self::Logging(_) => Reason::Failure,
+            Self::Logging(_) | Self::Tls(_) => Reason::Failure,
             Self::Io { source, .. } => Reason::of_files(source),
         }
     }
@@ -122,6 +128,11 @@ impl OpenError {
 /// Opens a member. Until everything that can be refused was looked at, nothing is written.
 pub fn open(config: &Config) -> Result<Opened, OpenError> {
     let expected = Expected::from_flags(&config.name, &config.bootstrap);
+    if protect::makes_certificates(config) {
+        // They are the one thing that is written before the folder is made, so it must be one that may be used.
+        data_folder::examine(&config.data_dir, &expected)?;
+        protect::load(config)?;
+    }
     let mut examined = data_folder::examine(&config.data_dir, &expected)?;
     let log_options = log_options(config);
     let buffers = log_options.buffers();
@@ -132,7 +143,8 @@ pub fn open(config: &Config) -> Result<Opened, OpenError> {
         // That the buffers can be locked is known by now, and the kernel takes its time to unlock them.
         windlass_io_disk::preflight::check(data_folder::nearest_existing(path), &[])?;
     }
-    let listeners = bind_all(config)?;
+    let tls = protect::load(config)?;
+    let listeners = bind_all(config, tls.clients.as_ref())?;
     let peer_sockets = bind_peers(config)?;
     logging::install(&config.logging).map_err(OpenError::Logging)?;
     crate::startup::fatal::abort_on_panic();
@@ -140,22 +152,22 @@ pub fn open(config: &Config) -> Result<Opened, OpenError> {
     let joins = config.bootstrap.state == ClusterState::Existing;
     let mut told = None;
     if examined.is_new() && joins {
-        let (member, cluster) = join::identify(config)?;
+        let (member, cluster) = join::identify(config, tls.peers.as_ref())?;
         examined.join_as(cluster.cluster, member);
         told = Some(cluster);
     } else if examined.is_new() && config.bootstrap.members.len() > 1 {
-        join::check_founder(config, examined.identity().member)?;
+        join::check_founder(config, examined.identity().member, tls.peers.as_ref())?;
     }
     let found = Found::read(config, examined.path(), examined.identity(), log_options)?;
     // One that joined and has not heard of anything yet must be told again whom to listen to.
     if found.is_empty() && joins && told.is_none() {
-        told = Some(join::identify(config)?.1);
+        told = Some(join::identify(config, tls.peers.as_ref())?.1);
     }
     let folder = examined.prepare()?;
     let started = found.start(config, &folder)?;
     let Started { core, us, disk, shards } = started;
     let told = told.map(|told| told.members).unwrap_or_default();
-    Ok(Opened { folder, listeners, peer_sockets, core, us, told, disk, shards })
+    Ok(Opened { folder, listeners, peer_sockets, tls, core, us, told, disk, shards })
 }
 
 fn log_options(config: &Config) -> raft_log::Options {

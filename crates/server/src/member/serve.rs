@@ -14,6 +14,7 @@ use windlass_io_disk::uring::SyncMode;
 use windlass_records::batch::Origin;
 use windlass_replica::lease::ttl_s_min;
 use windlass_rpc::{Limits, PingPolicy};
+use windlass_tls::Tls;
 use windlass_types::ClusterId;
 
 use super::assemble::election_ticks;
@@ -29,6 +30,7 @@ use crate::published::Published;
 use crate::shard::{self, Inbox, OpenedShards, Senders, ShardThread};
 use crate::sink::ShardSink;
 use crate::startup::data_folder::{self, DataFolder};
+use crate::startup::flags::Scheme;
 use crate::startup::{Config, Reason, fatal};
 
 /// How long calls in flight may take to end after a signal.
@@ -44,7 +46,7 @@ struct Running {
 
 /// Runs a member on this thread, which becomes its first arbiter, until a signal; returns once everything has ended.
 pub async fn serve(config: &Config, opened: Opened) -> Signal {
-    let Opened { folder, listeners, peer_sockets, core, us, told, disk, shards } = opened;
+    let Opened { folder, listeners, peer_sockets, tls, core, us, told, disk, shards } = opened;
     let identity = folder.identity();
     let count = u16::try_from(shards.shards.len()).expect("made from a u16");
     let published = Arc::new(Published::new(identity.cluster, us, count, shards.state));
@@ -65,7 +67,7 @@ pub async fn serve(config: &Config, opened: Opened) -> Signal {
         published: Arc::clone(&published),
         metrics: Arc::clone(&metrics),
         heartbeat: config.raft.heartbeat_interval,
-        cluster: cluster_setup(config, identity.cluster, us, told, &folder, peer_sockets),
+        cluster: cluster_setup(config, identity.cluster, us, told, &folder, (peer_sockets, tls.peers)),
         ready,
     })
     .start();
@@ -230,7 +232,7 @@ fn cluster_setup(
     us: Origin,
     told: Vec<Member>,
     folder: &DataFolder,
-    sockets: Vec<TcpListener>,
+    (sockets, tls): (Vec<TcpListener>, Option<Tls>),
 ) -> consensus::Setup {
     let texts = |urls: &[crate::startup::flags::Url]| urls.iter().map(ToString::to_string).collect();
     let own = Member {
@@ -240,10 +242,14 @@ fn cluster_setup(
         client_ur_ls: texts(&config.urls.advertise_client),
         is_learner: false,
     };
-    let listen = sockets.into_iter().map(|socket| windlass_peer::Listen { socket, tls: false }).collect();
+    let listened = sockets.into_iter().zip(&config.urls.listen_peer);
+    let listen = listened
+        .map(|(socket, url)| windlass_peer::Listen { socket, tls: url.scheme() == Scheme::Https })
+        .collect();
     let peers = windlass_peer::Config {
         server_version: ETCD_VERSION.to_owned(),
         listen,
+        tls,
         dead_after: config.raft.election_timeout,
         ..windlass_peer::Config::new(cluster, us.member, us.incarnation, us.incarnation)
     };

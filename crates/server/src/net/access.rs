@@ -23,10 +23,12 @@ pub fn judge(
     method: &str,
     authority: Option<&str>,
     headers: &header::HeaderMap,
+    is_protected: bool,
 ) -> Verdict {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let host = hostname(authority.or(host).unwrap_or_default());
-    if !allows(&rules.host_whitelist, host) {
+    // Of a protected connection the client has checked whom it reached.
+    if !is_protected && !allows(&rules.host_whitelist, host) {
         return Verdict::Refuse(StatusCode::MISDIRECTED_REQUEST, unknown_host(host));
     }
     if method == "OPTIONS" { Verdict::Preflight } else { Verdict::Admit }
@@ -96,11 +98,14 @@ mod tests {
             ("a.example.b", false),
             ("", false),
         ] {
-            let verdict = judge(&some, "GET", None, &headers(header::HOST, host));
+            let verdict = judge(&some, "GET", None, &headers(header::HOST, host), false);
             assert_eq!(verdict == Verdict::Admit, admitted, "{host}");
-            assert_eq!(judge(&rules(&[], &[]), "GET", None, &headers(header::HOST, host)), Verdict::Admit);
+            assert_eq!(
+                judge(&rules(&[], &[]), "GET", None, &headers(header::HOST, host), false),
+                Verdict::Admit
+            );
         }
-        assert!(matches!(judge(&some, "OPTIONS", Some("b:1"), &headers(header::HOST, "a.example")),
+        assert!(matches!(judge(&some, "OPTIONS", Some("b:1"), &headers(header::HOST, "a.example"), false),
             Verdict::Refuse(StatusCode::MISDIRECTED_REQUEST, text) if text.contains("--host-whitelist \"b\"")));
     }
 

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::json;
 use tokio::sync::oneshot;
-use windlass_rpc::{HttpHandler, Net, Request, RequestBody, Response, ResponseBody, StatusCode, header};
+use windlass_rpc::{
+    HttpHandler, Net, Protected, Request, RequestBody, Response, ResponseBody, StatusCode, header,
+};
 use windlass_types::RequestError;
 
 use super::access::{self, Verdict};
@@ -87,7 +89,9 @@ impl Http {
             return self.page(request.map(|_| ())).await.map(ResponseBody::from);
         };
         let authority = request.uri().authority().map(|authority| authority.as_str());
-        let verdict = access::judge(&rules, request.method().as_str(), authority, request.headers());
+        let is_protected = request.extensions().get::<Protected>().is_some();
+        let verdict =
+            access::judge(&rules, request.method().as_str(), authority, request.headers(), is_protected);
         if let Verdict::Refuse(status, sentence) = verdict {
             return text(status, &sentence).map(ResponseBody::from);
         }

@@ -128,6 +128,23 @@ impl Launch {
         }
     }
 
+    /// Starts it and waits until `is_ready`, for a member that does not answer without TLS.
+    pub fn member_when(self, is_ready: impl Fn() -> bool) -> Member {
+        let deadline = Instant::now() + START_TIMEOUT;
+        let mut member = self.spawn();
+        while !is_ready() {
+            let status = member.process.try_wait().expect("the process can be waited for");
+            if status.is_some_and(|status| status.code() == Some(NO_LOCKED_MEMORY)) {
+                member = self.spawn();
+            } else if let Some(status) = status {
+                panic!("the member ended with {status}:\n{}", member.log());
+            }
+            assert!(Instant::now() < deadline, "the member is not ready:\n{}", member.log());
+            std::thread::sleep(LOOK_INTERVAL);
+        }
+        member
+    }
+
     /// Starts what must end by itself, with `code`, and waits for that.
     pub fn ended(self, code: i32) -> Ended {
         let deadline = Instant::now() + START_TIMEOUT;

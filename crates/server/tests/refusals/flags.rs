@@ -24,9 +24,13 @@ const BAD: &[(&[&str], i32, &[&str])] = &[
         &["cannot fetch cluster info", "no peer URLs"],
     ),
     (&["--initial-cluster=other=http://localhost:2380"], 1, &["default", "initial cluster"]),
-    (&["--listen-client-urls=https://127.0.0.1:0"], 1, &["TLS is not supported", "http"]),
-    (&["--cert-file=/tmp/x.pem", "--key-file=/tmp/x.key"], 1, &["--cert-file"]),
-    (&["--client-cert-auth"], 1, &["--client-cert-auth"]),
+    (
+        &["--listen-client-urls=https://127.0.0.1:0"],
+        1,
+        &["without a certificate", "--cert-file", "--auto-tls"],
+    ),
+    (&["--cert-file=/tmp/no-such.pem", "--key-file=/tmp/no-such.key"], 1, &["/tmp/no-such.pem"]),
+    (&["--client-cert-auth"], 1, &["--client-cert-auth", "https"]),
 ];
 
 #[test]

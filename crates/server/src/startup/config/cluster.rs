@@ -1,6 +1,6 @@
 //! What the flags say about the cluster: its members, its token and, from these, the ids of a new member.
 
-use super::{Error, refuse, require_plain_http};
+use super::{Error, refuse, require_tcp};
 use crate::startup::{
     flags::{Url, Values, parse_urls},
     identity::{cluster_id, member_id},
@@ -112,7 +112,7 @@ fn check_members(
     advertise_peer: &[Url],
 ) -> Result<(), Error> {
     for url in members.values().flatten() {
-        require_plain_http(url)?;
+        require_tcp(url)?;
     }
     let Some(own) = members.get(name) else {
         return refuse(format!("couldn't find local name \"{name}\" in the initial cluster configuration"));

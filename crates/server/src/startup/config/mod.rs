@@ -6,9 +6,11 @@ mod cluster;
 mod http;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 pub use cluster::{Bootstrap, ClusterState};
 pub use http::HttpRules;
+pub use tls::{Protection, Side};
 
 use super::{
     flags::{self, Error, Scheme, Url, Values},
@@ -44,6 +46,8 @@ pub struct Config {
     pub logging: logging::Settings,
     /// How often watches that ask for it are told their progress; at least 100 ms.
     pub watch_progress_interval: Duration,
+    /// Certificates, and whose are taken.
+    pub tls: Protection,
     /// Durations above which a warning is logged, and the detail of metrics.
     pub observation: Observation,
     /// What to log about the flags themselves once logging works.
@@ -183,6 +187,7 @@ impl Config {
             connections: Connections::from_values(values),
             http: HttpRules::from_values(values)?,
             watch_progress_interval: watch_progress_interval(values)?,
+            tls: Protection::from_values(values, &urls)?,
             logging: logging_settings(values)?,
             observation: Observation {
                 warning_request_duration: values.duration("warning-unary-request-duration"),
@@ -214,10 +219,9 @@ impl Urls {
         };
         let listened =
             [&urls.listen_peer, &urls.listen_client, &urls.listen_client_http, &urls.listen_metrics];
-        urls.listen_peer.iter().chain(&urls.advertise_peer).try_for_each(require_plain_http)?;
+        urls.listen_peer.iter().chain(&urls.advertise_peer).try_for_each(require_tcp)?;
         for url in listened.into_iter().flatten() {
-            require_no_tls(url)?;
-            if url.scheme() == Scheme::Unix {
+            if matches!(url.scheme(), Scheme::Unix | Scheme::Unixs) {
                 continue;
             }
             if url.host() != "localhost" && url.host().parse::<IpAddr>().is_err() {
@@ -225,7 +229,6 @@ impl Urls {
             }
         }
         for url in urls.advertise_peer.iter().chain(&urls.advertise_client) {
-            require_no_tls(url)?;
             if url.host().is_empty() {
                 return refuse(format!("unexpected empty host ({url})"));
             }
@@ -234,24 +237,13 @@ impl Urls {
     }
 }
 
-/// TLS is not built; serving without it would protect less than was asked for.
-fn require_no_tls(url: &Url) -> Result<(), Error> {
-    match url.scheme() {
-        Scheme::Http | Scheme::Unix => Ok(()),
-        Scheme::Https | Scheme::Unixs => refuse(format!(
-            "TLS is not supported in this version: give {url} as an http URL and put a TLS proxy in front of it"
-        )),
-    }
-}
-
 /// Peers talk over TCP alone.
-fn require_plain_http(url: &Url) -> Result<(), Error> {
-    require_no_tls(url)?;
+fn require_tcp(url: &Url) -> Result<(), Error> {
     match url.scheme() {
-        Scheme::Unix => refuse(format!(
-            "peers cannot use Unix sockets in this version: give an http URL instead of {url}"
+        Scheme::Unix | Scheme::Unixs => refuse(format!(
+            "peers cannot use Unix sockets in this version: give an http or https URL instead of {url}"
         )),
-        _ => Ok(()),
+        Scheme::Http | Scheme::Https => Ok(()),
     }
 }
 

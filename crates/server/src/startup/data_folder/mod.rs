@@ -128,6 +128,8 @@ const IDENTITY_FILE: &str = "identity";
 const IDENTITY_FILE_NEW: &str = "identity.new";
 /// A mount point of ext4 has this one in it.
 const LOST_AND_FOUND: &str = "lost+found";
+/// Certificates made here, as etcd has them.
+pub const FIXTURES_FOLDER: &str = "fixtures";
 /// etcd's folder within its data folder.
 const ETCD_FOLDER: &str = "member";
 /// The kernel's list of locks.
@@ -339,7 +341,8 @@ fn check_empty(path: &Path) -> Result<(), Error> {
     }
     for entry in fs::read_dir(path).map_err(Error::access("list", path))? {
         let name = entry.map_err(Error::access("list", path))?.file_name();
-        let ours = [IDENTITY_FILE_NEW, LOST_AND_FOUND];
+        // Certificates are made before the folder is.
+        let ours = [IDENTITY_FILE_NEW, LOST_AND_FOUND, FIXTURES_FOLDER];
         if !ours.iter().any(|known| name == *known) {
             let found = name.to_string_lossy().into_owned();
             return Err(Error::Foreign { path: path.to_owned(), found });

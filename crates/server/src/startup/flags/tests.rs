@@ -121,15 +121,13 @@ fn wrong_and_unknown_variables_are_named() {
 fn what_has_no_meaning_is_noted_once_and_what_protects_is_refused() {
     let values = start("--snapshot-count=5 --snapshot-count=6", "").unwrap();
     assert!(matches!(values.notices(), [Notice::NoMeaning { flag: "snapshot-count", .. }]));
-    for arguments in
-        ["--auto-tls", "--cert-file=/x", "--unsafe-no-fsync", "--config-file=x", "--client-crl-file=a"]
-    {
+    for arguments in ["--unsafe-no-fsync", "--config-file=x", "--unsafe-no-fsync=true"] {
         let Err(Error::Configuration(text)) = start(arguments, "") else { panic!("{arguments} was taken") };
         let name = arguments.split('=').next().unwrap();
         assert!(text.starts_with(&format!("{name} is not supported in this version: ")), "{text}");
     }
-    assert!(start("", "ETCD_CLIENT_CERT_AUTH=true").is_err());
-    for arguments in ["--auto-tls=false", "--cert-file=", "--client-cert-auth=0"] {
+    assert!(start("", "ETCD_UNSAFE_NO_FSYNC=true").is_err());
+    for arguments in ["--unsafe-no-fsync=false", "--config-file=", "--unsafe-no-fsync=0"] {
         assert!(start(arguments, "").unwrap().notices().is_empty(), "{arguments}");
     }
 }
