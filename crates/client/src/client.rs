@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use prost::Message;
 use windlass_api::etcdserverpb::{
     CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse, HashKvRequest,
-    HashKvResponse, MemberListRequest, MemberListResponse, PutRequest, PutResponse, RangeRequest,
+    HashKvResponse, LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveRequest, LeaseKeepAliveResponse,
+    LeaseLeasesRequest, LeaseLeasesResponse, LeaseRevokeRequest, LeaseRevokeResponse, LeaseTimeToLiveRequest,
+    LeaseTimeToLiveResponse, MemberListRequest, MemberListResponse, PutRequest, PutResponse, RangeRequest,
     RangeResponse, RangeStreamResponse, StatusRequest, StatusResponse, TxnRequest, TxnResponse,
 };
 use windlass_api::method;
@@ -121,6 +123,57 @@ impl Client {
     /// As [`Self::range`].
     pub fn compact(&mut self, request: &CompactionRequest) -> Result<CompactionResponse, Error> {
         self.call(method::kv::COMPACT, request, Repeat::Never)
+    }
+
+    /// Grants a lease.
+    ///
+    /// # Errors
+    /// As [`Self::range`].
+    pub fn lease_grant(&mut self, request: &LeaseGrantRequest) -> Result<LeaseGrantResponse, Error> {
+        self.call(method::lease::LEASE_GRANT, request, Repeat::Never)
+    }
+
+    /// Ends a lease.
+    ///
+    /// # Errors
+    /// As [`Self::range`].
+    pub fn lease_revoke(&mut self, request: &LeaseRevokeRequest) -> Result<LeaseRevokeResponse, Error> {
+        self.call(method::lease::LEASE_REVOKE, request, Repeat::Never)
+    }
+
+    /// Renews a lease once. One that is not there has a time to live of zero in the answer.
+    ///
+    /// # Errors
+    /// As [`Self::range`].
+    pub fn lease_keep_alive(
+        &mut self,
+        request: &LeaseKeepAliveRequest,
+    ) -> Result<LeaseKeepAliveResponse, Error> {
+        let deadline = Instant::now() + self.command_timeout;
+        let (connection, call) = self.begin(method::lease::LEASE_KEEP_ALIVE, request, deadline)?;
+        let answer = connection.next(&call, deadline);
+        connection.end(call);
+        let answer = answer.inspect_err(|error| self.forget_lost(error))?;
+        answer.ok_or(Error::DeadlineExceeded { cause: None })
+    }
+
+    /// Asks what is left of a lease.
+    ///
+    /// # Errors
+    /// As [`Self::range`].
+    pub fn lease_time_to_live(
+        &mut self,
+        request: &LeaseTimeToLiveRequest,
+    ) -> Result<LeaseTimeToLiveResponse, Error> {
+        self.call(method::lease::LEASE_TIME_TO_LIVE, request, Repeat::Safe)
+    }
+
+    /// Lists the leases that one member knows.
+    ///
+    /// # Errors
+    /// As [`Self::range`].
+    pub fn lease_leases(&mut self, request: &LeaseLeasesRequest) -> Result<LeaseLeasesResponse, Error> {
+        self.call(method::lease::LEASE_LEASES, request, Repeat::Safe)
     }
 
     /// Lists the members of the cluster.

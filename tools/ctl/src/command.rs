@@ -7,6 +7,7 @@ mod compaction;
 mod del;
 mod endpoint;
 mod get;
+mod lease;
 mod member;
 mod put;
 mod txn;
@@ -78,6 +79,7 @@ pub fn root() -> clap::Command {
             txn::command(),
             compaction::command(),
             endpoint::command(),
+            lease::command(),
             member::command(),
             version::command(),
             watch::command(),
@@ -94,6 +96,7 @@ pub fn run(matches: &ArgMatches, session: &mut Session) -> Option<Result<Outcome
         "txn" => txn::run(matches, session),
         "compaction" => compaction::run(matches, session),
         "endpoint" => return endpoint::run(matches, session),
+        "lease" => return lease::run(matches, session),
         "member" => return member::run(matches, session),
         "version" => Ok(version::run()),
         "watch" => Err(watch::run(matches, session)),

@@ -4,6 +4,7 @@
 
 mod fields;
 mod json;
+mod lease;
 mod protobuf;
 mod simple;
 mod table;
@@ -12,8 +13,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use windlass_api::etcdserverpb::{
-    DeleteRangeResponse, HashKvResponse, MemberListResponse, PutResponse, RangeResponse, StatusResponse,
-    TxnResponse, WatchResponse,
+    DeleteRangeResponse, HashKvResponse, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse,
+    LeaseRevokeResponse, LeaseTimeToLiveResponse, MemberListResponse, PutResponse, RangeResponse,
+    StatusResponse, TxnResponse, WatchResponse,
 };
 
 use windlass_api::mvccpb::Event;
@@ -71,6 +73,16 @@ pub enum Reply {
     Delete(DeleteRangeResponse),
     /// Of `txn`.
     Txn(TxnResponse),
+    /// Of `lease grant`.
+    LeaseGrant(LeaseGrantResponse),
+    /// Of `lease revoke`, and which lease it was.
+    LeaseRevoke(i64, LeaseRevokeResponse),
+    /// Of `lease keep-alive`.
+    LeaseKeepAlive(LeaseKeepAliveResponse),
+    /// Of `lease timetolive`, and whether its keys were asked for.
+    LeaseTimeToLive(LeaseTimeToLiveResponse, bool),
+    /// Of `lease list`.
+    Leases(LeaseLeasesResponse),
     /// Of `member list`.
     Members(MemberListResponse),
     /// Of `endpoint status`.

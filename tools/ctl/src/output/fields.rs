@@ -9,7 +9,7 @@ use windlass_api::etcdserverpb::{
 };
 use windlass_api::mvccpb::KeyValue;
 
-use super::{EndpointHashKv, EndpointHealth, EndpointStatus, Reply, event_type};
+use super::{EndpointHashKv, EndpointHealth, EndpointStatus, Reply, event_type, lease};
 use crate::go;
 
 /// Shows `reply`.
@@ -26,6 +26,11 @@ pub fn render(reply: &Reply) -> String {
         Reply::Health(endpoints) => endpoints.iter().for_each(|endpoint| fields.health(endpoint)),
         Reply::HashKv(endpoints) => endpoints.iter().for_each(|endpoint| fields.hash_kv(endpoint)),
         Reply::Text(text) => fields.0.push_str(text),
+        leases => {
+            let (header, lines) = lease::fields(leases).expect("no others are left");
+            fields.header(header);
+            lines.iter().for_each(|(name, value)| fields.field(name, value));
+        }
     }
     fields.0
 }

@@ -3,7 +3,7 @@
 //! Bytes are base64, 64-bit integers are numbers, fields that are zero are left out unless etcdctl's own structs
 //! keep them, and `<`, `>`, `&`, U+2028 and U+2029 are escaped in strings.
 
-mod value;
+pub(super) mod value;
 
 use windlass_api::etcdserverpb::response_op::Response;
 use windlass_api::etcdserverpb::{
@@ -13,7 +13,7 @@ use windlass_api::etcdserverpb::{
 use windlass_api::mvccpb::{Event, KeyValue};
 
 use self::value::Value;
-use super::{EndpointHashKv, EndpointHealth, EndpointStatus, Reply};
+use super::{EndpointHashKv, EndpointHealth, EndpointStatus, Reply, lease};
 use crate::go;
 
 /// Shows `reply` on one line. `hex` turns ids into hexadecimal strings where etcdctl does, in member lists.
@@ -29,6 +29,7 @@ pub fn render(reply: &Reply, hex: bool) -> String {
         Reply::Health(endpoints) => Value::array(endpoints, health_of),
         Reply::HashKv(endpoints) => Value::array(endpoints, hash_of),
         Reply::Text(text) => Value::string(text),
+        leases => lease::json(leases).expect("no others are left"),
     };
     format!("{value}\n")
 }

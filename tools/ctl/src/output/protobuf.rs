@@ -13,6 +13,6 @@ pub fn render(reply: &Reply) -> Option<Vec<u8>> {
         Reply::Txn(response) => Some(response.encode_to_vec()),
         Reply::Members(response) => Some(response.encode_to_vec()),
         Reply::Watch(response) => Some(response.encode_to_vec()),
-        Reply::Status(_) | Reply::Health(_) | Reply::HashKv(_) | Reply::Text(_) => None,
+        _ => None,
     }
 }

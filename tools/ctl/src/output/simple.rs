@@ -8,7 +8,7 @@ use windlass_api::etcdserverpb::{
 };
 use windlass_api::mvccpb::KeyValue;
 
-use super::{EndpointHealth, Rendered, Reply, Style, event_type, table};
+use super::{EndpointHealth, Rendered, Reply, Style, event_type, lease, table};
 use crate::go;
 
 /// Shows `reply`; of the formats only this one writes to standard error, for endpoints that are not healthy.
@@ -23,6 +23,7 @@ pub fn render(reply: &Reply, style: Style) -> Rendered {
         Reply::Health(endpoints) => return health(endpoints),
         Reply::Members(_) | Reply::Status(_) | Reply::HashKv(_) => lines.rows(reply),
         Reply::Text(text) => lines.line(text.as_bytes()),
+        leases => lines.out.extend(lease::simple(leases).expect("no others are left").bytes()),
     }
     Rendered { out: lines.out, err: Vec::new() }
 }

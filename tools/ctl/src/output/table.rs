@@ -47,12 +47,7 @@ pub fn rows(reply: &Reply) -> Option<Table> {
         Reply::HashKv(endpoints) => {
             Some(Table { header: vec!["endpoint", "hash"], rows: endpoints.iter().map(hash_kv).collect() })
         }
-        Reply::Put(_)
-        | Reply::Range(_)
-        | Reply::Delete(_)
-        | Reply::Txn(_)
-        | Reply::Watch(_)
-        | Reply::Text(_) => None,
+        _ => None,
     }
 }
 
