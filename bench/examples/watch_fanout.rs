@@ -123,7 +123,7 @@ fn receive(
     clock: Instant,
     received: &AtomicU64,
 ) -> anyhow::Result<Histogram<u64>> {
-    let mut delays = Histogram::new(3)?;
+    let mut delays = Histogram::new_with_bounds(1, 60_000_000_000, 3)?;
     while delays.len() < events {
         let mut count = 0;
         watching.read(&mut |message| {
@@ -164,8 +164,8 @@ fn main() -> anyhow::Result<()> {
     }
     let mut client =
         Client::new(&Config { endpoints: vec![address], dial_timeout: PATIENCE, command_timeout: PATIENCE })?;
-    let (mut rounds, began) = (Histogram::<u64>::new(3)?, Instant::now());
-    let mut acknowledged = Histogram::<u64>::new(3)?;
+    let (mut rounds, began) = (Histogram::<u64>::new_with_bounds(1, 60_000_000_000, 3)?, Instant::now());
+    let mut acknowledged = Histogram::<u64>::new_with_bounds(1, 60_000_000_000, 3)?;
     for round in 1..=puts {
         let start = Instant::now();
         let time = format!("{:0DIGITS$}", clock.elapsed().as_nanos());
@@ -179,7 +179,7 @@ fn main() -> anyhow::Result<()> {
         rounds.saturating_record(start.elapsed().as_nanos() as u64);
     }
     let seconds = began.elapsed().as_secs_f64();
-    let mut delays = Histogram::<u64>::new(3)?;
+    let mut delays = Histogram::<u64>::new_with_bounds(1, 60_000_000_000, 3)?;
     for thread in threads {
         delays.add(thread.join().expect("no panic")?)?;
     }
