@@ -7,6 +7,7 @@ pub mod checks;
 pub mod consensus;
 pub mod damage;
 pub mod evaluate;
+pub mod founding;
 pub mod install;
 pub mod lease;
 pub mod membership;

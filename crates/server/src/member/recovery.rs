@@ -15,12 +15,11 @@ use windlass_io_log::ids;
 use windlass_io_log::op::Failure;
 use windlass_io_log::raft_log::{self, RaftLog, Recovered};
 use windlass_records::batch::Origin;
-use windlass_records::log::HardState;
-use windlass_records::state::State;
 use windlass_replica::consensus::{Consensus, check_restore};
-use windlass_types::{LogIndex, MemberId};
+use windlass_replica::founding::{begun_at, founding};
+use windlass_types::LogIndex;
 
-use super::assemble::{assemble, founding, founds, run_of};
+use super::assemble::{assemble, founds, run_of};
 use super::open::{OpenError, at};
 use crate::net::Ticket;
 use crate::shard::{self, FoundShards, OpenedShards};
@@ -101,7 +100,7 @@ impl Found {
         data_folder::make_private(&self.log_path)?;
         let mode = choose_sync_mode(config, folder.path())?;
         if self.is_empty() && founds(&config.bootstrap) {
-            self.recovered = founding(&config.bootstrap);
+            self.recovered = founding(config.bootstrap.founders());
             self.log.replace(&self.recovered);
         } else if self.install.is_some() {
             self.log.replace(&self.recovered);
@@ -128,16 +127,6 @@ fn shard_options(config: &Config, folder: &Path, identity: &Identity) -> shard::
         version_bytes_max: config.limits.request_bytes_max,
         has_peers: config.bootstrap.members.len() > 1,
     }
-}
-
-/// A log that begins after a snapshot. What this member had beyond it differs from the leader's log, or it would not have
-/// needed a snapshot; its vote still stands.
-fn begun_at(state: &State, mut hard_state: HardState) -> Recovered {
-    if hard_state.term < state.term {
-        (hard_state.term, hard_state.vote) = (state.term, MemberId::ZERO);
-    }
-    hard_state.commit = state.index;
-    Recovered { hard_state, start_index: state.index, start_term: state.term, entries: Vec::new() }
 }
 
 /// The flag's mode, or the one that a probe finds faster on this disk.

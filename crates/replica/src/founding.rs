@@ -1,0 +1,70 @@
+//! How a member's log begins: that of a new cluster's founder, that of one which installs a snapshot, and what Raft is
+//! told of either at a start. Pure, so that whoever starts a member, on true disks or not, begins from the same.
+
+use prost::Message;
+use windlass_api::etcdserverpb::Member;
+use windlass_io_log::raft_log::Recovered;
+use windlass_raft::{Change, ConfChange, Membership, Restored};
+use windlass_records::batch::{BatchBuilder, CommandKind, Origin};
+use windlass_records::log::{Entry, EntryKind, HardState};
+use windlass_records::state::State;
+use windlass_types::{LogIndex, MemberId, RequestId, Term};
+
+use crate::membership::Members;
+use crate::system::System;
+
+/// The log of a founding member of a new cluster: one entry for each founder, the same in all of their logs, committed
+/// from the start because all of them have it. `founders` are ids and peer URLs, in one order everywhere. Source: etcd
+/// `bootstrap.go`, which does the same.
+#[must_use]
+pub fn founding(founders: impl IntoIterator<Item = (MemberId, Vec<String>)>) -> Recovered {
+    let entries: Vec<Entry> = (1..)
+        .zip(founders)
+        .map(|(index, (id, peer_ur_ls))| {
+            let member = Member { id: id.0, peer_ur_ls, ..Member::default() };
+            let mut batch = BatchBuilder::default();
+            batch.push(RequestId::ZERO, CommandKind::MemberAdd, &member.encode_to_vec());
+            // Nobody waits for it.
+            let context = batch.finish(Origin { member: MemberId::ZERO, incarnation: 0 });
+            let change = ConfChange { context, ..ConfChange::single(Change::AddVoter(id)) };
+            let (term, index) = (Term(1), LogIndex(index));
+            Entry { term, index, kind: EntryKind::ConfChange, data: change.encode() }
+        })
+        .collect();
+    let commit = LogIndex(entries.len() as u64);
+    let hard_state = HardState { term: Term(1), vote: MemberId::ZERO, commit };
+    Recovered { hard_state, start_index: LogIndex::ZERO, start_term: Term::ZERO, entries }
+}
+
+/// A log that begins after a snapshot. What this member had beyond it differs from the leader's log, or it would not have
+/// needed a snapshot; its vote still stands.
+#[must_use]
+pub fn begun_at(state: &State, mut hard_state: HardState) -> Recovered {
+    if hard_state.term < state.term {
+        (hard_state.term, hard_state.vote) = (state.term, MemberId::ZERO);
+    }
+    hard_state.commit = state.index;
+    Recovered { hard_state, start_index: state.index, start_term: state.term, entries: Vec::new() }
+}
+
+/// What Raft of the member `us` begins with: the log, and the shards' `state` and `system` records. `alone` makes the
+/// member the only voter, whatever the records say.
+#[must_use]
+pub fn restored(us: MemberId, recovered: Recovered, state: &State, system: &System, alone: bool) -> Restored {
+    let membership = membership(us, &Members::of(system), &recovered, alone);
+    let Recovered { mut hard_state, start_index, start_term, entries } = recovered;
+    // The commit index on disk is a hint that may lag; what a shard holds was committed.
+    hard_state.commit = hard_state.commit.max(state.index);
+    Restored { hard_state, start_index, start_term, entries, applied: state.index, membership }
+}
+
+/// Who votes, as of the state that the shards hold.
+fn membership(us: MemberId, members: &Members, recovered: &Recovered, alone: bool) -> Membership {
+    let is_empty = members.iter().next().is_none();
+    // The log says it from its first entry on, or a leader will send it.
+    let is_to_come = recovered.entries.first().is_none_or(|e| e.kind == EntryKind::ConfChange);
+    if alone || (is_empty && !is_to_come) {
+        return Membership::of_voters([us]);
+    }
+    if is_empty { Membership::default() } else { members.voting() }
+}
