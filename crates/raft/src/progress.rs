@@ -37,6 +37,9 @@ pub struct PeerProgress {
     pub is_active: bool,
 }
 
+/// No log gets here.
+const UNKNOWN: LogIndex = LogIndex(u64::MAX);
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Progress {
@@ -45,6 +48,9 @@ pub(crate) struct Progress {
     /// The next entry to send; above `matched`.
     pub(crate) next: LogIndex,
     pub(crate) state: PeerState,
+    /// The peer said that its log equals the leader's at most up to here. The highest index there is while it has said
+    /// nothing, or may have got more since it did: with a snapshot of which the leader heard nothing.
+    pub(crate) at_most: LogIndex,
     /// Whether it was heard of since the last check of the quorum.
     pub(crate) is_active: bool,
     /// The newest round of reads that it confirmed.
@@ -64,6 +70,7 @@ impl Progress {
             matched: LogIndex::ZERO,
             next,
             state: PeerState::Probe,
+            at_most: UNKNOWN,
             is_active,
             read_confirmed: 0,
             sent_commit: LogIndex::ZERO,
@@ -151,6 +158,7 @@ impl Progress {
         match self.state {
             PeerState::Replicate if prev_index > self.matched => self.probe(),
             PeerState::Probe if self.next == prev_index.next() => {
+                self.at_most = hint.min(LogIndex(prev_index.0.saturating_sub(1)));
                 self.next = prev_index.min(hint.next()).max(self.matched.next());
                 self.sent_commit = self.sent_commit.min(LogIndex(self.next.0 - 1));
                 self.is_paused = false;
@@ -158,6 +166,18 @@ impl Progress {
             _ => return false,
         }
         true
+    }
+
+    /// What the log still has begins behind `start`. Asks there before a snapshot is sent, unless the peer has said that it
+    /// does not hold `start`: it may have installed a snapshot that the leader takes for lost. Whether to ask.
+    pub(crate) fn ask_at(&mut self, start: LogIndex) -> bool {
+        let asks = self.at_most >= start;
+        if asks {
+            self.become_state(PeerState::Probe);
+            self.next = start.next();
+            self.sent_commit = self.sent_commit.min(start);
+        }
+        asks
     }
 
     /// Falls back to probing, after the snapshot if one was sent.
@@ -191,6 +211,8 @@ impl Progress {
         if !delivered {
             self.state = PeerState::Snapshot { index: None };
         }
+        // However that ended, it may be there.
+        self.at_most = UNKNOWN;
         self.probe();
         self.is_paused = true;
     }
@@ -237,6 +259,18 @@ mod tests {
         assert!(!peer.rejected(LogIndex(1), LogIndex(0)), "acknowledged meanwhile");
         assert!(peer.rejected(LogIndex(2), LogIndex(1)));
         assert_eq!((peer.state, peer.next), (PeerState::Probe, LogIndex(2)));
+    }
+
+    #[test]
+    fn a_peer_is_asked_once_before_a_snapshot_is_sent() {
+        let mut peer = progress(1);
+        assert!(peer.ask_at(LogIndex(7)) && peer.next == LogIndex(8));
+        assert!(peer.rejected(LogIndex(7), LogIndex(0)));
+        assert!(!peer.ask_at(LogIndex(7)), "it said that it lacks entry 7");
+        peer.await_snapshot();
+        peer.snapshot_taken(LogIndex(9));
+        peer.snapshot_sent(false);
+        assert!(peer.ask_at(LogIndex(9)), "it may have come all the same");
     }
 
     #[test]

@@ -28,11 +28,12 @@ impl Sending<'_> {
         if peer.is_paused() {
             return false;
         }
-        let prev_index = LogIndex(peer.next.0 - 1);
-        let Some(prev_term) = self.log.term(prev_index) else {
+        if self.log.term(LogIndex(peer.next.0 - 1)).is_none() && !peer.ask_at(self.log.start_index()) {
             self.need_snapshot(to, peer);
             return false;
-        };
+        }
+        let prev_index = LogIndex(peer.next.0 - 1);
+        let prev_term = self.log.term(prev_index).expect("the last one that was cut, or one behind it");
         let bytes_max = self.config.append_bytes_max;
         let entries = if peer.has_room() { self.log.batch(peer.next, bytes_max) } else { Vec::new() };
         if entries.is_empty() && !even_empty {
