@@ -88,8 +88,10 @@ pub enum Frame {
     Forward(Bytes),
     /// Proposals that were not taken; none of them is in any log.
     ForwardRefused {
-        /// At the member that forwarded them.
+        /// At the member that forwarded them,
         requests: Vec<RequestId>,
+        /// and in which run of it.
+        incarnation: u64,
         /// Why.
         failure: Failure,
     },

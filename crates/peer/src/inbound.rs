@@ -199,8 +199,8 @@ impl Served<'_> {
             }
             Kind::Forward => Frame::Forward(raw.payload()),
             _ => {
-                let ForwardRefused { requests, failure } = ForwardRefused::parse(raw.record())?;
-                Frame::ForwardRefused { requests, failure }
+                let ForwardRefused { requests, incarnation, failure } = ForwardRefused::parse(raw.record())?;
+                Frame::ForwardRefused { requests, incarnation, failure }
             }
         })
     }

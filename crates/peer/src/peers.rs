@@ -107,8 +107,8 @@ impl Shared {
             }
             Frame::Forward(batch) if batch.len() > self.frame_bytes_max => Err(NotSent::TooLarge),
             Frame::Forward(batch) => Ok((Lane::Data, pack(Kind::Forward, &[], &[batch]))),
-            Frame::ForwardRefused { requests, failure } => {
-                let record = ForwardRefused { requests, failure };
+            Frame::ForwardRefused { requests, incarnation, failure } => {
+                let record = ForwardRefused { requests, incarnation, failure };
                 Ok((Lane::Data, self.pack_bounded(Kind::ForwardRefused, &record, &[])?))
             }
         }

@@ -36,6 +36,16 @@ pub fn founding(founders: impl IntoIterator<Item = (MemberId, Vec<String>)>) -> 
     Recovered { hard_state, start_index: LogIndex::ZERO, start_term: Term::ZERO, entries }
 }
 
+/// Whether a snapshot of `state` that arrived is to replace what a start found. Not if the log has all of it: the member may
+/// have got the entries while the snapshot was on its way, and others behind them, which it has acknowledged and which
+/// would be lost.
+#[must_use]
+pub fn is_needed(state: &State, found: &Recovered) -> bool {
+    let Recovered { hard_state, start_index, entries, .. } = found;
+    let has_entry = || entries.iter().any(|entry| (entry.index, entry.term) == (state.index, state.term));
+    state.index > hard_state.commit.max(*start_index) && !has_entry()
+}
+
 /// A log that begins after a snapshot. What this member had beyond it differs from the leader's log, or it would not have
 /// needed a snapshot; its vote still stands.
 #[must_use]
@@ -67,4 +77,30 @@ fn membership(us: MemberId, members: &Members, recovered: &Recovered, alone: boo
         return Membership::of_voters([us]);
     }
     if is_empty { Membership::default() } else { members.voting() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Simulated cluster, seed 175: a member installed a snapshot that arrived late, and forgot entries behind it that it
+    /// had acknowledged.
+    #[test]
+    fn a_snapshot_never_takes_the_place_of_a_log_that_has_all_of_it() {
+        let entry = |index, term| Entry {
+            term: Term(term),
+            index: LogIndex(index),
+            kind: EntryKind::Normal,
+            data: bytes::Bytes::new(),
+        };
+        let state = |index, term| State { index: LogIndex(index), term: Term(term), ..State::EMPTY };
+        let hard_state = HardState { term: Term(3), vote: MemberId::ZERO, commit: LogIndex(5) };
+        let entries = vec![entry(5, 1), entry(6, 2), entry(7, 2)];
+        let found = Recovered { hard_state, start_index: LogIndex(4), start_term: Term(1), entries };
+        assert!(!is_needed(&state(4, 1), &found) && !is_needed(&state(5, 1), &found));
+        assert!(!is_needed(&state(6, 2), &found), "the log has it");
+        assert!(is_needed(&state(6, 3), &found), "the log has another entry there");
+        assert!(is_needed(&state(8, 3), &found));
+        assert!(!is_needed(&state(8, 3), &begun_at(&state(8, 3), hard_state)), "it was installed before");
+    }
 }

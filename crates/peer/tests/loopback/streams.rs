@@ -38,7 +38,11 @@ fn data_frames_arrive_whole_and_in_order() {
             let len = (i as usize * 7919) % 120_000;
             sent.push(append(1, 2, i, len));
             sent.push(Frame::Forward(Bytes::from(vec![i as u8; len / 3 + 1])));
-            sent.push(Frame::ForwardRefused { requests: vec![RequestId(i)], failure: failure.clone() });
+            sent.push(Frame::ForwardRefused {
+                requests: vec![RequestId(i)],
+                incarnation: i,
+                failure: failure.clone(),
+            });
         }
         for frame in &sent {
             a.peers.send(b.id, frame.clone()).unwrap();

@@ -1782,6 +1782,7 @@ pub mod windlass {
             pub const VT_REQUESTS: ::flatbuffers::VOffsetT = 4;
             pub const VT_CODE: ::flatbuffers::VOffsetT = 6;
             pub const VT_TEXT: ::flatbuffers::VOffsetT = 8;
+            pub const VT_INCARNATION: ::flatbuffers::VOffsetT = 10;
 
             #[inline]
             pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -1793,6 +1794,7 @@ pub mod windlass {
                 args: &'args ForwardRefusedArgs<'args>,
             ) -> ::flatbuffers::WIPOffset<ForwardRefused<'bldr>> {
                 let mut builder = ForwardRefusedBuilder::new(_fbb);
+                builder.add_incarnation(args.incarnation);
                 if let Some(x) = args.text {
                     builder.add_text(x);
                 }
@@ -1831,6 +1833,13 @@ pub mod windlass {
                     self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(ForwardRefused::VT_TEXT, None)
                 }
             }
+            #[inline]
+            pub fn incarnation(&self) -> u64 {
+                // Safety:
+                // Created from valid Table for this object
+                // which contains a valid value in this slot
+                unsafe { self._tab.get::<u64>(ForwardRefused::VT_INCARNATION, Some(0)).unwrap() }
+            }
         }
 
         impl ::flatbuffers::Verifiable for ForwardRefused<'_> {
@@ -1847,6 +1856,7 @@ pub mod windlass {
                     )?
                     .visit_field::<u32>("code", Self::VT_CODE, false)?
                     .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("text", Self::VT_TEXT, false)?
+                    .visit_field::<u64>("incarnation", Self::VT_INCARNATION, false)?
                     .finish();
                 Ok(())
             }
@@ -1855,11 +1865,12 @@ pub mod windlass {
             pub requests: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u64>>>,
             pub code: u32,
             pub text: Option<::flatbuffers::WIPOffset<&'a str>>,
+            pub incarnation: u64,
         }
         impl<'a> Default for ForwardRefusedArgs<'a> {
             #[inline]
             fn default() -> Self {
-                ForwardRefusedArgs { requests: None, code: 0, text: None }
+                ForwardRefusedArgs { requests: None, code: 0, text: None, incarnation: 0 }
             }
         }
 
@@ -1885,6 +1896,10 @@ pub mod windlass {
                 self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(ForwardRefused::VT_TEXT, text);
             }
             #[inline]
+            pub fn add_incarnation(&mut self, incarnation: u64) {
+                self.fbb_.push_slot::<u64>(ForwardRefused::VT_INCARNATION, incarnation, 0);
+            }
+            #[inline]
             pub fn new(
                 _fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
             ) -> ForwardRefusedBuilder<'a, 'b, A> {
@@ -1904,6 +1919,7 @@ pub mod windlass {
                 ds.field("requests", &self.requests());
                 ds.field("code", &self.code());
                 ds.field("text", &self.text());
+                ds.field("incarnation", &self.incarnation());
                 ds.finish()
             }
         }

@@ -18,8 +18,10 @@ pub struct Failure {
 /// Proposals that were not taken; none of them is in any log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForwardRefused {
-    /// At the member that forwarded them.
+    /// At the member that forwarded them,
     pub requests: Vec<RequestId>,
+    /// and in which run of it: its next one names other requests by the same ids.
+    pub incarnation: u64,
     /// Why.
     pub failure: Failure,
 }
@@ -58,8 +60,12 @@ impl Record for ForwardRefused {
         fbb.reset();
         let requests = fbb.create_vector_from_iter(self.requests.iter().map(|id| id.0));
         let text = fbb.create_string(&self.failure.text);
-        let args =
-            wire::ForwardRefusedArgs { requests: Some(requests), code: self.failure.code, text: Some(text) };
+        let args = wire::ForwardRefusedArgs {
+            requests: Some(requests),
+            code: self.failure.code,
+            text: Some(text),
+            incarnation: self.incarnation,
+        };
         let table = wire::ForwardRefused::create(fbb, &args);
         finish(fbb, table);
     }
@@ -68,6 +74,7 @@ impl Record for ForwardRefused {
         let refused = root::<wire::ForwardRefused<'_>>(data)?;
         Ok(Self {
             requests: refused.requests().into_iter().flatten().map(RequestId).collect(),
+            incarnation: refused.incarnation(),
             failure: Failure { code: refused.code(), text: refused.text().unwrap_or_default().to_owned() },
         })
     }

@@ -172,7 +172,7 @@ proptest! {
     fn calls(ids: Vec<u64>, id: u64, n: u64, code: u32, text: String, failed: bool, at: prop::sample::Index, with: u8) {
         let failure = Failure { code, text };
         let requests = ids.into_iter().map(RequestId).collect();
-        check(&ForwardRefused { requests, failure: failure.clone() }, at, with);
+        check(&ForwardRefused { requests, incarnation: n, failure: failure.clone() }, at, with);
         check(&Ask { id, kind: code }, at, with);
         check(&Answer { id, incarnation: n, failure: failed.then_some(failure) }, at, with);
         check(&Ping { sequence: id, received: n }, at, with);

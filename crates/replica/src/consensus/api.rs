@@ -9,7 +9,7 @@ use windlass_api::etcdserverpb::Member;
 use windlass_io_log::op::{Completion, Op};
 use windlass_mvcc::HashSum;
 use windlass_raft::{Fault, Message, ReadId, Role};
-use windlass_records::batch::{Batch, BatchBuilder, CommandKind};
+use windlass_records::batch::{Batch, BatchBuilder, CommandKind, Origin};
 use windlass_records::state::State;
 use windlass_types::{LogIndex, MemberId, RequestError, RequestId, Revision, ShardId, Term};
 
@@ -137,6 +137,8 @@ pub enum Input {
     },
     /// Commands that were sent to the leader are in no log, and why.
     Refused {
+        /// In which run of which member they were gathered. Those of an earlier run of this one concern nobody any more.
+        of: Origin,
         /// The requests of this member's clients.
         ids: Vec<RequestId>,
         /// To be passed on to them.
@@ -181,8 +183,8 @@ pub enum Output {
     },
     /// Tell a member that commands it sent are in no log.
     RefuseForwarded {
-        /// The member.
-        to: MemberId,
+        /// The run of the member that gathered them.
+        to: Origin,
         /// Its requests.
         ids: Vec<RequestId>,
         /// Why.

@@ -73,7 +73,7 @@ impl Change {
         if self.origin == us {
             Output::Reply { id: self.id, result: Err(error) }
         } else {
-            Output::RefuseForwarded { to: self.origin.member, ids: vec![self.id], error }
+            Output::RefuseForwarded { to: self.origin, ids: vec![self.id], error }
         }
     }
 

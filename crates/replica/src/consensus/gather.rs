@@ -237,5 +237,5 @@ impl Consensus {
 /// Tells the member that gathered a batch that it is in no log.
 fn refuse_batch(batch: &Batch, error: RequestError) -> Output {
     let ids: Vec<RequestId> = batch.commands().map(|c| c.id).collect();
-    Output::RefuseForwarded { to: batch.origin().member, ids, error }
+    Output::RefuseForwarded { to: batch.origin(), ids, error }
 }

@@ -170,7 +170,9 @@ impl Consensus {
             Input::ShardsFull(full) => self.shards_full = full,
             Input::Receive(message) => return self.tell_raft(windlass_raft::Input::Receive(message), out),
             Input::Forwarded { from, data } => self.take_forwarded(from, data, out),
-            Input::Refused { ids, error } => refuse(ids.into_iter(), error, out),
+            // An earlier run's requests had the same ids.
+            Input::Refused { of, .. } if of != self.us => {}
+            Input::Refused { ids, error, .. } => refuse(ids.into_iter(), error, out),
             Input::Reachable(peer) => self.changes.reachable(peer),
             Input::Unreachable(peer) => {
                 self.changes.unreachable(peer);
@@ -232,6 +234,12 @@ impl Consensus {
     #[must_use]
     pub fn members(&self) -> &Members {
         self.sequencer.members()
+    }
+
+    /// The system records after the last numbered entry; none while another one is under way.
+    #[must_use]
+    pub fn system(&self) -> Option<&System> {
+        (self.sequencer.waiting() == 0).then(|| self.sequencer.system())
     }
 
     /// Commands that are gathered and not yet proposed.

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use windlass_api::etcdserverpb::Member;
 use windlass_peer::{Failure, Frame, NotSent, Peers};
 use windlass_raft::Role;
-use windlass_records::batch::CommandKind;
+use windlass_records::batch::{CommandKind, Origin};
 use windlass_replica::consensus::Input;
 use windlass_replica::membership::Members;
 use windlass_replica::sequencer::Response;
@@ -152,12 +152,12 @@ impl ConsensusActor {
         context.notify(FromPeer::NotForwarded { ids, error });
     }
 
-    pub(super) fn refuse_forwarded(&mut self, to: MemberId, ids: Vec<RequestId>, error: RequestError) {
+    pub(super) fn refuse_forwarded(&mut self, to: Origin, ids: Vec<RequestId>, error: RequestError) {
         if let Some(peers) = &self.cluster.peers {
             let failure = Failure { code: error.code() as u32, text: error.text().to_owned() };
-            let frame = Frame::ForwardRefused { requests: ids, failure };
+            let frame = Frame::ForwardRefused { requests: ids, incarnation: to.incarnation, failure };
             // If it does not arrive the clients hear a timeout.
-            let _ = peers.send(to, frame);
+            let _ = peers.send(to.member, frame);
         }
     }
 

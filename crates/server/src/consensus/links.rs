@@ -14,6 +14,7 @@ use prost::Message as _;
 use tokio::sync::oneshot;
 use windlass_api::etcdserverpb::{MemberListResponse, ResponseHeader};
 use windlass_peer::{Admission, Ask, BulkOffer, Event, Frame, Peers, Reply};
+use windlass_records::batch::Origin;
 use windlass_records::state::State;
 use windlass_replica::consensus::Input;
 use windlass_replica::lease::LeaseAsk;
@@ -212,7 +213,11 @@ impl Handler<FromPeer> for ConsensusActor {
                 end_removed();
             }
             FromPeer::Question(from, question) => self.questioned(from, &question),
-            FromPeer::NotForwarded { ids, error } => self.feed(Input::Refused { ids, error }),
+            FromPeer::NotForwarded { ids, error } => {
+                let Published { member, incarnation, .. } = *self.published;
+                let of = Origin { member, incarnation };
+                self.feed(Input::Refused { of, ids, error });
+            }
             FromPeer::NextChunk(shard, id) => self.shards.next_chunk(shard, id),
             FromPeer::SnapshotSent { to, id, delivered } => {
                 self.shards.end_snapshot(id);
@@ -234,9 +239,11 @@ impl ConsensusActor {
         let input = match frame {
             Frame::Raft(message) => Input::Receive(message),
             Frame::Forward(data) => Input::Forwarded { from, data },
-            Frame::ForwardRefused { requests, failure } => {
+            Frame::ForwardRefused { requests, incarnation, failure } => {
                 let known = RequestError::ALL.iter().find(|error| error.text() == failure.text);
-                Input::Refused { ids: requests, error: known.copied().unwrap_or(RequestError::Unhealthy) }
+                let error = known.copied().unwrap_or(RequestError::Unhealthy);
+                let of = Origin { member: self.published.member, incarnation };
+                Input::Refused { of, ids: requests, error }
             }
         };
         survive(self.core.step(input, &mut self.outputs));

@@ -16,7 +16,7 @@ use windlass_io_log::op::Failure;
 use windlass_io_log::raft_log::{self, RaftLog, Recovered};
 use windlass_records::batch::Origin;
 use windlass_replica::consensus::{Consensus, check_restore};
-use windlass_replica::founding::{begun_at, founding};
+use windlass_replica::founding::{begun_at, founding, is_needed};
 use windlass_types::LogIndex;
 
 use super::assemble::{assemble, founds, run_of};
@@ -42,8 +42,10 @@ pub struct Found {
     log: RaftLog,
     recovered: Recovered,
     shards: FoundShards,
-    /// A snapshot that is to be installed first.
+    /// A snapshot that has arrived; it is forgotten once this start is durable.
     install: Option<Install>,
+    /// Whether the shards and the log are its.
+    replaced: bool,
 }
 
 /// What a start has made.
@@ -71,7 +73,9 @@ impl Found {
             RaftLog::open(&mut *look_into(&log_path)?, options, ids::Identity(identity.salt))?;
         let shard_options = shard_options(config, folder, identity);
         let install = snapshot::found(folder).map_err(OpenError::Snapshot)?;
-        if let Some(install) = &install {
+        let needed = install.as_ref().filter(|install| is_needed(&install.state, &recovered));
+        let replaced = needed.is_some();
+        if let Some(install) = needed {
             tracing::info!(index = %install.state.index, "installing a snapshot");
             let contents = install.contents(shard_options.shards).map_err(OpenError::Snapshot)?;
             shard::replace(&shard_options, contents, install.state)?;
@@ -87,7 +91,7 @@ impl Found {
             revision = %state.revision,
             "recovered"
         );
-        Ok(Self { log_path, log, recovered, shards, install })
+        Ok(Self { log_path, log, recovered, shards, install, replaced })
     }
 
     /// Whether there is nothing: the member is new.
@@ -102,7 +106,7 @@ impl Found {
         if self.is_empty() && founds(&config.bootstrap) {
             self.recovered = founding(config.bootstrap.founders());
             self.log.replace(&self.recovered);
-        } else if self.install.is_some() {
+        } else if self.replaced {
             self.log.replace(&self.recovered);
         }
         self.log.start(&mut DiskFolder::open(&self.log_path).map_err(at(&self.log_path))?)?;
