@@ -2,6 +2,7 @@
 //! never touched.
 
 use crate::check::Check;
+use crate::profile::Kind;
 
 /// A known bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,11 +39,13 @@ pub enum Bug {
     ImaginedFull,
     /// A disk without room is taken for a broken one.
     FullTakenForBroken,
+    /// A snapshot is installed without the share of a shard.
+    InstalledInPart,
 }
 
 impl Bug {
     /// Every one.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::EarlyAcknowledgement,
         Self::LostFrame,
         Self::LoadedBeyondStable,
@@ -59,7 +62,17 @@ impl Bug {
         Self::SilentStreams,
         Self::ImaginedFull,
         Self::FullTakenForBroken,
+        Self::InstalledInPart,
     ];
+
+    /// In which kind of run it shows.
+    #[must_use]
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::InstalledInPart => Kind::Cluster,
+            _ => Kind::Single,
+        }
+    }
 
     /// The checks that must catch it, any of them; a seed in which another one complains shows nothing.
     #[must_use]
@@ -81,6 +94,7 @@ impl Bug {
             Self::SilentStreams => &[Check::NotReclaimed],
             Self::ImaginedFull => &[Check::RefusedWithoutReason],
             Self::FullTakenForBroken => &[Check::EndedWithoutReason],
+            Self::InstalledInPart => &[Check::State],
         }
     }
 }

@@ -33,6 +33,16 @@ pub enum Check {
     NotReclaimed,
     /// No lease ends by itself before its time.
     LeaseEndedEarly,
+    /// No term has two leaders.
+    TwoLeaders,
+    /// All members apply the same entry at the same place.
+    Diverged,
+    /// No command is in two entries.
+    Repeated,
+    /// An entry is on the disks of a majority before anybody applies it.
+    NoQuorum,
+    /// A member remembers for whom it voted.
+    VoteForgotten,
     /// The code's own assertions hold.
     Panic,
 }

@@ -1,39 +1,75 @@
-//! The judge: the log as it was written, the sequential model over it, and what clients were told.
+//! The judge: the logs as they were written, the sequential model over what was committed, and what clients were told.
 //!
-//! It sees every frame of the Raft log when it is submitted, so it knows the log without asking the code under test.
-//! What was submitted and is found after a restart takes effect in that order; what was told to a client must be what
-//! the model says at that place.
+//! It sees every frame of every Raft log when it is submitted, so it knows the logs without asking the code under test.
+//! The first member that applies an entry says that it is committed: from then on every member must apply the same one
+//! at its place, every leader must have it, and what was told to a client must be what the model says there.
 
 mod leases;
 mod log;
+mod model;
+mod site;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use windlass_io_log::op::Ticket;
 use windlass_io_log::raft_log::Recovered;
 use windlass_mvcc::HashSum;
+use windlass_raft::Message;
 use windlass_records::batch::CommandKind;
 use windlass_records::state::State;
+use windlass_replica::membership::{Members, is_member_change};
 use windlass_replica::oracle::Oracle;
 use windlass_replica::sequencer::Response;
-use windlass_types::{LogIndex, RequestError, RequestId, Revision};
+use windlass_replica::system::System;
+use windlass_types::{LogIndex, MemberId, RequestError, RequestId, Revision, Term};
 
 use crate::check::{Check, Violation, ensure};
+use crate::env::{member_of, site_of};
 use crate::report::{Count, Totals};
 use leases::{Leases, Place};
-use log::{Log, Logged, model_answer};
+use log::Logged;
+use model::{Membership, model_answer, replay};
+use site::Site;
 
 /// An answer to a write.
 pub type Answer = Result<Response, RequestError>;
 
+/// A request that a member makes for itself, under one id again and again.
+pub const OWN_REQUEST: RequestId = RequestId(u64::MAX);
+
+/// Names a request among all that are ever made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Asked {
+    /// Where it was made.
+    pub site: usize,
+    /// In which life of that member's process.
+    pub life: u32,
+    /// Its id there.
+    pub id: RequestId,
+}
+
+/// What an answer means to a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// Nobody waits any more.
+    TooLate,
+    /// The write is in no log.
+    Refused,
+    /// It is this entry.
+    Seen(LogIndex),
+}
+
 /// The store after an entry, as the model has it.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq)]
 struct Mark {
     state: State,
     hash: HashSum,
+    /// The system records, once some member has shown them.
+    system: Option<System>,
 }
 
-/// What the model says to a write of the present life.
+/// What the model says to a write of a life that goes on.
 struct Expected {
     index: LogIndex,
     kind: CommandKind,
@@ -42,118 +78,180 @@ struct Expected {
 
 /// The judge.
 pub struct Checker {
-    log: Log,
+    sites: Vec<Site>,
+    /// The entries that some member has applied, from 1.
+    committed: Vec<Logged>,
     oracle: Rc<Oracle>,
+    membership: Membership,
     leases: Leases,
-    /// The store after each entry that was ever applied, from 0.
+    /// For each committed entry, the leases that it ended because their time was over.
+    ended: Vec<Vec<i64>>,
+    /// How many members found the cluster: those vote until the log says more.
+    founders: usize,
+    /// The store after each committed entry, from 0.
     marks: Vec<Mark>,
-    /// The newest entry of which a client was told something.
-    told: LogIndex,
+    /// Who led which term.
+    leaders: BTreeMap<Term, MemberId>,
     /// The newest entry that a client has seen the effects of.
     seen: LogIndex,
-    stable: LogIndex,
     /// Revisions that clients were told their puts made.
     revisions: BTreeSet<Revision>,
-    /// Number of the process's present life; ids of requests mean something within one only.
-    life: u32,
-    /// Writes of this life without an answer, and what was seen when they began.
-    open: BTreeMap<RequestId, LogIndex>,
-    expected: BTreeMap<RequestId, Expected>,
-    /// Writes of this life that were refused.
-    refused: BTreeSet<RequestId>,
-}
-
-impl Default for Checker {
-    fn default() -> Self {
-        let oracle = Oracle::default();
-        let mark = Mark { state: State::EMPTY, hash: oracle.hash() };
-        Self {
-            log: Log::default(),
-            oracle: Rc::new(oracle),
-            leases: Leases::default(),
-            marks: vec![mark],
-            told: LogIndex(0),
-            seen: LogIndex(0),
-            stable: LogIndex(0),
-            revisions: BTreeSet::new(),
-            life: 0,
-            open: BTreeMap::new(),
-            expected: BTreeMap::new(),
-            refused: BTreeSet::new(),
-        }
-    }
+    /// Writes without an answer, and what was seen when they began.
+    open: BTreeMap<Asked, LogIndex>,
+    /// Those whose clients do not wait any more.
+    given_up: BTreeMap<Asked, LogIndex>,
+    expected: BTreeMap<Asked, Expected>,
+    refused: BTreeSet<Asked>,
+    /// Requests in committed entries.
+    done: BTreeMap<Asked, LogIndex>,
 }
 
 impl Checker {
-    /// The newest entry that was ever applied.
+    /// The judge of `sites` members, of whom the first `founders` found the cluster.
+    #[must_use]
+    pub fn new(sites: usize, founders: usize) -> Self {
+        let oracle = Oracle::default();
+        let mark = Mark { state: State::EMPTY, hash: oracle.hash(), system: None };
+        Self {
+            sites: (0..sites).map(|_| Site::default()).collect(),
+            committed: Vec::new(),
+            oracle: Rc::new(oracle),
+            membership: Membership::default(),
+            leases: Leases::default(),
+            ended: Vec::new(),
+            founders,
+            marks: vec![mark],
+            leaders: BTreeMap::new(),
+            seen: LogIndex::ZERO,
+            revisions: BTreeSet::new(),
+            open: BTreeMap::new(),
+            given_up: BTreeMap::new(),
+            expected: BTreeMap::new(),
+            refused: BTreeSet::new(),
+            done: BTreeMap::new(),
+        }
+    }
+
+    /// The newest entry that any member has applied.
     #[must_use]
     pub fn applied(&self) -> LogIndex {
-        LogIndex(self.marks.len() as u64 - 1)
+        LogIndex(self.committed.len() as u64)
     }
 
-    /// The model after that entry.
+    /// The members after that entry.
     #[must_use]
-    pub fn oracle(&self) -> Rc<Oracle> {
-        Rc::clone(&self.oracle)
+    pub fn members(&self) -> &Members {
+        &self.membership.members
     }
 
-    /// The highest revision that may be compacted by now: a shard hears of it before the entry is applied whole.
+    /// The model after the newest entry that this member has applied.
     #[must_use]
-    pub fn newest_compaction(&self) -> Revision {
-        let entries = self.log.from(self.applied().next());
-        let under_way = entries.flat_map(Logged::compactions).max();
-        self.oracle.compact_revision().max(under_way.unwrap_or_default())
+    pub fn oracle(&self, site: usize) -> Rc<Oracle> {
+        Rc::clone(&self.sites[site].oracle)
     }
 
-    /// The newest entry that a client has seen the effects of.
+    /// The highest revision that this member may have compacted by now.
     #[must_use]
-    pub fn seen(&self) -> LogIndex {
-        self.seen
+    pub fn newest_compaction(&self, site: usize) -> Revision {
+        self.sites[site].newest_compaction()
     }
 
-    /// A client sees the effects of everything up to here.
-    pub fn see(&mut self, index: LogIndex) {
+    /// The newest entry that a client has seen the effects of: of all members, or of this one in its present life.
+    #[must_use]
+    pub fn seen(&self, of: Option<usize>) -> LogIndex {
+        of.map_or(self.seen, |site| self.sites[site].seen)
+    }
+
+    /// A client of this member sees the effects of everything up to here.
+    pub fn see(&mut self, site: usize, index: LogIndex) {
         self.seen = self.seen.max(index);
+        let seen = &mut self.sites[site].seen;
+        *seen = (*seen).max(index);
     }
 
-    /// Number of writes without an answer.
+    /// Number of this member's writes without an answer.
     #[must_use]
-    pub fn open(&self) -> usize {
-        self.open.len()
+    pub fn open(&self, site: usize) -> usize {
+        self.open.keys().filter(|asked| asked.site == site).count()
     }
 
-    /// The process died: what was not answered never will be.
-    pub fn died(&mut self, totals: &mut Totals) {
-        totals.add(Count::WritesUnknown, self.open.len() as u64);
-        self.life += 1;
-        self.open.clear();
-        self.expected.clear();
-        self.refused.clear();
+    fn asked(&self, site: usize, id: RequestId) -> Asked {
+        Asked { site, life: self.sites[site].life, id }
+    }
+
+    /// A process died: what was not answered never will be.
+    pub fn died(&mut self, site: usize, totals: &mut Totals) {
+        totals.add(Count::WritesUnknown, self.open(site) as u64);
+        self.sites[site].died();
+        self.open.retain(|asked, _| asked.site != site);
+        self.given_up.retain(|asked, _| asked.site != site);
+        self.expected.retain(|asked, _| asked.site != site);
     }
 
     /// A client asks for a write.
-    pub fn begin(&mut self, id: RequestId) {
-        let twice = self.open.insert(id, self.seen);
+    pub fn begin(&mut self, site: usize, id: RequestId) {
+        let twice = self.open.insert(self.asked(site, id), self.seen);
         assert!(twice.is_none(), "ids of requests differ");
     }
 
-    /// The process submits a write to the Raft log.
+    /// A client waits no more; whether it did until now.
+    pub fn give_up(&mut self, site: usize, id: RequestId) -> bool {
+        let asked = self.asked(site, id);
+        let began = self.open.remove(&asked);
+        self.given_up.extend(began.map(|began| (asked, began)));
+        began.is_some()
+    }
+
+    /// A process submits a write to its Raft log.
     ///
     /// # Errors
     /// If it holds what must not be in the log.
-    pub fn submitted(&mut self, bytes: &[u8], begins_segment: bool) -> Result<(), Violation> {
-        let applied = self.applied();
-        let first = self.log.submit(bytes, begins_segment, self.life)?;
+    pub fn submitted(
+        &mut self,
+        site: usize,
+        ticket: Ticket,
+        bytes: &[u8],
+        begins_segment: bool,
+    ) -> Result<(), Violation> {
+        let first = self.sites[site].submitted(ticket, bytes, begins_segment)?;
         let Some(first) = first else { return Ok(()) };
-        ensure(first > applied, Check::Missing, || {
-            format!("entry {first} is replaced after it was applied")
-        })?;
-        for entry in self.log.from(first) {
-            for id in entry.requests() {
-                ensure(!self.refused.contains(&id), Check::RefusedHadEffect, || {
-                    format!("request {id} was refused, and is in the log")
+        if self.refused.is_empty() {
+            return Ok(());
+        }
+        for entry in self.sites[site].log.from(first) {
+            for asked in entry.requests() {
+                ensure(!self.refused.contains(&asked), Check::RefusedHadEffect, || {
+                    format!("{asked:?} was refused, and is in the log")
                 })?;
             }
+        }
+        Ok(())
+    }
+
+    /// A write to a Raft log is durable.
+    pub fn completed(&mut self, site: usize, ticket: Ticket) {
+        self.sites[site].completed(ticket);
+    }
+
+    /// A process sends a message.
+    pub fn sends(&mut self, site: usize, message: &Message) {
+        self.sites[site].sends(message);
+    }
+
+    /// A process says that it leads.
+    ///
+    /// # Errors
+    /// If another one led this term, or it lacks what was committed before.
+    pub fn leads(&mut self, site: usize, term: Term) -> Result<(), Violation> {
+        let member = member_of(site);
+        let known = *self.leaders.entry(term).or_insert(member);
+        ensure(known == member, Check::TwoLeaders, || format!("{known} and {member} lead term {term}"))?;
+        let log = &self.sites[site].log;
+        for (index, entry) in (1..).map(LogIndex).zip(&self.committed) {
+            let has = entry.term >= term || index <= log.start() || log.get(index) == Some(entry);
+            ensure(has, Check::Missing, || {
+                format!("{member} leads term {term} without entry {index}, which is committed")
+            })?;
         }
         Ok(())
     }
@@ -162,81 +260,133 @@ impl Checker {
     ///
     /// # Errors
     /// If something is missing.
-    pub fn recovered(&mut self, found: &Recovered, totals: &mut Totals) -> Result<(), Violation> {
-        let last = found.entries.last().map_or(found.start_index, |e| e.index);
-        let known = self.told.max(self.applied());
-        ensure(last >= known, Check::Missing, || {
-            format!("the log ends at {last}, but entry {known} was acknowledged or applied")
-        })?;
-        let lost = self.log.recover(found)?;
+    pub fn recovered(
+        &mut self,
+        site: usize,
+        found: &Recovered,
+        totals: &mut Totals,
+    ) -> Result<(), Violation> {
+        let lost = self.sites[site].recovered(found)?;
         totals.add(Count::EntriesLost, lost);
         Ok(())
+    }
+
+    /// A start begins with this log in place of what it found: the first one of a founder, or one after a snapshot.
+    pub fn begins_with(&mut self, site: usize, content: &Recovered) {
+        self.sites[site].begins_with(content);
     }
 
     /// The shards were loaded as of `state`, and have this hash.
     ///
     /// # Errors
     /// If the model has another one.
-    pub fn restored(&mut self, state: &State, hash: HashSum) -> Result<(), Violation> {
-        ensure(state.index >= self.stable, Check::Missing, || {
-            format!("the shards start at {}, but {} was stable", state.index, self.stable)
+    pub fn restored(&mut self, site: usize, state: &State, hash: HashSum) -> Result<(), Violation> {
+        let stable = self.sites[site].stable;
+        ensure(state.index >= stable, Check::Missing, || {
+            format!("the shards start at {}, but {stable} was stable", state.index)
         })?;
-        self.compare(state, hash)
+        self.compare(state, hash)?;
+        let oracle =
+            if state.index == self.applied() { Rc::clone(&self.oracle) } else { self.model_at(state.index) };
+        let site = &mut self.sites[site];
+        (site.oracle, site.applied) = (oracle, state.index);
+        site.applied_ever = site.applied_ever.max(state.index);
+        Ok(())
     }
 
-    /// The log was cut here.
-    pub fn cut(&mut self, index: LogIndex) {
-        self.stable = self.stable.max(index);
+    fn model_at(&self, index: LogIndex) -> Rc<Oracle> {
+        let mut oracle = Oracle::default();
+        for (entry, ended) in self.committed.iter().zip(&self.ended).take(index.0 as usize) {
+            replay(&mut oracle, entry, ended);
+        }
+        Rc::new(oracle)
     }
 
-    /// Whether the log is cut at its end.
+    /// A member's log was cut here.
+    pub fn cut(&mut self, site: usize, index: LogIndex) {
+        let stable = &mut self.sites[site].stable;
+        *stable = (*stable).max(index);
+    }
+
+    /// Whether a member's log is cut at its end.
     #[must_use]
-    pub fn is_cut(&self) -> bool {
-        self.stable == self.log.last()
+    pub fn is_cut(&self, site: usize) -> bool {
+        let site = &self.sites[site];
+        site.stable.max(site.log.start()) == site.log.last()
     }
 
-    /// The sequencer has numbered an entry.
+    /// A sequencer has numbered an entry.
     ///
     /// # Errors
     /// If its state is not the model's.
-    pub fn applied_entry(&mut self, state: State, now_ns: u64, totals: &mut Totals) -> Result<(), Violation> {
-        let applied = self.applied();
-        if state.index <= applied {
-            totals.count(Count::EntriesReplayed);
-            let mark = self.marks[state.index.0 as usize].state;
-            return ensure(state == mark, Check::State, || {
-                format!("entry {} gives {state:?} the second time, {mark:?} before", state.index)
-            });
-        }
-        ensure(state.index == applied.next(), Check::State, || {
-            format!("entry {} is applied after entry {applied}", state.index)
+    pub fn applied_entry(
+        &mut self,
+        at: usize,
+        state: State,
+        now_ns: u64,
+        totals: &mut Totals,
+    ) -> Result<(), Violation> {
+        let index = state.index;
+        let site = &mut self.sites[at];
+        ensure(index == site.applied.next(), Check::State, || {
+            format!("entry {index} is applied after entry {}", site.applied)
         })?;
-        let ended = self.advance(state.index, now_ns)?;
-        totals.add(Count::LeasesEnded, ended);
-        let mark = self.marks[state.index.0 as usize].state;
+        site.applied = index;
+        if index <= site.applied_ever {
+            totals.count(Count::EntriesReplayed);
+        }
+        site.applied_ever = site.applied_ever.max(index);
+        let Some(entry) = site.log.get(index).cloned() else {
+            return Err(Violation::new(
+                Check::State,
+                format!("entry {index} is applied and was never written"),
+            ));
+        };
+        if index > self.applied() {
+            self.advance(index, entry, now_ns)?;
+            totals.add(Count::LeasesEnded, self.ended[index.0 as usize - 1].len() as u64);
+            self.sites[at].oracle = Rc::clone(&self.oracle);
+        } else {
+            self.follow(at, index, &entry)?;
+        }
+        let mark = self.marks[index.0 as usize].state;
         ensure(state == mark, Check::State, || {
-            format!("the state after entry {} is {state:?} instead of {mark:?}", state.index)
+            format!("the state after entry {index} is {state:?} instead of {mark:?}")
         })
     }
 
-    /// A client of this life is answered; the entry of its write, unless that was refused.
+    /// The system records of a member after an entry.
+    ///
+    /// # Errors
+    /// If another one had others.
+    pub fn system(&mut self, index: LogIndex, system: &System) -> Result<(), Violation> {
+        let known = self.marks[index.0 as usize].system.get_or_insert_with(|| system.clone());
+        ensure(known == system, Check::State, || {
+            format!("the system records after entry {index} are {system:?} instead of {known:?}")
+        })
+    }
+
+    /// A client of this life is answered.
     ///
     /// # Errors
     /// If the answer is wrong.
-    pub fn answered(&mut self, id: RequestId, answer: &Answer) -> Result<Option<LogIndex>, Violation> {
-        let began = self.open.remove(&id);
+    pub fn answered(&mut self, site: usize, id: RequestId, answer: &Answer) -> Result<Heard, Violation> {
+        let asked = self.asked(site, id);
+        let waits = self.open.contains_key(&asked);
+        let began = self.open.remove(&asked).or_else(|| self.given_up.remove(&asked));
         let Some(began) = began else {
             return Err(Violation::new(
                 Check::Unasked,
-                format!("request {id} is answered, but nobody waits"),
+                format!("request {id} is answered, but nobody waits: {answer:?}"),
             ));
         };
+        let heard = |heard| if waits { heard } else { Heard::TooLate };
         if let Err(error) = answer
             && is_refusal(*error)
         {
-            return self.note_refusal(id, *error).map(|()| None);
+            return self.note_refusal(asked, *error).map(|()| heard(Heard::Refused));
         }
-        let Some(expected) = self.expected.remove(&id) else {
+        let Some(expected) = self.expected.remove(&asked) else {
             let text = format!("request {id} is answered before its entry is applied: {answer:?}");
             return Err(Violation::new(Check::Answer, text));
         };
@@ -253,21 +403,27 @@ impl Checker {
         ensure(index > began, Check::Order, || {
             format!("request {id} is in entry {index}, though entry {began} was seen before it began")
         })?;
-        self.told = self.told.max(index);
-        Ok(Some(index))
+        ensure(index <= self.sites[site].applied, Check::Answer, || {
+            format!("request {id} is answered before this member applies its entry {index}")
+        })?;
+        Ok(heard(Heard::Seen(index)))
     }
 
-    /// The shards are at rest after the last entry, and have this hash.
+    /// The shards of a member are at rest after the last entry, and have this hash.
     ///
     /// # Errors
     /// If the model has another one.
-    pub fn at_rest(&self, state: &State, hash: HashSum) -> Result<(), Violation> {
-        let last = self.log.last();
+    pub fn at_rest(&self, site: usize, state: &State, hash: HashSum) -> Result<(), Violation> {
+        let last = self.sites[site].log.last();
         ensure(state.index == last, Check::State, || format!("at rest at {}, not at {last}", state.index))?;
         self.compare(state, hash)
     }
 
-    fn compare(&self, state: &State, hash: HashSum) -> Result<(), Violation> {
+    /// The shards of a member after an entry.
+    ///
+    /// # Errors
+    /// If the model has another state or another hash.
+    pub fn compare(&self, state: &State, hash: HashSum) -> Result<(), Violation> {
         let index = state.index;
         let Some(mark) = self.marks.get(index.0 as usize) else {
             return Err(Violation::new(
@@ -281,44 +437,91 @@ impl Checker {
         })
     }
 
-    fn note_refusal(&mut self, id: RequestId, error: RequestError) -> Result<(), Violation> {
-        let in_log = self
-            .log
-            .from(self.applied().next())
-            .any(|e| e.life == self.life && e.requests().any(|r| r == id));
-        ensure(!in_log && !self.expected.contains_key(&id), Check::RefusedHadEffect, || {
-            format!("request {id} is refused ({error}), but is in the log")
+    fn note_refusal(&mut self, asked: Asked, error: RequestError) -> Result<(), Violation> {
+        let in_log =
+            |site: &Site| site.log.from(site.applied.next()).any(|e| e.requests().any(|r| r == asked));
+        let in_log = self.done.contains_key(&asked) || self.sites.iter().any(in_log);
+        ensure(!in_log, Check::RefusedHadEffect, || {
+            format!("{asked:?} is refused ({error}), but is in the log")
         })?;
-        self.refused.insert(id);
+        if asked.id != OWN_REQUEST {
+            self.refused.insert(asked);
+        }
         Ok(())
     }
 
-    /// Applies an entry to the model; number of leases that it ends because their time is over.
-    fn advance(&mut self, index: LogIndex, now_ns: u64) -> Result<u64, Violation> {
-        let Some(entry) = self.log.get(index) else {
-            return Err(Violation::new(
-                Check::State,
-                format!("entry {index} is applied and was never written"),
-            ));
-        };
-        let is_ours = entry.life == self.life;
-        let (term, commands) = (entry.term, entry.commands());
-        let oracle = Rc::make_mut(&mut self.oracle);
-        let place = Place { index, term, now_ns };
-        let mut ended = 0;
-        for (command, payload) in commands {
-            let answer = model_answer(oracle, command.kind, payload.clone());
-            let succeeded = answer.as_ref().is_some_and(Result::is_ok);
-            ended += self.leases.follow(oracle, command.kind, payload, succeeded, place)?;
-            if let Some(answer) = answer.filter(|_| is_ours) {
-                let expected = Expected { index, kind: command.kind, answer };
-                self.expected.insert(command.id, expected);
+    /// A member applies an entry that another one has applied before.
+    fn follow(&mut self, at: usize, index: LogIndex, entry: &Logged) -> Result<(), Violation> {
+        let known = &self.committed[index.0 as usize - 1];
+        ensure(entry == known, Check::Diverged, || {
+            format!("entry {index} is {entry:?} at one member and {known:?} at another")
+        })?;
+        if index == self.applied() {
+            self.sites[at].oracle = Rc::clone(&self.oracle);
+            return Ok(());
+        }
+        let oracle = Rc::make_mut(&mut self.sites[at].oracle);
+        replay(oracle, entry, &self.ended[index.0 as usize - 1]);
+        Ok(())
+    }
+
+    /// Applies the next entry to the model: it is committed.
+    fn advance(&mut self, index: LogIndex, entry: Logged, now_ns: u64) -> Result<(), Violation> {
+        ensure(index == self.applied().next(), Check::State, || {
+            format!("entry {index} is applied, and {} was the last that anybody applied", self.applied())
+        })?;
+        self.check_quorum(index, &entry)?;
+        let place = Place { index, term: entry.term, now_ns };
+        let mut ended = Vec::new();
+        for (asked, command, payload) in entry.commands() {
+            let answer = if is_member_change(command.kind) {
+                Some(self.membership.change(command.kind, &payload))
+            } else {
+                let oracle = Rc::make_mut(&mut self.oracle);
+                let answer = model_answer(oracle, command.kind, payload.clone());
+                let succeeded = answer.as_ref().is_some_and(Result::is_ok);
+                ended.extend(self.leases.follow(oracle, command.kind, payload, succeeded, place)?);
+                answer
+            };
+            let Some(answer) = answer else { continue };
+            let Some(asked) = asked.filter(|asked| asked.id != OWN_REQUEST) else { continue };
+            self.note_done(asked, index)?;
+            if self.sites[asked.site].life == asked.life {
+                self.expected.insert(asked, Expected { index, kind: command.kind, answer });
             }
         }
-        let (revision, compact_revision) = (oracle.revision(), oracle.compact_revision());
-        let state = State { index, term, revision, compact_revision };
-        self.marks.push(Mark { state, hash: oracle.hash() });
-        Ok(ended)
+        let (revision, compact_revision) = (self.oracle.revision(), self.oracle.compact_revision());
+        let state = State { index, term: entry.term, revision, compact_revision };
+        self.marks.push(Mark { state, hash: self.oracle.hash(), system: None });
+        self.committed.push(entry);
+        self.ended.push(ended);
+        Ok(())
+    }
+
+    fn note_done(&mut self, asked: Asked, index: LogIndex) -> Result<(), Violation> {
+        if let Some(before) = self.done.insert(asked, index) {
+            let text = format!("{asked:?} is in entry {before} and in entry {index}");
+            return Err(Violation::new(Check::Repeated, text));
+        }
+        ensure(!self.refused.contains(&asked), Check::RefusedHadEffect, || {
+            format!("{asked:?} was refused, and is applied")
+        })
+    }
+
+    /// A majority of the voters must have an entry for good before anybody applies it.
+    fn check_quorum(&self, index: LogIndex, entry: &Logged) -> Result<(), Violation> {
+        let voting = self.membership.members.voting();
+        let voters: Vec<usize> = match voting.voters.len() {
+            // The founders' first entries are committed from the start.
+            _ if index.0 <= self.founders as u64 => return Ok(()),
+            0 => (0..self.founders).collect(),
+            _ => voting.voters.iter().map(|&id| site_of(id)).collect(),
+        };
+        let keep = voters.iter().filter(|&&site| self.sites[site].keeps(index, entry)).count();
+        // The change of membership before this entry may have come between.
+        ensure(keep > voters.len() / 2, Check::NoQuorum, || {
+            format!("entry {index} is applied, and only {keep} of the voters {voters:?} keep it")
+        })
     }
 }
 
@@ -332,5 +535,7 @@ pub fn is_refusal(error: RequestError) -> bool {
             | RequestError::LeaderChanged
             | RequestError::TooManyRequests
             | RequestError::Unhealthy
+            | RequestError::TimeoutLeaderFail
+            | RequestError::TimeoutConnectionLost
     )
 }

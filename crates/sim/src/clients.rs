@@ -36,15 +36,16 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// The clients of the run of `seed`.
+    /// The clients of the member at `site` in the run of `seed`.
     #[must_use]
-    pub fn new(seed: u64, profile: &Profile) -> Self {
+    pub fn new(seed: u64, site: usize, profile: &Profile) -> Self {
+        let seed = seed ^ ((site as u64) << 32);
         let mut requests = stream(seed, Concern::Requests);
         Self {
             generator: Generator::new(requests.number()),
             large: requests,
             pace: stream(seed, Concern::Pace),
-            left: profile.requests,
+            left: profile.requests.div_ceil(profile.members as u64),
             large_one_in: profile.large_one_in,
             in_flight_max: profile.in_flight_max,
             pause_ns_max: profile.pause_ns_max,

@@ -1,7 +1,10 @@
-//! What surrounds the process: time, disks, clients, randomness and the judge. It outlives the process.
+//! What surrounds the processes: time, the members' machines, the network, randomness and the judge. It outlives every
+//! process.
 
 use windlass_io_log::op::Op;
 use windlass_io_log::stream::RETRY_NS;
+use windlass_records::batch::Origin;
+use windlass_types::{MemberId, RequestId};
 
 use crate::agenda::Agenda;
 use crate::bug::Bug;
@@ -9,12 +12,17 @@ use crate::check::Violation;
 use crate::checker::Checker;
 use crate::clients::Clients;
 use crate::disks::{DiskId, Disks};
-use crate::profile::Profile;
+use crate::network::{Network, Packet};
+use crate::profile::{Kind, Profile};
 use crate::random::{Concern, Random, stream};
 use crate::report::{Count, Story, Totals};
+use crate::transfer::Arrived;
 
 /// Time in which everyone notices that there is room again, in nanoseconds: twice what passes between two looks.
 const ROOM_NOTICED_NS: u64 = 2 * RETRY_NS;
+
+/// How many times longer everything takes on a machine that is slow for a while.
+const SLOWNESS: u64 = 30;
 
 /// A thread of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +35,7 @@ pub enum Thread {
     Shard(u16),
 }
 
-/// What can go wrong.
+/// What can go wrong with one member's machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The machine loses its power.
@@ -40,10 +48,18 @@ pub enum Fault {
     Full,
     /// There is room again.
     Room,
+    /// Everything takes longer.
+    Slow,
+    /// It does not any more.
+    Fast,
+    /// The network is cut somewhere.
+    Partition,
+    /// It is whole again.
+    Heal,
 }
 
 /// Everything that happens at some time. What belongs to a process names its life, and is void in the next one.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Event {
     /// The machine starts the process.
     Start,
@@ -59,6 +75,20 @@ pub enum Event {
     Retry(u32),
     /// Clients have a turn.
     Turn(u32),
+    /// The client of a write has waited long enough.
+    WriteTimeout(u32, RequestId),
+    /// So have the clients of these reads.
+    ReadTimeout(u32, u64),
+    /// The process tries to connect to this member.
+    Connect(u32, usize),
+    /// The process notices that its connection of this number to this member is lost.
+    Disconnect(u32, usize, u64),
+    /// Something arrives over the network.
+    Arrive(Packet),
+    /// A transfer of a snapshot is given up if it is still under way.
+    Patience(u32, u64),
+    /// An operator does something.
+    Operate,
     /// Something goes wrong.
     Fault(Fault),
 }
@@ -68,6 +98,8 @@ pub enum Event {
 pub enum Stop {
     /// It ended itself.
     Died(String),
+    /// It begins anew to install a snapshot.
+    Anew,
     /// A promise is broken.
     Violated(Violation),
 }
@@ -78,29 +110,51 @@ impl From<Violation> for Stop {
     }
 }
 
-/// See the module.
-pub struct Env {
-    /// What happens when.
-    pub agenda: Agenda<Event>,
+/// One member's machine, with what survives its process, and its clients.
+pub struct Site {
     /// The disks.
     pub disks: Disks,
+    /// A snapshot that waits on a disk to be installed.
+    pub arrived: Option<Arrived>,
     /// Who asks.
     pub clients: Clients,
+    /// Number of the process's present life, from 0.
+    pub life: u32,
+    /// Whether a process lives.
+    pub up: bool,
+    /// Time of one tick, in nanoseconds: clocks differ.
+    pub tick_ns: u64,
+    /// Whether everything takes longer.
+    pub slow: bool,
+    /// Whether the member is told that it founds the cluster.
+    pub founds: bool,
+    /// When there was room again for the last time, in nanoseconds.
+    room_since_ns: Option<u64>,
+}
+
+/// See the module.
+pub struct Env {
+    /// What happens when, and at which site.
+    pub agenda: Agenda<(usize, Event)>,
+    /// The machines.
+    pub sites: Vec<Site>,
+    /// The site at which something happens now.
+    pub at: usize,
+    /// What is between them.
+    pub network: Network,
     /// Who judges.
     pub checker: Checker,
     /// What was counted.
     pub totals: Totals,
     /// What is told.
     pub story: Story,
+    /// Whether faults have stopped.
+    pub calm: bool,
     /// Properties of the run.
     pub profile: Profile,
-    /// Number of the process's present life, from 0.
-    pub life: u32,
     /// Which thread runs when.
     pub scheduling: Random,
     latency: Random,
-    /// When there was room again for the last time, in nanoseconds.
-    room_since_ns: Option<u64>,
     bug: Option<Bug>,
     sabotage: Random,
 }
@@ -108,27 +162,82 @@ pub struct Env {
 impl Env {
     /// The surroundings of the run of `seed`, with a known bug in the glue or none.
     #[must_use]
-    pub fn new(seed: u64, bug: Option<Bug>, story: Story) -> Self {
-        let profile = Profile::of(seed);
+    pub fn new(seed: u64, kind: Kind, bug: Option<Bug>, story: Story) -> Self {
+        let profile = Profile::of(seed, kind);
+        let mut disks = stream(seed, Concern::Disks);
+        let mut clocks = stream(seed, Concern::Clocks);
+        let site = |at: usize| Site {
+            disks: Disks::new(profile.shards[at], &mut disks),
+            arrived: None,
+            clients: Clients::new(seed, at, &profile),
+            life: 0,
+            up: false,
+            tick_ns: profile.tick_ns(&mut clocks),
+            slow: false,
+            founds: at < profile.founders,
+            room_since_ns: None,
+        };
+        let sites: Vec<Site> = (0..profile.members).map(site).collect();
         Self {
             agenda: Agenda::default(),
-            disks: Disks::new(profile.shards, &mut stream(seed, Concern::Disks)),
-            clients: Clients::new(seed, &profile),
-            checker: Checker::default(),
+            network: Network::new(seed, &profile),
+            checker: Checker::new(sites.len(), profile.founders),
+            sites,
+            at: 0,
             totals: Totals::default(),
             story,
+            calm: false,
             profile,
-            life: 0,
             scheduling: stream(seed, Concern::Scheduling),
             latency: stream(seed, Concern::Latency),
-            room_since_ns: None,
             bug,
             sabotage: Random::new(seed),
         }
     }
 
+    /// Here.
+    #[must_use]
+    pub fn site(&self) -> &Site {
+        &self.sites[self.at]
+    }
+
+    /// Here.
+    pub fn site_mut(&mut self) -> &mut Site {
+        &mut self.sites[self.at]
+    }
+
+    /// Number of the present life of the process here.
+    #[must_use]
+    pub fn life(&self) -> u32 {
+        self.site().life
+    }
+
+    /// The member here.
+    #[must_use]
+    pub fn member(&self) -> MemberId {
+        member_of(self.at)
+    }
+
+    /// The present run of the member here.
+    #[must_use]
+    pub fn us(&self) -> Origin {
+        Origin { member: self.member(), incarnation: u64::from(self.life()) }
+    }
+
+    /// Plans an event here after a delay.
+    pub fn after(&mut self, delay_ns: u64, event: Event) {
+        self.agenda.after(delay_ns, (self.at, event));
+    }
+
+    /// Plans an event here.
+    pub fn plan(&mut self, at_ns: u64, event: Event) {
+        self.agenda.at(at_ns, (self.at, event));
+    }
+
     /// Adds a line to the story.
     pub fn tell(&mut self, line: impl FnOnce() -> String) {
+        let (at, alone) = (self.at, self.sites.len() == 1);
+        let line = || if alone { line() } else { format!("{} {}", member_of(at), line()) };
         self.story.tell(self.agenda.now_ns(), line);
     }
 
@@ -141,10 +250,14 @@ impl Env {
         strikes
     }
 
+    fn drag(&self, delay_ns: u64) -> u64 {
+        if self.site().slow { delay_ns * SLOWNESS } else { delay_ns }
+    }
+
     /// Lets a thread look into its mailbox soon.
     pub fn wake(&mut self, thread: Thread) {
         let delay = 1 + self.scheduling.below(self.profile.wake_ns_max);
-        self.agenda.after(delay, Event::Wake(self.life, thread));
+        self.after(self.drag(delay), Event::Wake(self.life(), thread));
     }
 
     /// Number of messages that a thread takes in its next turn.
@@ -154,7 +267,7 @@ impl Env {
 
     /// Starts a disk operation; it ends after a while.
     pub fn submit(&mut self, disk: DiskId, op: Op) {
-        self.disks.submit(disk, op, &mut self.totals);
+        self.sites[self.at].disks.submit(disk, op, &mut self.totals);
         self.expect_end(disk);
     }
 
@@ -164,29 +277,51 @@ impl Env {
         if self.latency.one_in(20) {
             delay *= 10;
         }
-        self.agenda.after(delay, Event::Disk(self.life, disk));
+        self.after(self.drag(delay), Event::Disk(self.life(), disk));
     }
 
-    /// There is no room any more, or there is again.
+    /// There is no room any more here, or there is again.
     pub fn set_full(&mut self, full: bool) {
-        if self.disks.full && !full {
-            self.room_since_ns = Some(self.agenda.now_ns());
+        let now_ns = self.agenda.now_ns();
+        let site = self.site_mut();
+        if site.disks.full && !full {
+            site.room_since_ns = Some(now_ns);
         }
-        self.disks.set_full(full);
+        site.disks.set_full(full);
     }
 
-    /// Whether there is no room, or was none a short while ago.
+    /// Whether some member has no room, or had none a short while ago.
     #[must_use]
     pub fn lacked_room(&self) -> bool {
         let recent = |since: u64| self.agenda.now_ns() - since < ROOM_NOTICED_NS;
-        self.disks.full || self.room_since_ns.is_some_and(recent)
+        self.sites.iter().any(|site| site.disks.full || site.room_since_ns.is_some_and(recent))
     }
 
-    /// The process is gone.
+    /// The process here is gone.
     pub fn died(&mut self, power: bool) {
         self.totals.count(if power { Count::PowerFailures } else { Count::Kills });
-        self.disks.die(power);
-        self.checker.died(&mut self.totals);
-        self.life += 1;
+        self.ended(power);
     }
+
+    /// The process here has ended, in whatever way.
+    pub fn ended(&mut self, power: bool) {
+        self.checker.died(self.at, &mut self.totals);
+        let site = self.site_mut();
+        site.disks.die(power);
+        site.life += 1;
+        site.up = false;
+        self.connections_end(power);
+    }
+}
+
+/// The member of a site.
+#[must_use]
+pub fn member_of(site: usize) -> MemberId {
+    MemberId(site as u64 + 1)
+}
+
+/// The site of a member.
+#[must_use]
+pub fn site_of(member: MemberId) -> usize {
+    usize::try_from(member.0).expect("few members") - 1
 }

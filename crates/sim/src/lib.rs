@@ -1,5 +1,5 @@
-//! A deterministic simulator: the real cores of one member (consensus, Raft log, sequencer, shards, streams) in one
-//! thread, on simulated disks, in virtual time, with clients whose every answer is judged.
+//! A deterministic simulator: the real cores of one to seven members (consensus, Raft log, sequencer, shards, streams)
+//! in one thread, on simulated disks and a simulated network, in virtual time, with clients whose every answer is judged.
 //!
 //! Everything follows from a seed, so a failure is one number that anybody can replay. The simulator must never call
 //! a clock, a thread or a true disk, and never change the code under test: known bugs, by which the checks are
@@ -16,9 +16,11 @@ mod disks;
 mod env;
 mod mailbox;
 mod member;
-mod profile;
+mod network;
+pub mod profile;
 mod random;
 pub mod report;
 pub mod runner;
 mod start;
+mod transfer;
 pub mod world;

@@ -18,6 +18,8 @@ pub enum Sender {
     Disk,
     /// A timer.
     Clock,
+    /// The connection from another member.
+    Peer(usize),
 }
 
 /// The mailbox of one thread.

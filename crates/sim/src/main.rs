@@ -6,27 +6,38 @@ use std::time::Instant;
 
 use windlass_sim::agenda::SECOND_NS;
 use windlass_sim::bug::Bug;
+use windlass_sim::profile::Kind;
 use windlass_sim::report::Count;
 use windlass_sim::runner::{Summary, canary, run_seed, run_seeds};
 use windlass_sim::world::Outcome;
 
 const USAGE: &str = "usage:
-  windlass-sim run --seeds N [--from S]    run N seeds from S (0) on
-  windlass-sim replay SEED [BUG]           tell the story of one run
-  windlass-sim canary --all | BUG          show that the checks catch a known bug";
+  windlass-sim run [--profile single|cluster] --seeds N [--from S]   run N seeds from S (0) on
+  windlass-sim replay [--profile single|cluster] SEED [BUG]          tell the story of one run
+  windlass-sim canary --all | BUG                                    show that the checks catch a known bug";
 
 /// Seeds in which a canary may be caught.
 const CANARY_SEEDS: u64 = 500;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let mut words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let mut kind = Kind::Single;
+    if let ["run" | "replay", "--profile", name, ..] = words[..] {
+        let Some(named) = Kind::ALL.into_iter().find(|kind| kind.name() == name) else {
+            return usage().unwrap_or(ExitCode::FAILURE);
+        };
+        kind = named;
+        words.drain(1..3);
+    }
     let ended = match words[..] {
-        ["run", "--seeds", count] => with_numbers([count, "0"], run),
-        ["run", "--seeds", count, "--from", from] => with_numbers([count, from], run),
-        ["replay", seed] => with_numbers([seed, "0"], |[seed, _]| replay(seed, None)),
+        ["run", "--seeds", count] => with_numbers([count, "0"], |numbers| run(kind, numbers)),
+        ["run", "--seeds", count, "--from", from] => {
+            with_numbers([count, from], |numbers| run(kind, numbers))
+        }
+        ["replay", seed] => with_numbers([seed, "0"], |[seed, _]| replay(kind, seed, None)),
         ["replay", seed, bug] => match bug_named(bug) {
-            Some(bug) => with_numbers([seed, "0"], |[seed, _]| replay(seed, Some(bug))),
+            Some(bug) => with_numbers([seed, "0"], |[seed, _]| replay(bug.kind(), seed, Some(bug))),
             None => usage(),
         },
         ["canary", "--all"] => canaries(&Bug::ALL),
@@ -56,10 +67,10 @@ fn with_numbers(
     }
 }
 
-fn run([count, from]: [u64; 2]) -> io::Result<ExitCode> {
+fn run(kind: Kind, [count, from]: [u64; 2]) -> io::Result<ExitCode> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let begun = Instant::now();
-    let summary = run_seeds(from..from.saturating_add(count), None, threads);
+    let summary = run_seeds(from..from.saturating_add(count), kind, None, threads);
     let seconds = begun.elapsed().as_secs_f64();
     let Summary { runs, totals, failure } = summary;
     let out = &mut io::stdout().lock();
@@ -73,14 +84,18 @@ fn run([count, from]: [u64; 2]) -> io::Result<ExitCode> {
         None => Ok(ExitCode::SUCCESS),
         Some(Outcome { seed, violation, .. }) => {
             writeln!(out, "seed {seed}: {}", violation.expect("it failed"))?;
-            writeln!(out, "replay with: cargo run --release -p windlass-sim -- replay {seed}")?;
+            writeln!(
+                out,
+                "replay with: cargo run --release -p windlass-sim -- replay --profile {} {seed}",
+                kind.name()
+            )?;
             Ok(ExitCode::FAILURE)
         }
     }
 }
 
-fn replay(seed: u64, bug: Option<Bug>) -> io::Result<ExitCode> {
-    let outcome = run_seed(seed, bug, true);
+fn replay(kind: Kind, seed: u64, bug: Option<Bug>) -> io::Result<ExitCode> {
+    let outcome = run_seed(seed, kind, bug, true);
     let out = &mut io::stdout().lock();
     for line in &outcome.lines {
         writeln!(out, "{line}")?;

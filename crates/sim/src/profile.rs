@@ -5,7 +5,7 @@ use windlass_io_log::ids::Identity;
 use windlass_io_log::{raft_log, stream};
 use windlass_replica::consensus;
 
-use crate::agenda::{MICROSECOND_NS, MILLISECOND_NS};
+use crate::agenda::{MICROSECOND_NS, MILLISECOND_NS, SECOND_NS};
 use crate::random::{Concern, Random, between};
 
 /// Most shards of a simulated member.
@@ -14,13 +14,58 @@ pub const SHARDS_MAX: u64 = 4;
 /// Largest value that clients write, in bytes: larger than the smallest frame, so that some entries need more than one.
 pub const VALUE_BYTES_MAX: u64 = 6000;
 
+/// Time of one tick, in nanoseconds.
+const TICK_NS: u64 = 100 * MILLISECOND_NS;
+
 const BLOCK_BYTES: usize = 4096;
+
+/// Which kind of run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// One member.
+    #[default]
+    Single,
+    /// Several members and the network between them.
+    Cluster,
+}
+
+impl Kind {
+    /// Every one.
+    pub const ALL: [Self; 2] = [Self::Single, Self::Cluster];
+
+    /// As it is named on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Single => "single",
+            Self::Cluster => "cluster",
+        }
+    }
+}
 
 /// The properties of one run.
 #[derive(Clone, Debug)]
 pub struct Profile {
-    /// Number of shards at the first start.
-    pub shards: u16,
+    /// Which kind of run it is.
+    pub kind: Kind,
+    /// Number of machines.
+    pub members: usize,
+    /// How many of them found the cluster; the others may join it.
+    pub founders: usize,
+    /// Number of shards of each member at its first start.
+    pub shards: Vec<u16>,
+    /// Limits of Raft.
+    pub raft: RaftLimits,
+    /// Longest time that a packet is on its way, in nanoseconds.
+    pub delay_ns_max: u64,
+    /// One packet in so many meets with mischief; 0 is none.
+    pub mischief_one_in: u64,
+    /// How long a client waits for an answer, in nanoseconds.
+    pub patience_ns: Option<u64>,
+    /// Longest time that a process is down, in nanoseconds.
+    pub down_ns_max: u64,
+    /// Things that an operator does.
+    pub operations: u64,
     /// How commands become entries.
     pub consensus: consensus::Options,
     /// Requests that clients make in all.
@@ -46,14 +91,99 @@ pub struct Profile {
     flush_age_ns: u64,
 }
 
+/// Limits of Raft, small enough to be met.
+#[derive(Clone, Copy, Debug)]
+pub struct RaftLimits {
+    /// See [`windlass_raft::Config`].
+    pub append_bytes_max: usize,
+    /// As above.
+    pub inflight_appends_max: usize,
+    /// As above.
+    pub uncommitted_bytes_max: usize,
+    /// As above.
+    pub retained_bytes_min: usize,
+    /// As above.
+    pub retained_bytes_max: usize,
+}
+
+impl RaftLimits {
+    fn draw(random: &mut Random) -> Self {
+        let uncommitted_bytes_max = 1 << between(random, 14, 18);
+        Self {
+            append_bytes_max: 1 << between(random, 9, 16),
+            inflight_appends_max: 1 << random.below(6),
+            uncommitted_bytes_max,
+            retained_bytes_min: between(random, 2000, 40_000) as usize,
+            retained_bytes_max: uncommitted_bytes_max * between(random, 2, 6) as usize,
+        }
+    }
+
+    /// Those limits in a configuration of Raft.
+    pub fn set(&self, config: &mut windlass_raft::Config) {
+        config.append_bytes_max = self.append_bytes_max;
+        config.inflight_appends_max = self.inflight_appends_max;
+        config.uncommitted_bytes_max = self.uncommitted_bytes_max;
+        config.retained_bytes_min = self.retained_bytes_min;
+        config.retained_bytes_max = self.retained_bytes_max;
+    }
+}
+
 impl Profile {
     /// The properties of the run of `seed`.
     #[must_use]
-    pub fn of(seed: u64) -> Self {
+    pub fn of(seed: u64, kind: Kind) -> Self {
         let random = &mut crate::random::stream(seed, Concern::Profile);
-        let linger_ns = if random.one_in(4) { random.below(2 * MILLISECOND_NS) } else { 0 };
+        let alone = Self::alone(random);
+        match kind {
+            Kind::Single => alone,
+            Kind::Cluster => alone.joined(random),
+        }
+    }
+
+    /// Several members: what happens within milliseconds at one of them takes as long as an election here.
+    fn joined(self, random: &mut Random) -> Self {
+        let members = [3, 3, 3, 3, 5, 5, 1, 2, 4, 7][random.below(10) as usize];
+        let patience_ns = 7 * SECOND_NS;
         Self {
-            shards: between(random, 1, SHARDS_MAX) as u16,
+            kind: Kind::Cluster,
+            members,
+            founders: members,
+            shards: (0..members).map(|_| between(random, 1, SHARDS_MAX) as u16).collect(),
+            raft: RaftLimits::draw(random),
+            delay_ns_max: between(random, 50 * MICROSECOND_NS, 50 * MILLISECOND_NS),
+            mischief_one_in: if random.one_in(3) { 0 } else { 1 << between(random, 3, 10) },
+            patience_ns: Some(patience_ns),
+            down_ns_max: between(random, 50 * MILLISECOND_NS, 6 * SECOND_NS),
+            requests: between(random, 60, 800),
+            in_flight_max: 1 << random.below(5),
+            pause_ns_max: between(random, MILLISECOND_NS, 200 * MILLISECOND_NS),
+            disk_ns_max: between(random, 20 * MICROSECOND_NS, 20 * MILLISECOND_NS),
+            fault_ns_max: between(random, 20 * MILLISECOND_NS, 4 * SECOND_NS),
+            faults_max: random.below(24),
+            ..self
+        }
+    }
+
+    fn alone(random: &mut Random) -> Self {
+        let linger_ns = if random.one_in(4) { random.below(2 * MILLISECOND_NS) } else { 0 };
+        let defaults = windlass_raft::Config::new(windlass_types::MemberId(1), 0, 0);
+        Self {
+            kind: Kind::Single,
+            members: 1,
+            founders: 1,
+            raft: RaftLimits {
+                append_bytes_max: defaults.append_bytes_max,
+                inflight_appends_max: defaults.inflight_appends_max,
+                uncommitted_bytes_max: defaults.uncommitted_bytes_max,
+                retained_bytes_min: defaults.retained_bytes_min,
+                retained_bytes_max: defaults.retained_bytes_max,
+            },
+            delay_ns_max: 1,
+            mischief_one_in: 0,
+            patience_ns: None,
+            down_ns_max: 50 * MILLISECOND_NS,
+            operations: 0,
+            shards: vec![between(random, 1, SHARDS_MAX) as u16],
             consensus: consensus::Options {
                 batch_bytes_max: 1 << between(random, 7, 14),
                 linger_ns,
@@ -74,6 +204,15 @@ impl Profile {
         }
     }
 
+    /// Time of one tick of a member's clock, in nanoseconds.
+    #[must_use]
+    pub fn tick_ns(&self, random: &mut Random) -> u64 {
+        match self.kind {
+            Kind::Single => TICK_NS,
+            Kind::Cluster => between(random, TICK_NS * 9 / 10, TICK_NS * 11 / 10),
+        }
+    }
+
     /// How the Raft log is laid out at one start; sizes may change from start to start.
     #[must_use]
     pub fn log(&self, random: &mut Random) -> raft_log::Options {
@@ -82,7 +221,7 @@ impl Profile {
             flush_depth: 1 << random.below(3),
             frame_bytes_max: between(random, 1, 3) as usize * BLOCK_BYTES,
             reserve_bytes: between(random, 2, 4) as usize * BLOCK_BYTES,
-            has_peers: false,
+            has_peers: self.members > 1,
         }
     }
 

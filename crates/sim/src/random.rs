@@ -20,6 +20,10 @@ pub enum Concern {
     Faults,
     /// What a power failure leaves.
     Disks,
+    /// How fast clocks go.
+    Clocks,
+    /// What becomes of what is sent.
+    Network,
 }
 
 /// The stream of one concern of a run.

@@ -5,11 +5,17 @@ use std::ops::AddAssign;
 use crate::agenda::MICROSECOND_NS;
 
 /// How often things happened, so that a run that tests nothing is seen.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Totals {
     counts: [u64; Count::ALL.len()],
     /// Virtual time in nanoseconds.
     pub simulated_ns: u64,
+}
+
+impl Default for Totals {
+    fn default() -> Self {
+        Self { counts: [0; Count::ALL.len()], simulated_ns: 0 }
+    }
 }
 
 /// What is counted.
@@ -61,11 +67,31 @@ pub enum Count {
     Cuts,
     /// Leases whose time was over.
     LeasesEnded,
+    /// Messages between members.
+    Messages,
+    /// Those of them that were lost.
+    MessagesLost,
+    /// Batches of commands sent to a leader.
+    Forwards,
+    /// Times that a member became leader.
+    Elections,
+    /// Times that the network was cut somewhere.
+    Partitions,
+    /// Snapshots whose transfer began.
+    SnapshotsBegun,
+    /// Snapshots that were installed.
+    SnapshotsInstalled,
+    /// Requests whose client gave up.
+    TimedOut,
+    /// Changes of the members that were made.
+    MemberChanges,
+    /// Moves of leadership that were asked for.
+    Transfers,
 }
 
 impl Count {
     /// Every count.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 33] = [
         Self::Events,
         Self::Writes,
         Self::WritesAcknowledged,
@@ -89,6 +115,16 @@ impl Count {
         Self::EntriesReplayed,
         Self::Cuts,
         Self::LeasesEnded,
+        Self::Messages,
+        Self::MessagesLost,
+        Self::Forwards,
+        Self::Elections,
+        Self::Partitions,
+        Self::SnapshotsBegun,
+        Self::SnapshotsInstalled,
+        Self::TimedOut,
+        Self::MemberChanges,
+        Self::Transfers,
     ];
 }
 

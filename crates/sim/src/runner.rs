@@ -9,6 +9,7 @@ use std::thread;
 
 use crate::bug::Bug;
 use crate::check::{Check, Violation};
+use crate::profile::Kind;
 use crate::report::{Story, Totals};
 use crate::world::{Outcome, World};
 
@@ -19,12 +20,12 @@ thread_local! {
 
 /// Runs one seed.
 #[must_use]
-pub fn run_seed(seed: u64, bug: Option<Bug>, told: bool) -> Outcome {
+pub fn run_seed(seed: u64, kind: Kind, bug: Option<Bug>, told: bool) -> Outcome {
     static HOOK: Once = Once::new();
     HOOK.call_once(listen_to_panics);
     let story = if told { Story::told() } else { Story::default() };
     PANIC.with_borrow_mut(|said| *said = Some(String::new()));
-    let ended = panic::catch_unwind(AssertUnwindSafe(|| World::new(seed, bug, story).run()));
+    let ended = panic::catch_unwind(AssertUnwindSafe(|| World::new(seed, kind, bug, story).run()));
     let said = PANIC.with_borrow_mut(Option::take).unwrap_or_default();
     ended.unwrap_or_else(|_| Outcome {
         seed,
@@ -47,7 +48,7 @@ pub struct Summary {
 
 /// Runs seeds on `threads` threads until one fails.
 #[must_use]
-pub fn run_seeds(seeds: Range<u64>, bug: Option<Bug>, threads: usize) -> Summary {
+pub fn run_seeds(seeds: Range<u64>, kind: Kind, bug: Option<Bug>, threads: usize) -> Summary {
     let next = AtomicU64::new(seeds.start);
     let failed = AtomicBool::new(false);
     let work = || {
@@ -57,7 +58,7 @@ pub fn run_seeds(seeds: Range<u64>, bug: Option<Bug>, threads: usize) -> Summary
             if seed >= seeds.end {
                 break;
             }
-            let outcome = run_seed(seed, bug, false);
+            let outcome = run_seed(seed, kind, bug, false);
             failed.fetch_or(outcome.violation.is_some(), Ordering::Relaxed);
             summary.add(outcome);
         }
@@ -124,7 +125,7 @@ pub fn canary(bug: Bug, seeds: Range<u64>) -> Canary {
     let mut runs = 0;
     for seed in seeds {
         runs += 1;
-        let outcome = run_seed(seed, Some(bug), false);
+        let outcome = run_seed(seed, bug.kind(), Some(bug), false);
         if outcome.violation.as_ref().is_some_and(|v| bug.caught_by().contains(&v.check)) {
             return Canary { bug, caught: Some(outcome), runs };
         }

@@ -1,4 +1,7 @@
 //! From disks to a process that runs: the functions that the server uses, in its order.
+//!
+//! A snapshot that waits to be installed is installed first, as `crates/server/src/member/recovery.rs` does: the shards
+//! are replaced, then the log, then the snapshot is forgotten.
 
 use windlass_io_disk::sim::SimDisk;
 use windlass_io_log::folder::Folder;
@@ -6,23 +9,24 @@ use windlass_io_log::ids::Identity;
 use windlass_io_log::raft_log::{RaftLog, Recovered};
 use windlass_io_log::stream::manifest::Generation;
 use windlass_io_log::stream::{Options, ShardHistory, StateHistory, StateStream};
-use windlass_raft::{Config, Membership, Raft, Restored};
-use windlass_records::batch::Origin;
+use windlass_raft::{Config, Raft};
 use windlass_records::state::State;
+use windlass_records::wal;
 use windlass_replica::consensus::{Consensus, Parts, RestoreError, check_restore};
-use windlass_replica::shard::{Content, ShardCore, redistribute, restore, seed, stable_state, system_of};
-use windlass_types::{MemberId, ShardId};
+use windlass_replica::founding::{begun_at, founding, is_needed, restored};
+use windlass_replica::shard::{
+    Content, Distribution, ShardCore, redistribute, restore, seed, stable_state, system_of,
+};
+use windlass_types::{LogIndex, ShardId};
 
 use crate::bug::Bug;
 use crate::check::Violation;
 use crate::disks::Layout;
-use crate::env::Env;
+use crate::env::{Env, member_of};
 use crate::member::{Ticket, hash_of};
 use crate::profile::Profile;
 use crate::report::Count;
-
-/// The only member.
-pub const MEMBER: MemberId = MemberId(1);
+use crate::transfer::Arrived;
 
 /// What a start makes.
 pub struct Started {
@@ -46,6 +50,9 @@ pub enum Error {
     /// Log and streams do not belong together.
     #[error(transparent)]
     Restore(#[from] RestoreError),
+    /// The process was killed.
+    #[error("killed")]
+    Killed,
     /// A promise is broken.
     #[error(transparent)]
     Violated(#[from] Violation),
@@ -71,6 +78,7 @@ impl Error {
             },
             Self::Shards(Shards::NoSpace) => full,
             Self::Shards(Shards::Write(_)) => failing,
+            Self::Killed => true,
             Self::Restore(_) | Self::Violated(_) => false,
         }
     }
@@ -81,43 +89,90 @@ impl Error {
 /// # Errors
 /// See [`Error`]; what is on the disks is as after a crash then.
 pub fn start(count: u16, env: &mut Env) -> Result<Started, Error> {
+    let at = env.at;
     let options = env.profile.log(&mut env.scheduling);
-    let (mut log, recovered) = RaftLog::open(&mut env.disks.log, options, Identity(1)).map_err(Error::Log)?;
-    env.checker.recovered(&recovered, &mut env.totals)?;
-    let (histories, states) = read(&mut env.disks.layout, &env.profile)?;
+    let identity = Identity(1 + 10_000 * at as u64);
+    let opened = RaftLog::open(&mut env.sites[at].disks.log, options, identity);
+    let (mut log, mut recovered) = opened.map_err(Error::Log)?;
+    env.checker.recovered(at, &recovered, &mut env.totals)?;
+    let arrived = env.site().arrived.clone();
+    let needed = arrived.as_ref().filter(|arrived| is_needed(&arrived.state, &recovered));
+    let replaced = needed.is_some();
+    if let Some(arrived) = needed {
+        install(count, arrived, env)?;
+        recovered = begun_at(&arrived.state, recovered.hard_state);
+    }
+    let (histories, states) = read(env)?;
     let state = stable_state(&histories, &states);
-    check_restore(recovered.start_index, log.last_index(), state.index)?;
+    let last = recovered.entries.last().map_or(recovered.start_index, |entry| entry.index);
+    check_restore(recovered.start_index, last, state.index)?;
+    let is_empty = recovered == Recovered::default() && state.index == LogIndex::ZERO;
+    if is_empty && env.site().founds && env.profile.members > 1 {
+        recovered = founding((0..env.profile.founders).map(|site| (member_of(site), urls_of(site))));
+    }
+    if replaced || is_empty {
+        log.replace(&recovered);
+        env.checker.begins_with(at, &recovered);
+    }
     // Nothing was written so far: a start that is refused leaves everything as it was.
-    log.start(&mut env.disks.log).map_err(Error::Log)?;
-    let (shards, stream) = if env.disks.layout.count() == count {
+    log.start(&mut env.sites[at].disks.log).map_err(Error::Log)?;
+    if arrived.is_some() {
+        interrupted(env)?;
+        env.site_mut().arrived = None;
+        env.totals.add(Count::SnapshotsInstalled, u64::from(replaced));
+    }
+    let (shards, stream) = if env.site().disks.layout.count() == count {
         load(histories, states, &state, env)?
     } else {
         relayout(count, &histories, &state, env)?
     };
     let hash = hash_of(shards.iter().map(ShardCore::shard), &state);
-    env.checker.restored(&state, hash)?;
+    env.checker.restored(at, &state, hash)?;
     env.tell(|| {
         let (start, last) = (recovered.start_index, log.last_index());
         format!("starts with {count} shards at entry {}; the log holds {start} to {last}", state.index)
     });
-    let raft = Raft::new(config(env), restored(recovered, &state));
     let system = system_of(shards.iter());
+    // A sole member has no records of itself in this simulator, and votes all the same.
+    let alone = env.profile.members == 1;
+    let raft = Raft::new(config(env), restored(env.member(), recovered, &state, &system, alone));
     let parts = Parts { raft, log, state, system, shards: count };
-    let us = Origin { member: MEMBER, incarnation: u64::from(env.life) };
-    let core = Consensus::new(us, env.profile.consensus, parts);
+    let core = Consensus::new(env.us(), env.profile.consensus, parts);
     Ok(Started { core, shards, state: stream })
 }
 
-fn config(env: &mut Env) -> Config {
-    Config::new(MEMBER, u64::from(env.life), env.scheduling.number())
+/// Where a member is reached.
+#[must_use]
+pub fn urls_of(site: usize) -> Vec<String> {
+    vec![format!("http://{}", member_of(site))]
 }
 
-fn restored(recovered: Recovered, state: &State) -> Restored {
-    let Recovered { mut hard_state, start_index, start_term, entries } = recovered;
-    // As in the server: the commit index on disk is a hint that may lag; what a shard holds was committed.
-    hard_state.commit = hard_state.commit.max(state.index);
-    let membership = Membership::of_voters([MEMBER]);
-    Restored { hard_state, start_index, start_term, entries, applied: state.index, membership }
+fn config(env: &mut Env) -> Config {
+    let mut config = Config::new(env.member(), u64::from(env.life()), env.scheduling.number());
+    env.profile.raft.set(&mut config);
+    config
+}
+
+/// Sometimes the process is killed right here.
+fn interrupted(env: &mut Env) -> Result<(), Error> {
+    if !env.calm && env.scheduling.one_in(8) { Err(Error::Killed) } else { Ok(()) }
+}
+
+/// Replaces all shards by those of a snapshot. A crash leaves the old ones or the new ones.
+fn install(count: u16, arrived: &Arrived, env: &mut Env) -> Result<(), Error> {
+    let part = env.strikes(Bug::InstalledInPart, 1);
+    let mut distribution = Distribution::new(count);
+    for (at, frame) in arrived.frames.iter().enumerate() {
+        if part && at == 0 {
+            continue;
+        }
+        let frame = wal::Frame::parse(frame.clone()).expect("a shard made it");
+        frame.records().for_each(|record| distribution.load(&record));
+    }
+    interrupted(env)?;
+    lay_out(count, distribution.finish(&arrived.state), &arrived.state, env)?;
+    env.tell(|| format!("installs a snapshot of entry {}", arrived.state.index));
+    interrupted(env)
 }
 
 type Opened = (Vec<ShardCore<Ticket>>, StateStream);
@@ -130,7 +185,7 @@ fn load(
     env: &mut Env,
 ) -> Result<Opened, Error> {
     let beyond = env.strikes(Bug::LoadedBeyondStable, 1);
-    let layout = &mut env.disks.layout;
+    let layout = &mut env.site_mut().disks.layout;
     let mut shards = Vec::new();
     for ((id, history), disk) in (0..).map(ShardId).zip(histories).zip(&mut layout.shards) {
         let load = if beyond { load_beyond } else { restore_from };
@@ -148,7 +203,12 @@ fn restore_from(
     Ok(restore(id, history, disk, state)?)
 }
 
-fn read(layout: &mut Layout, profile: &Profile) -> Result<(Vec<ShardHistory>, StateHistory), Error> {
+fn read(env: &mut Env) -> Result<(Vec<ShardHistory>, StateHistory), Error> {
+    let at = env.at;
+    read_layout(&mut env.sites[at].disks.layout, &env.profile)
+}
+
+fn read_layout(layout: &mut Layout, profile: &Profile) -> Result<(Vec<ShardHistory>, StateHistory), Error> {
     let generation = layout.generation;
     let mut histories = Vec::new();
     for (shard, disk) in (0..).zip(&mut layout.shards) {
@@ -161,22 +221,29 @@ fn read(layout: &mut Layout, profile: &Profile) -> Result<(Vec<ShardHistory>, St
 
 /// Lays everything out anew. A crash before the end leaves the old layout.
 fn relayout(count: u16, histories: &[ShardHistory], state: &State, env: &mut Env) -> Result<Opened, Error> {
-    let Env { disks, profile, scheduling, .. } = env;
-    let old = disks.layout.shards.iter_mut().map(|disk| disk as &mut dyn Folder);
+    let old = env.site_mut().disks.layout.shards.iter_mut().map(|disk| disk as &mut dyn Folder);
     let loaded = redistribute(histories.iter().zip(old), count, state)?;
+    let opened = lay_out(count, loaded, state, env)?;
+    env.totals.count(Count::Layouts);
+    Ok(opened)
+}
+
+/// Writes this content to new streams, which the manifest names from then on.
+fn lay_out(count: u16, contents: Vec<Content>, state: &State, env: &mut Env) -> Result<Opened, Error> {
+    let Env { sites, at, profile, scheduling, .. } = env;
+    let disks = &mut sites[*at].disks;
     let mut layout = Layout::empty(disks.layout.generation.next(), count, disks.full, scheduling);
     if disks.failing && scheduling.one_in(2) {
         layout.shards[0].fail_after(1 + scheduling.below(8));
     }
-    let (new, states) = read(&mut layout, profile)?;
+    let (new, states) = read_layout(&mut layout, profile)?;
     let mut shards = Vec::new();
-    for (((id, keys), history), disk) in (0..).map(ShardId).zip(loaded).zip(new).zip(&mut layout.shards) {
+    for (((id, keys), history), disk) in (0..).map(ShardId).zip(contents).zip(new).zip(&mut layout.shards) {
         shards.push(seed(id, keys, history, disk, state)?);
     }
     let stream = states.start(&mut layout.state, *state)?;
     // The manifest names it from now on.
     disks.layout = layout;
-    env.totals.count(Count::Layouts);
     Ok((shards, stream))
 }
 

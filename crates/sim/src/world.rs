@@ -1,11 +1,11 @@
-//! One run: a member, its clients and its faults, from the seed to the verdict.
+//! One run: members, their clients and their faults, from the seed to the verdict.
 
 use crate::agenda::{MILLISECOND_NS, SECOND_NS};
 use crate::bug::Bug;
 use crate::check::{Check, Violation, ensure};
 use crate::env::{Env, Event, Fault, Stop};
 use crate::member::Member;
-use crate::profile::SHARDS_MAX;
+use crate::profile::{Kind, SHARDS_MAX};
 use crate::random::{Concern, Random, between, stream};
 use crate::report::{Count, Story, Totals};
 use crate::start;
@@ -16,14 +16,14 @@ const SETTLE_NS: u64 = 30 * SECOND_NS;
 /// Virtual time after which clients ask no more, in nanoseconds.
 const BUSY_NS_MAX: u64 = 120 * SECOND_NS;
 
-/// Events of one run at most; more is a livelock.
+/// Events of one run at most, for each member; more is a livelock.
 const EVENTS_MAX: u64 = 1_000_000;
-
-/// Longest time that a process is down, in nanoseconds.
-const DOWN_NS_MAX: u64 = 50 * MILLISECOND_NS;
 
 /// Longest time without room, in nanoseconds.
 const FULL_NS_MAX: u64 = 3 * SECOND_NS;
+
+/// Longest time that a machine is slow, or the network cut, in nanoseconds.
+const TROUBLE_NS_MAX: u64 = 8 * SECOND_NS;
 
 /// Operations until one fails, at most.
 const FAIL_AFTER_MAX: u64 = 40;
@@ -58,31 +58,33 @@ enum Phase {
 pub struct World {
     seed: u64,
     env: Env,
-    member: Option<Member>,
+    members: Vec<Option<Member>>,
+    /// Number of shards of each member at its next start.
+    shards: Vec<u16>,
     faults: Random,
     faults_left: u64,
-    shards: u16,
     phase: Phase,
 }
 
 impl World {
     /// The run of `seed`, with a known bug in the glue or none.
     #[must_use]
-    pub fn new(seed: u64, bug: Option<Bug>, story: Story) -> Self {
-        let mut env = Env::new(seed, bug, story);
+    pub fn new(seed: u64, kind: Kind, bug: Option<Bug>, story: Story) -> Self {
+        let mut env = Env::new(seed, kind, bug, story);
         let mut faults = stream(seed, Concern::Faults);
-        env.agenda.after(0, Event::Start);
         let faults_left = env.profile.faults_max;
-        let shards = env.profile.shards;
         let profile = format!("{:?}", env.profile);
-        env.tell(|| profile);
+        env.story.tell(0, || profile);
+        for site in 0..env.profile.founders {
+            env.agenda.after(0, (site, Event::Start));
+        }
         let mut world = Self {
             seed,
+            members: env.sites.iter().map(|_| None).collect(),
+            shards: env.profile.shards.clone(),
             env,
-            member: None,
             faults: Random::new(faults.number()),
             faults_left,
-            shards,
             phase: Phase::Busy,
         };
         world.plan_fault();
@@ -103,16 +105,28 @@ impl World {
 
     fn events(&mut self) -> Result<(), Violation> {
         while self.phase != Phase::Over {
-            let event = self.env.agenda.advance().expect("a process that runs has timers");
+            let (site, event) = self.env.agenda.advance().expect("a process that runs has timers");
             self.env.totals.count(Count::Events);
-            match self.happen(event) {
-                Ok(()) => {}
-                Err(Stop::Violated(violation)) => return Err(violation),
-                Err(Stop::Died(why)) => self.ended(&why)?,
-            }
+            self.env.at = site;
+            let outcome = self.happen(event);
+            self.survive(outcome)?;
             self.look()?;
         }
         Ok(())
+    }
+
+    fn survive(&mut self, outcome: Result<(), Stop>) -> Result<(), Violation> {
+        match outcome {
+            Ok(()) => Ok(()),
+            Err(Stop::Violated(violation)) => Err(violation),
+            Err(Stop::Died(why)) => self.ended(&why),
+            Err(Stop::Anew) => {
+                self.members[self.env.at] = None;
+                self.env.ended(false);
+                self.env.after(MILLISECOND_NS, Event::Start);
+                Ok(())
+            }
+        }
     }
 
     fn happen(&mut self, event: Event) -> Result<(), Stop> {
@@ -124,37 +138,56 @@ impl World {
             }
             _ => {}
         }
-        let Self { env, member: Some(member), .. } = self else { return Ok(()) };
+        let Self { env, members, .. } = self;
+        let Some(member) = &mut members[env.at] else { return Ok(()) };
+        let now = env.life();
         match event {
-            Event::Wake(life, thread) | Event::Timer(life, thread) if life == env.life => {
+            Event::Wake(life, thread) | Event::Timer(life, thread) if life == now => {
                 return member.wake(thread, env);
             }
-            Event::Disk(life, disk) if life == env.life => member.disk(disk, env),
-            Event::Tick(life) if life == env.life => member.tick(env),
-            Event::Retry(life) if life == env.life => member.retry(env),
-            Event::Turn(life) if life == env.life => return member.clients_turn(env),
+            Event::Disk(life, disk) if life == now => member.disk(disk, env),
+            Event::Tick(life) if life == now => member.tick(env),
+            Event::Retry(life) if life == now => member.retry(env),
+            Event::Turn(life) if life == now => return member.clients_turn(env),
+            Event::WriteTimeout(life, id) if life == now => member.write_times_out(id, env),
+            Event::ReadTimeout(life, id) if life == now => member.reads_time_out(id, env),
+            Event::Patience(life, id) if life == now => member.patience_ends(id, env),
+            Event::Connect(life, peer) if life == now => {
+                if env.connect(peer) {
+                    member.connected(peer, env);
+                }
+            }
+            Event::Disconnect(life, peer, epoch) if life == now => {
+                if env.disconnect(peer, epoch) {
+                    member.disconnected(peer, env);
+                }
+            }
+            Event::Arrive(packet) if env.reaches(&packet) => return member.arrive(packet, env),
             _ => {}
         }
         Ok(())
     }
 
     fn start(&mut self) -> Result<(), Stop> {
-        assert!(self.member.is_none(), "one process at a time");
+        let at = self.env.at;
+        assert!(self.members[at].is_none(), "one process at a time");
         if self.phase == Phase::Busy && self.faults.one_in(4) {
-            self.shards = between(&mut self.faults, 1, SHARDS_MAX) as u16;
+            self.shards[at] = between(&mut self.faults, 1, SHARDS_MAX) as u16;
         }
         let Self { env, .. } = self;
-        match start::start(self.shards, env) {
+        match start::start(self.shards[at], env) {
             Ok(started) => {
                 env.totals.count(Count::Starts);
-                self.member = Some(Member::run(started, env)?);
+                env.site_mut().up = true;
+                self.members[at] = Some(Member::run(started, env)?);
                 Ok(())
             }
             Err(error) => {
+                let disks = &env.site().disks;
                 // An operator whose new layout does not fit goes back to the old one.
-                self.shards = env.disks.layout.count();
+                self.shards[at] = disks.layout.count();
+                let explained = error.is_explained(disks.full, disks.failing);
                 env.totals.count(Count::StartsFailed);
-                let explained = error.is_explained(env.disks.full, env.disks.failing);
                 match error {
                     start::Error::Violated(violation) => Err(Stop::Violated(violation)),
                     error if explained => {
@@ -169,7 +202,7 @@ impl World {
 
     /// The process ended itself.
     fn ended(&mut self, why: &str) -> Result<(), Violation> {
-        ensure(self.env.disks.failing, Check::EndedWithoutReason, || why.to_owned())?;
+        ensure(self.env.site().disks.failing, Check::EndedWithoutReason, || why.to_owned())?;
         self.fall(why);
         Ok(())
     }
@@ -181,12 +214,13 @@ impl World {
     }
 
     fn die(&mut self, power: bool) {
-        if self.member.take().is_none() {
-            self.env.agenda.retain(|event| !matches!(event, Event::Start));
+        let at = self.env.at;
+        if self.members[at].take().is_none() {
+            self.env.agenda.retain(|(site, event)| *site != at || !matches!(event, Event::Start));
         }
         self.env.died(power);
-        let delay = 1 + self.faults.below(DOWN_NS_MAX);
-        self.env.agenda.after(delay, Event::Start);
+        let delay = 1 + self.faults.below(self.env.profile.down_ns_max);
+        self.env.after(delay, Event::Start);
     }
 
     fn plan_fault(&mut self) {
@@ -194,14 +228,17 @@ impl World {
             return;
         }
         self.faults_left -= 1;
-        let fault = match self.faults.below(12) {
+        let fault = match self.faults.below(if self.members.len() > 1 { 20 } else { 12 }) {
             0..5 => Fault::PowerFailure,
             5..8 => Fault::Kill,
             8..10 => Fault::FailOperation,
-            _ => Fault::Full,
+            10..12 => Fault::Full,
+            12..14 => Fault::Slow,
+            _ => Fault::Partition,
         };
+        let site = self.faults.below(self.members.len() as u64) as usize;
         let delay = 1 + self.faults.below(self.env.profile.fault_ns_max);
-        self.env.agenda.after(delay, Event::Fault(fault));
+        self.env.agenda.after(delay, (site, Event::Fault(fault)));
     }
 
     fn strike(&mut self, fault: Fault) {
@@ -211,15 +248,28 @@ impl World {
             Fault::Kill => self.die(false),
             Fault::FailOperation => {
                 let operations = between(&mut self.faults, 1, FAIL_AFTER_MAX);
-                self.env.disks.fail_after(operations, &mut self.faults);
+                self.env.site_mut().disks.fail_after(operations, &mut self.faults);
             }
             Fault::Full => {
                 self.env.totals.count(Count::FullEpisodes);
                 self.env.set_full(true);
                 let length = self.faults.below(FULL_NS_MAX);
-                self.env.agenda.after(length, Event::Fault(Fault::Room));
+                self.env.after(length, Event::Fault(Fault::Room));
+            }
+            Fault::Slow => {
+                self.env.site_mut().slow = true;
+                let length = self.faults.below(TROUBLE_NS_MAX);
+                self.env.after(length, Event::Fault(Fault::Fast));
+            }
+            Fault::Partition => {
+                self.env.totals.count(Count::Partitions);
+                self.env.partition(&mut self.faults);
+                let length = self.faults.below(TROUBLE_NS_MAX);
+                self.env.after(length, Event::Fault(Fault::Heal));
             }
             Fault::Room => return self.env.set_full(false),
+            Fault::Fast => return self.env.site_mut().slow = false,
+            Fault::Heal => return self.env.heal(),
         }
         self.plan_fault();
     }
@@ -230,61 +280,102 @@ impl World {
         match self.phase {
             Phase::Busy => {
                 if now_ns > BUSY_NS_MAX {
-                    self.env.clients.stop();
+                    self.env.sites.iter_mut().for_each(|site| site.clients.stop());
                 }
-                if self.env.clients.are_done() {
+                if self.env.sites.iter().all(|site| site.clients.are_done()) {
                     self.stop_faults();
                     self.phase = Phase::Settling(now_ns + SETTLE_NS);
                 }
             }
             Phase::Settling(by_ns) => {
-                if self.has_settled(by_ns)? {
-                    self.env.tell(|| "at rest; a last power failure".into());
-                    self.die(true);
+                if self.have_settled(by_ns)? {
+                    self.env.story.tell(now_ns, || "at rest; a last power failure".into());
+                    for site in 0..self.members.len() {
+                        self.env.at = site;
+                        self.die(true);
+                    }
                     self.phase = Phase::Last(now_ns + SETTLE_NS);
                 }
             }
             Phase::Last(by_ns) => {
-                if self.has_settled(by_ns)? {
+                if self.have_settled(by_ns)? {
                     self.phase = Phase::Over;
                 }
             }
             Phase::Over => {}
         }
         let events = self.env.totals.of(Count::Events);
-        ensure(events < EVENTS_MAX, Check::Unanswered, || format!("{events} events and no end"))
+        let most = EVENTS_MAX * self.members.len() as u64;
+        ensure(events < most, Check::Unanswered, || format!("{events} events and no end"))
     }
 
     fn stop_faults(&mut self) {
-        self.env.tell(|| "clients are done; faults stop".into());
-        self.env.agenda.retain(|event| !matches!(event, Event::Fault(_)));
-        self.env.set_full(false);
-        self.env.disks.heal();
+        let env = &mut self.env;
+        env.story.tell(env.agenda.now_ns(), || "clients are done; faults stop".into());
+        env.agenda.retain(|(_, event)| !matches!(event, Event::Fault(_)));
+        env.calm = true;
+        env.heal();
+        env.network.calm();
+        for site in 0..env.sites.len() {
+            env.at = site;
+            env.set_full(false);
+            env.site_mut().disks.heal();
+            env.site_mut().slow = false;
+        }
     }
 
-    /// Whether everything is answered and durable in the shards, and as the model has it.
-    fn has_settled(&self, by_ns: u64) -> Result<bool, Violation> {
-        let Self { env, member, .. } = self;
-        let late = env.agenda.now_ns() > by_ns;
-        let idle = member.as_ref().filter(|m| m.is_idle(env));
-        let Some(member) = idle else {
-            ensure(!late, Check::Unanswered, || {
-                format!(
-                    "{} writes are unanswered {} s after the last fault",
-                    env.checker.open(),
-                    SETTLE_NS / SECOND_NS
-                )
-            })?;
+    fn have_settled(&mut self, by_ns: u64) -> Result<bool, Violation> {
+        for site in 0..self.members.len() {
+            self.env.at = site;
+            if !self.has_settled(by_ns)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether everything is answered here and durable in the shards, and as the model has it.
+    fn has_settled(&mut self, by_ns: u64) -> Result<bool, Violation> {
+        let late = self.env.agenda.now_ns() > by_ns;
+        if !self.is_idle()? {
+            ensure(!late, Check::Unanswered, || self.what_is_open())?;
             return Ok(false);
-        };
-        let at_rest = member.hash().filter(|_| env.checker.is_cut());
+        }
+        let Self { env, members, .. } = self;
+        let member = members[env.at].as_ref().expect("it is idle");
+        let at_rest = member.hash().filter(|_| env.checker.is_cut(env.at));
+        let at_rest = at_rest.filter(|(state, _)| state.index == env.checker.applied());
         let Some((state, hash)) = at_rest else {
             ensure(!late, Check::NotReclaimed, || {
-                "the log is not cut though nothing happens any more".into()
+                format!("the log of member {} is not cut though nothing happens any more", env.member())
             })?;
             return Ok(false);
         };
-        env.checker.at_rest(&state, hash)?;
+        env.checker.at_rest(env.at, &state, hash)?;
         Ok(true)
+    }
+
+    /// Whether nobody waits for anything here, and a last write was acknowledged.
+    fn is_idle(&mut self) -> Result<bool, Violation> {
+        let Self { env, members, .. } = self;
+        let Some(member) = &mut members[env.at] else { return Ok(false) };
+        match member.serves(env) {
+            Ok(serves) => Ok(serves && member.is_idle(env)),
+            Err(Stop::Violated(violation)) => Err(violation),
+            Err(_) => Ok(false),
+        }
+    }
+
+    fn what_is_open(&self) -> String {
+        let (env, open) = (&self.env, self.env.checker.open(self.env.at));
+        let seconds = SETTLE_NS / SECOND_NS;
+        match &self.members[env.at] {
+            None => format!("member {} is down {seconds} s after the last fault", env.member()),
+            Some(member) => format!(
+                "{open} writes of member {} are unanswered {seconds} s after the last fault; it is {}",
+                env.member(),
+                member.core().raft().role(),
+            ),
+        }
     }
 }

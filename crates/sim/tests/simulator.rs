@@ -3,11 +3,15 @@
 //! The long run is `cargo run --release -p windlass-sim -- run --seeds 10000`.
 
 use windlass_sim::bug::Bug;
+use windlass_sim::profile::Kind;
 use windlass_sim::report::{Count, Totals};
 use windlass_sim::runner::{Summary, canary, run_seed, run_seeds};
 use windlass_sim::world::Outcome;
 
-const SEEDS: u64 = 400;
+const SEEDS: u64 = 200;
+
+/// The same of clusters.
+const CLUSTER_SEEDS: u64 = 60;
 
 /// Seeds in which a known bug must be caught.
 const CANARY_SEEDS: u64 = 500;
@@ -37,7 +41,7 @@ const MUST_HAPPEN: [Count; 18] = [
 fn expect_kept(outcome: &Outcome) {
     if let Some(violation) = &outcome.violation {
         let seed = outcome.seed;
-        panic!("{violation}\nreplay with: cargo run --release -p windlass-sim -- replay {seed}");
+        panic!("seed {seed}: {violation}");
     }
 }
 
@@ -49,9 +53,34 @@ fn assert_all_happened(totals: &Totals) {
 
 #[test]
 fn promises_are_kept() {
-    let Summary { totals, failure, .. } = run_seeds(0..SEEDS, None, 2);
+    let Summary { totals, failure, .. } = run_seeds(0..SEEDS, Kind::Single, None, 2);
     failure.iter().for_each(expect_kept);
     assert_all_happened(&totals);
+}
+
+/// What clusters must have gone through besides.
+const MUST_HAPPEN_IN_CLUSTERS: [Count; 12] = [
+    Count::WritesAcknowledged,
+    Count::WritesUnknown,
+    Count::ReadsAnswered,
+    Count::PowerFailures,
+    Count::EntriesLost,
+    Count::EntriesReplayed,
+    Count::MessagesLost,
+    Count::Forwards,
+    Count::Elections,
+    Count::Partitions,
+    Count::SnapshotsInstalled,
+    Count::TimedOut,
+];
+
+#[test]
+fn promises_are_kept_in_clusters() {
+    let Summary { totals, failure, .. } = run_seeds(0..CLUSTER_SEEDS, Kind::Cluster, None, 2);
+    failure.iter().for_each(expect_kept);
+    for what in MUST_HAPPEN_IN_CLUSTERS {
+        assert!(totals.of(what) > 5, "{what:?}: {}", totals.of(what));
+    }
 }
 
 #[test]
@@ -64,34 +93,38 @@ fn every_known_bug_is_caught() {
 
 #[test]
 fn a_seed_is_a_run() {
-    let [first, second] = [3, 3].map(|seed| run_seed(seed, None, true));
+    Kind::ALL.into_iter().for_each(a_seed_is_a_run_of);
+}
+
+fn a_seed_is_a_run_of(kind: Kind) {
+    let [first, second] = [3, 3].map(|seed| run_seed(seed, kind, None, true));
     assert!(first.lines.len() > 50);
     assert_eq!(first.lines, second.lines);
     assert_eq!(first.totals, second.totals);
-    assert_ne!(first.lines, run_seed(4, None, true).lines);
+    assert_ne!(first.lines, run_seed(4, kind, None, true).lines);
 }
 
 /// A start found its segment of the log nearly full: nothing could be appended, so nothing asked for another one, and
 /// the member never led.
 #[test]
 fn regression_start_on_a_full_segment() {
-    expect_kept(&run_seed(0, None, false));
+    expect_kept(&run_seed(0, Kind::Single, None, false));
 }
 
 /// An entry larger than a frame found no room where a smaller one would have had some: nobody looked for room again.
 #[test]
 fn regression_large_entry_without_room() {
-    expect_kept(&run_seed(5436, None, false));
+    expect_kept(&run_seed(5436, Kind::Single, None, false));
 }
 
 /// Entries replayed after a start were answered once more, to clients that had not asked.
 #[test]
 fn regression_replayed_answers() {
-    expect_kept(&run_seed(1, None, false));
+    expect_kept(&run_seed(1, Kind::Single, None, false));
 }
 
 /// While a segment was being prepared the sequencer's stream asked for a tick at once, again and again.
 #[test]
 fn regression_endless_ticks() {
-    expect_kept(&run_seed(2, None, false));
+    expect_kept(&run_seed(2, Kind::Single, None, false));
 }

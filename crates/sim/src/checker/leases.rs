@@ -13,6 +13,9 @@ use windlass_types::{LogIndex, Term};
 use super::log::ENCODED;
 use crate::check::{Check, Violation, ensure};
 
+/// One second by the fastest clock of a member, in nanoseconds.
+const SHORTEST_SECOND_NS: u64 = 900_000_000;
+
 /// Where and when an entry is applied for the first time.
 #[derive(Clone, Copy)]
 pub struct Place {
@@ -40,7 +43,7 @@ pub struct Leases {
 
 impl Leases {
     /// A command was applied to the model; it follows what becomes of leases. Those that have run out end here. Returns
-    /// how many did.
+    /// which.
     pub fn follow(
         &mut self,
         oracle: &mut Oracle,
@@ -48,12 +51,12 @@ impl Leases {
         payload: Bytes,
         succeeded: bool,
         place: Place,
-    ) -> Result<u64, Violation> {
+    ) -> Result<Vec<i64>, Violation> {
         let Place { index, term, now_ns } = place;
         match kind {
             CommandKind::LeaseGrant if succeeded => {
                 let LeaseGrantRequest { id, ttl } = LeaseGrantRequest::decode(payload).expect(ENCODED);
-                let lives_until_ns = now_ns + ttl.unsigned_abs() * 1_000_000_000;
+                let lives_until_ns = now_ns + ttl.unsigned_abs() * SHORTEST_SECOND_NS;
                 self.granted.insert(id, Granted { index, lives_until_ns });
             }
             CommandKind::LeaseRevoke if succeeded => {
@@ -62,11 +65,15 @@ impl Leases {
             CommandKind::LeaseExpire => {
                 let expired = Expired::decode(payload).expect("the core encodes what it proposes");
                 let meant = expired.leases.into_iter().filter(|_| expired.term == term.0);
-                return meant.map(|lease| self.end(oracle, lease.id, LogIndex(lease.granted), place)).sum();
+                let mut ended = Vec::new();
+                for lease in meant {
+                    ended.extend(self.end(oracle, lease.id, LogIndex(lease.granted), place)?);
+                }
+                return Ok(ended);
             }
             _ => {}
         }
-        Ok(0)
+        Ok(Vec::new())
     }
 
     fn end(
@@ -75,9 +82,9 @@ impl Leases {
         id: i64,
         granted: LogIndex,
         place: Place,
-    ) -> Result<u64, Violation> {
+    ) -> Result<Option<i64>, Violation> {
         let Some(lease) = self.granted.get(&id).copied().filter(|lease| lease.index == granted) else {
-            return Ok(0);
+            return Ok(None);
         };
         ensure(lease.lives_until_ns <= place.now_ns, Check::LeaseEndedEarly, || {
             let early_ms = (lease.lives_until_ns - place.now_ns) / 1_000_000;
@@ -85,6 +92,6 @@ impl Leases {
         })?;
         self.granted.remove(&id);
         oracle.lease_revoke(&LeaseRevokeRequest { id }).expect("it lives");
-        Ok(1)
+        Ok(Some(id))
     }
 }

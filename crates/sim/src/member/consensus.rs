@@ -3,28 +3,29 @@
 use windlass_api::etcdserverpb::{PutResponse, ResponseHeader};
 use windlass_io_log::buffer::Buffer;
 use windlass_io_log::op::{Completion, Op, Ticket};
-use windlass_raft::ReadId;
+use windlass_raft::{ReadId, Role};
 use windlass_records::batch::{Batch, BatchBuilder};
 use windlass_replica::consensus::{Consensus, Input, Output};
 use windlass_replica::reading::Snapshot;
 use windlass_replica::sequencer::Response;
+use windlass_replica::shard::Chunk;
 use windlass_replica::task::{ShardAnswer, ShardTask};
-use windlass_types::{ByteOffset, LogIndex, RequestError, RequestId, Revision, ShardId};
+use windlass_types::{ByteOffset, LogIndex, MemberId, RequestError, RequestId, Revision, ShardId};
 
 use super::net::{Found, ToNet};
 use super::shards::ToShard;
 use super::{Member, take_turn};
-use crate::agenda::{MILLISECOND_NS, SECOND_NS};
+use crate::agenda::SECOND_NS;
 use crate::bug::Bug;
 use crate::check::{Check, ensure};
-use crate::checker::{Answer, is_refusal};
+use crate::checker::{Answer, Heard, OWN_REQUEST, is_refusal};
 use crate::disks::DiskId;
-use crate::env::{Env, Event, Stop, Thread};
+use crate::env::{Env, Event, Stop, Thread, site_of};
 use crate::mailbox::{Mailbox, Sender};
 use crate::report::Count;
 
-/// Time of one tick.
-const TICK_NS: u64 = 100 * MILLISECOND_NS;
+/// Turns of the consensus thread from one comparison of the shards to the next, about.
+const COMPARED_ONE_IN: u64 = 40;
 
 /// Messages to the consensus thread.
 pub enum ToConsensus {
@@ -49,6 +50,10 @@ pub enum ToConsensus {
     Tick,
     /// Look for room.
     Retry,
+    /// A piece of a snapshot.
+    Chunk(Chunk),
+    /// Something else for the core.
+    Input(Box<Input>),
 }
 
 /// The thread.
@@ -85,6 +90,8 @@ impl ConsensusThread {
 
     fn feed(&mut self, message: ToConsensus) -> Result<(), Stop> {
         let input = match message {
+            ToConsensus::Chunk(_) => unreachable!("not for the core"),
+            ToConsensus::Input(input) => *input,
             ToConsensus::Propose(commands) => Input::Propose(commands),
             ToConsensus::Read(id) => Input::Read(id),
             ToConsensus::Disk(completion) => Input::Disk(completion),
@@ -110,10 +117,14 @@ impl Member {
 
     pub(super) fn consensus_turn(&mut self, env: &mut Env) -> Result<(), Stop> {
         for message in take_turn(&mut self.consensus.mail, Thread::Consensus, env) {
-            match &message {
-                ToConsensus::Tick => env.agenda.after(TICK_NS, Event::Tick(env.life)),
+            match message {
+                ToConsensus::Chunk(chunk) => {
+                    self.send_chunk(chunk, env);
+                    continue;
+                }
+                ToConsensus::Tick => env.after(env.site().tick_ns, Event::Tick(env.life())),
                 ToConsensus::Retry if self.consensus.full => {
-                    env.agenda.after(SECOND_NS, Event::Retry(env.life));
+                    env.after(SECOND_NS, Event::Retry(env.life()));
                 }
                 _ => {}
             }
@@ -126,44 +137,77 @@ impl Member {
         told.map_err(|e| Stop::Died(e.to_string()))?;
         let due = thread.core.flush(env.agenda.now_ns(), &mut thread.out);
         if let Some(at_ns) = due.map_err(|e| Stop::Died(e.to_string()))? {
-            env.agenda.at(at_ns, Event::Timer(env.life, Thread::Consensus));
+            env.plan(at_ns, Event::Timer(env.life(), Thread::Consensus));
         }
-        self.carry_out(env)
+        self.carry_out(env)?;
+        self.compare(env)
     }
 
     fn carry_out(&mut self, env: &mut Env) -> Result<(), Stop> {
         for output in std::mem::take(&mut self.consensus.out) {
             self.carry_out_one(output, env)?;
         }
-        let raft = self.consensus.core.raft();
-        if !self.serving && raft.is_leader_ready() && self.consensus.core.numbered().index >= raft.commit() {
+        let numbered = self.consensus.core.numbered();
+        if let Some(system) = self.consensus.core.system() {
+            env.checker.system(numbered.index, system)?;
+        }
+        if !self.serving && self.has_caught_up() {
             self.serving = true;
             env.tell(|| "serves clients".into());
-            env.agenda.after(env.clients.pause_ns(), Event::Turn(env.life));
+            let pause = env.site_mut().clients.pause_ns();
+            env.after(pause, Event::Turn(env.life()));
         }
         Ok(())
+    }
+
+    /// As in the server.
+    fn has_caught_up(&self) -> bool {
+        let raft = self.consensus.core.raft();
+        let has_leader = match raft.role() {
+            Role::Leader => raft.is_leader_ready(),
+            _ => raft.leader() != MemberId::ZERO,
+        };
+        has_leader
+            && raft.membership().contains(raft.id())
+            && self.consensus.core.numbered().index >= raft.commit()
+    }
+
+    /// Now and then, where all shards stand at one index, their content is compared with the model's.
+    fn compare(&mut self, env: &mut Env) -> Result<(), Stop> {
+        // A compaction takes effect in the shards before its entry is numbered.
+        let between_entries = self.consensus.core.system().is_some();
+        if !between_entries || !env.scheduling.one_in(COMPARED_ONE_IN) {
+            return Ok(());
+        }
+        match self.hash() {
+            Some((state, hash)) => Ok(env.checker.compare(&state, hash)?),
+            None => Ok(()),
+        }
     }
 
     fn carry_out_one(&mut self, output: Output, env: &mut Env) -> Result<(), Stop> {
         match output {
             Output::Disk(op) => self.start_log_op(op, env)?,
-            Output::Send(_)
-            | Output::Forward { .. }
-            | Output::RefuseForwarded { .. }
-            | Output::Snapshot { .. }
-            | Output::Rejected { .. }
-            | Output::Marked { .. }
-            | Output::Members(_) => unreachable!("a sole member has no peers: {output:?}"),
+            Output::Send(message) => self.send(message, env),
+            Output::Forward { to, data, ids } => self.forward(to, data, ids, env),
+            Output::RefuseForwarded { to, ids, error } => self.refuse_forwarded(to, ids, error, env),
+            Output::Snapshot { to, id, state } => self.send_snapshot(site_of(to), id, state, env),
+            Output::Rejected { from, fault } => {
+                env.tell(|| format!("drops a message of {from} that cannot be true: {fault:?}"));
+            }
+            // What the members compare is what the judge compares all along.
+            Output::Marked { .. } => {}
+            Output::LeaseAnswer { .. } => unreachable!("no client asks about time"),
+            Output::Members(members) => self.members_changed(&members, env),
             Output::ToShard { shard, task } => self.hand_task(shard, task, env),
             Output::Reply { id, result } => self.reply(id, result.map(|response| *response), env)?,
             Output::PutReplies { batch, commands, first_revision } => {
                 self.reply_puts(&batch, commands, first_revision, env)?;
             }
             Output::Applied(state) => {
-                env.checker.applied_entry(state, env.agenda.now_ns(), &mut env.totals)?;
+                env.checker.applied_entry(env.at, state, env.agenda.now_ns(), &mut env.totals)?;
                 self.tell_shard(0, Sender::Consensus, ToShard::State(state), env);
             }
-            Output::LeaseAnswer { .. } => unreachable!("no client asks about time"),
             Output::ReadReady { id, index, revision } => self.read_ready(id, index, revision, env),
             Output::ReadDropped(id) => {
                 self.tell_net(Sender::Consensus, ToNet::Snapshot { id, found: None }, env);
@@ -171,16 +215,22 @@ impl Member {
             Output::Stable(index) => {
                 env.totals.count(Count::Cuts);
                 env.tell(|| format!("all streams are durable up to entry {index}"));
-                env.checker.cut(index);
+                env.checker.cut(env.at, index);
                 for shard in self.shard_ids() {
                     self.tell_shard(shard.0, Sender::Consensus, ToShard::Stable(index), env);
                 }
             }
-            Output::RoleChanged { role, term, .. } => env.tell(|| format!("is {role} of term {term}")),
+            Output::RoleChanged { role, term, leader } => {
+                env.tell(|| format!("is {role} of term {term}, led by {leader}"));
+                if role == Role::Leader {
+                    env.totals.count(Count::Elections);
+                    env.checker.leads(env.at, term)?;
+                }
+            }
             Output::Full(full) => {
                 env.tell(|| if full { "refuses writes: no room" } else { "takes writes again" }.into());
                 if full && !self.consensus.full {
-                    env.agenda.after(SECOND_NS, Event::Retry(env.life));
+                    env.after(SECOND_NS, Event::Retry(env.life()));
                 }
                 self.consensus.full = full;
             }
@@ -194,7 +244,7 @@ impl Member {
             return Ok(());
         };
         let (ticket, begins) = (*ticket, *offset == ByteOffset(0));
-        env.checker.submitted(buffer.bytes(), begins)?;
+        env.checker.submitted(env.at, ticket, buffer.bytes(), begins)?;
         let early = env.strikes(Bug::EarlyAcknowledgement, 2);
         let lost = !early && env.strikes(Bug::LostFrame, 30);
         if early || lost {
@@ -251,22 +301,28 @@ impl Member {
             header.revision -= 1;
         }
         env.tell(|| format!("answers request {id}: {answer:?}"));
-        let seen = env.checker.answered(id, &answer)?;
-        if env.strikes(Bug::AnsweredTwice, 50) {
-            env.checker.answered(id, &answer)?;
+        if id == OWN_REQUEST {
+            return Ok(());
         }
+        let heard = env.checker.answered(env.at, id, &answer)?;
+        if env.strikes(Bug::AnsweredTwice, 50) {
+            env.checker.answered(env.at, id, &answer)?;
+        }
+        self.probe.answered(id, answer.is_ok());
         match answer {
             Err(error) if is_refusal(error) => env.refused(id, error)?,
             _ => env.totals.count(Count::WritesAcknowledged),
         }
-        self.tell_net(Sender::Consensus, ToNet::Answered { seen }, env);
+        if heard != Heard::TooLate {
+            self.tell_net(Sender::Consensus, ToNet::Answered { id, heard }, env);
+        }
         Ok(())
     }
 
     fn read_ready(&mut self, id: ReadId, index: LogIndex, revision: Revision, env: &mut Env) {
         let compact_revision = self.consensus.core.numbered().compact_revision;
         let snapshot = Snapshot { index, revision, compact_revision };
-        let place = (snapshot, env.checker.oracle());
+        let place = (snapshot, env.checker.oracle(env.at));
         let place = match self.consensus.old_place.take() {
             Some(old) if env.strikes(Bug::ReusedSnapshot, 3) => old,
             _ => place,
@@ -279,7 +335,11 @@ impl Member {
 impl Env {
     fn refused(&mut self, id: RequestId, error: RequestError) -> Result<(), Stop> {
         self.totals.count(Count::WritesRefused);
-        let explained = error == RequestError::NoSpace && self.lacked_room();
+        let explained = match error {
+            RequestError::NoSpace => self.lacked_room(),
+            // There may be no leader, and its log may be too long.
+            _ => self.profile.members > 1,
+        };
         ensure(explained, Check::RefusedWithoutReason, || format!("request {id}: {error}"))?;
         Ok(())
     }

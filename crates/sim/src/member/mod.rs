@@ -5,9 +5,14 @@
 
 mod consensus;
 mod net;
+mod peers;
+mod probe;
 mod shards;
+mod snapshots;
 
 use windlass_io_log::op::Failure;
+use windlass_raft::Role;
+use windlass_replica::consensus::Consensus;
 use windlass_types::ShardId;
 
 use crate::bug::Bug;
@@ -17,7 +22,9 @@ use crate::mailbox::{Mailbox, Sender};
 use crate::start::Started;
 use consensus::{ConsensusThread, ToConsensus};
 use net::{NetThread, ToNet};
+use probe::Probe;
 use shards::{ShardThread, StateSide, ToShard};
+use snapshots::Snapshots;
 
 pub use shards::hash_of;
 
@@ -30,6 +37,8 @@ pub struct Member {
     net: NetThread,
     shards: Vec<ShardThread>,
     state: StateSide,
+    snapshots: Snapshots,
+    probe: Probe,
     /// Whether clients are let in.
     serving: bool,
 }
@@ -46,20 +55,23 @@ impl Member {
             net: NetThread::default(),
             shards: shards.into_iter().map(ShardThread::new).collect(),
             state: StateSide::new(state),
+            snapshots: Snapshots::default(),
+            probe: Probe::default(),
             serving: false,
         };
-        env.agenda.after(0, Event::Tick(env.life));
+        env.after(0, Event::Tick(env.life()));
         for shard in 0..member.shards.len() {
             env.wake(Thread::Shard(shard as u16));
         }
         member.begin(env)?;
+        env.begin_to_connect();
         Ok(member)
     }
 
     /// Whether no client waits for anything.
     #[must_use]
     pub fn is_idle(&self, env: &Env) -> bool {
-        self.serving && env.checker.open() == 0 && self.net.in_flight() == 0
+        self.serving && env.checker.open(env.at) == 0 && self.net.in_flight() == 0
     }
 
     /// A thread takes its turn.
@@ -76,7 +88,11 @@ impl Member {
 
     /// Some operation of a disk ends.
     pub fn disk(&mut self, disk: DiskId, env: &mut Env) {
-        let Some(mut completion) = env.disks.complete(disk, &mut env.totals) else { return };
+        let completed = env.sites[env.at].disks.complete(disk, &mut env.totals);
+        let Some(mut completion) = completed else { return };
+        if disk == DiskId::Log && completion.result.is_ok() {
+            env.checker.completed(env.at, completion.ticket);
+        }
         if completion.result == Err(Failure::NoSpace) && env.strikes(Bug::FullTakenForBroken, 1) {
             completion.result = Err(Failure::Io("said to be broken".into()));
         }
@@ -94,6 +110,18 @@ impl Member {
     /// One tick of the election clock.
     pub fn tick(&mut self, env: &mut Env) {
         self.tell_consensus(Sender::Clock, ToConsensus::Tick, env);
+    }
+
+    /// Whether the member leads.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.consensus.core.raft().role() == Role::Leader
+    }
+
+    /// The core, for whoever only looks.
+    #[must_use]
+    pub fn core(&self) -> &Consensus {
+        &self.consensus.core
     }
 
     /// A log without room looks for some.

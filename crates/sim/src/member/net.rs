@@ -1,12 +1,13 @@
 //! The thread of connections: hands over what clients ask, and judges what reads return.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use windlass_api::etcdserverpb::{RangeRequest, TxnRequest};
 use windlass_raft::ReadId;
 use windlass_records::batch::BatchBuilder;
+use windlass_replica::consensus::Input;
 use windlass_replica::oracle::Oracle;
 use windlass_replica::oracle::generate::Command;
 use windlass_replica::reading::{Progress, ReadRequest, Reading, Snapshot};
@@ -19,6 +20,7 @@ use super::shards::ToShard;
 use super::{Member, Ticket, take_turn};
 use crate::bug::Bug;
 use crate::check::{Check, Violation, ensure};
+use crate::checker::Heard;
 use crate::clients::Request;
 use crate::env::{Env, Event, Stop, Thread};
 use crate::mailbox::{Mailbox, Sender};
@@ -34,8 +36,10 @@ pub type Found = (Snapshot, Rc<Oracle>);
 pub enum ToNet {
     /// A write was answered.
     Answered {
-        /// Its entry, unless it was refused.
-        seen: Option<LogIndex>,
+        /// Which.
+        id: RequestId,
+        /// How.
+        heard: Heard,
     },
     /// Where the reads of a turn look.
     Snapshot {
@@ -100,15 +104,18 @@ impl Member {
     /// If a promise is broken.
     pub fn clients_turn(&mut self, env: &mut Env) -> Result<(), Stop> {
         for id in std::mem::take(&mut self.net.unasked) {
-            env.checker.begin(id);
+            env.checker.begin(env.at, id);
         }
-        for _ in 0..env.clients.turn(self.net.in_flight) {
-            let request = env.clients.request(env.checker.oracle().revision());
+        let in_flight = self.net.in_flight;
+        for _ in 0..env.site_mut().clients.turn(in_flight) {
+            let revision = env.checker.oracle(env.at).revision();
+            let request = env.site_mut().clients.request(revision);
             self.ask(request, env)?;
         }
         self.end_turn(env);
-        if !env.clients.are_done() {
-            env.agenda.after(env.clients.pause_ns(), Event::Turn(env.life));
+        if !env.site().clients.are_done() {
+            let pause = env.site_mut().clients.pause_ns();
+            env.after(pause, Event::Turn(env.life()));
         }
         Ok(())
     }
@@ -116,19 +123,14 @@ impl Member {
     pub(super) fn net_turn(&mut self, env: &mut Env) -> Result<(), Stop> {
         for message in take_turn(&mut self.net.mail, Thread::Net, env) {
             match message {
-                ToNet::Answered { seen } => {
+                ToNet::Answered { id, heard } => {
                     self.net.in_flight -= 1;
-                    env.checker.see(seen.unwrap_or_default());
-                }
-                ToNet::Snapshot { id, found } => {
-                    for read in self.net.asked.remove(&id).expect("a question that was asked") {
-                        let Some(found) = found.clone() else {
-                            let text = "a sole member lost its leadership".to_owned();
-                            return Err(Violation::new(Check::RefusedWithoutReason, text).into());
-                        };
-                        self.begin_read(read, found, env)?;
+                    self.probe.heard(id);
+                    if let Heard::Seen(index) = heard {
+                        env.checker.see(env.at, index);
                     }
                 }
+                ToNet::Snapshot { id, found } => self.place_found(id, found, env)?,
                 ToNet::Read(shard, ticket, answer) => self.read_answer(shard, ticket, answer, env)?,
             }
         }
@@ -136,12 +138,51 @@ impl Member {
         Ok(())
     }
 
+    fn place_found(&mut self, id: ReadId, found: Option<Found>, env: &mut Env) -> Result<(), Stop> {
+        // Whoever waited may have given up.
+        let reads = self.net.asked.remove(&id).unwrap_or_default();
+        let Some(found) = found else {
+            ensure(env.profile.members > 1, Check::RefusedWithoutReason, || {
+                "a sole member lost its leadership".to_owned()
+            })?;
+            self.net.in_flight -= reads.len() as u64;
+            return Ok(());
+        };
+        for read in reads {
+            self.begin_read(read, found.clone(), env)?;
+        }
+        Ok(())
+    }
+
+    /// The clients of these reads have waited long enough.
+    pub fn reads_time_out(&mut self, id: u64, env: &mut Env) {
+        if let Some(reads) = self.net.asked.remove(&ReadId(id)) {
+            env.totals.add(Count::TimedOut, reads.len() as u64);
+            self.net.in_flight -= reads.len() as u64;
+        }
+    }
+
+    /// The client of this write has waited long enough.
+    pub fn write_times_out(&mut self, id: RequestId, env: &mut Env) {
+        if env.checker.give_up(env.at, id) {
+            env.tell(|| format!("request {id} times out"));
+            env.totals.count(Count::TimedOut);
+            self.net.in_flight -= 1;
+            self.probe.heard(id);
+            let withdraw = Input::Withdraw(HashSet::from([id]));
+            self.tell_consensus(Sender::Net, ToConsensus::Input(Box::new(withdraw)), env);
+        }
+    }
+
     fn ask(&mut self, request: Request, env: &mut Env) -> Result<(), Stop> {
-        let began = env.checker.seen();
         match request {
-            Request::Write(command) => return self.write(&command, env),
+            Request::Write(command) => {
+                self.write(&command, env)?;
+            }
             Request::Range(range) => {
                 let serializable = range.serializable;
+                // A serializable read sees what clients of this member have seen.
+                let began = env.checker.seen(serializable.then_some(env.at));
                 let read = Read { request: ReadOf::Range(range), began, attempts: 0 };
                 self.net.in_flight += 1;
                 if serializable {
@@ -152,6 +193,7 @@ impl Member {
             }
             Request::Txn(txn) => {
                 self.net.in_flight += 1;
+                let began = env.checker.seen(None);
                 self.net.turn.push(Read { request: ReadOf::Txn(txn), began, attempts: 0 });
             }
             Request::Flush => {
@@ -170,10 +212,10 @@ impl Member {
             revision: state.revision,
             compact_revision: state.compact_revision,
         };
-        (snapshot, env.checker.oracle())
+        (snapshot, env.checker.oracle(env.at))
     }
 
-    fn write(&mut self, command: &Command, env: &mut Env) -> Result<(), Stop> {
+    pub(super) fn write(&mut self, command: &Command, env: &mut Env) -> Result<RequestId, Stop> {
         // As in a real process, ids begin anew with each life.
         self.net.requests += 1;
         let id = RequestId(self.net.requests);
@@ -183,16 +225,19 @@ impl Member {
         self.net.batch.push(id, command.kind(), &command.payload());
         if env.strikes(Bug::AskedLate, 3) {
             self.net.unasked.push(id);
-            return Ok(());
+            return Ok(id);
         }
-        env.checker.begin(id);
+        env.checker.begin(env.at, id);
+        if let Some(patience) = env.profile.patience_ns {
+            env.after(patience, Event::WriteTimeout(env.life(), id));
+        }
         if env.strikes(Bug::RefusedAndWritten, 20) {
-            env.checker.answered(id, &Err(RequestError::NoSpace))?;
+            env.checker.answered(env.at, id, &Err(RequestError::NoSpace))?;
         }
-        Ok(())
+        Ok(id)
     }
 
-    fn end_turn(&mut self, env: &mut Env) {
+    pub(super) fn end_turn(&mut self, env: &mut Env) {
         if !self.net.batch.is_empty() {
             let batch = std::mem::take(&mut self.net.batch);
             self.tell_consensus(Sender::Net, ToConsensus::Propose(batch), env);
@@ -201,6 +246,9 @@ impl Member {
             self.net.questions += 1;
             let id = ReadId(self.net.questions);
             self.net.asked.insert(id, std::mem::take(&mut self.net.turn));
+            if let Some(patience) = env.profile.patience_ns {
+                env.after(patience, Event::ReadTimeout(env.life(), id.0));
+            }
             self.tell_consensus(Sender::Net, ToConsensus::Read(id), env);
         }
     }
@@ -262,9 +310,9 @@ impl Member {
             self.end_turn(env);
             return Ok(());
         }
-        let newest = env.checker.newest_compaction();
+        let newest = env.checker.newest_compaction(env.at);
         judge(&read.request, progress, &found.1, newest)?;
-        env.checker.see(found.0.index);
+        env.checker.see(env.at, found.0.index);
         env.totals.count(Count::ReadsAnswered);
         self.net.in_flight -= 1;
         Ok(())

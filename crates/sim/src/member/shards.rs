@@ -5,7 +5,7 @@ use windlass_io_log::stream::{Request, StateStream};
 use windlass_mvcc::{HashScan, HashSum};
 use windlass_records::state::State;
 use windlass_replica::shard::{Input, Output, ShardCore};
-use windlass_replica::task::{ReadTask, ShardTask};
+use windlass_replica::task::{ReadTask, ShardTask, SnapshotId};
 use windlass_types::{LogIndex, ShardId};
 
 use super::consensus::ToConsensus;
@@ -31,6 +31,10 @@ pub enum ToShard {
     Stable(LogIndex),
     /// Flush now.
     Flush,
+    /// The next chunk of a snapshot is wanted.
+    NextChunk(SnapshotId),
+    /// No more of it is.
+    EndSnapshot(SnapshotId),
     /// To the first one: the sequencer's state after another entry.
     State(State),
     /// To the first one: an operation of the sequencer's stream ended.
@@ -106,6 +110,8 @@ impl Member {
             ToShard::Task(task) => Input::Task(task),
             ToShard::Read(task, ticket) => Input::Read(task, ticket),
             ToShard::Disk(completion) => Input::Disk(completion),
+            ToShard::NextChunk(id) => Input::NextChunk(id),
+            ToShard::EndSnapshot(id) => Input::EndSnapshot(id),
             ToShard::Stable(index) => {
                 if shard == 0 {
                     self.state.stream.set_stable(index);
@@ -172,7 +178,7 @@ impl Member {
                 }
             }
             Output::Full(full) => self.tell_consensus(from, ToConsensus::Full(id, full), env),
-            Output::Chunk(_) => unreachable!("nobody asks for a snapshot"),
+            Output::Chunk(chunk) => self.tell_consensus(from, ToConsensus::Chunk(chunk), env),
         }
     }
 
@@ -207,7 +213,7 @@ impl Member {
             // The core has just been told the time: what is due now waits for something else.
             let at_ns = at_ns.max(now_ns + 1);
             thread.timer_ns = Some(at_ns);
-            env.agenda.at(at_ns, Event::Timer(env.life, Thread::Shard(shard)));
+            env.plan(at_ns, Event::Timer(env.life(), Thread::Shard(shard)));
         }
     }
 }

@@ -1,0 +1,77 @@
+//! What the committed log means: the sequential model of the store, and the members.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use prost::Message;
+use windlass_api::etcdserverpb::{
+    CompactionRequest, DeleteRangeRequest, LeaseGrantRequest, LeaseRevokeRequest, Member, PutRequest,
+    TxnRequest,
+};
+use windlass_records::batch::CommandKind;
+use windlass_replica::membership::{Members, is_member_change};
+use windlass_replica::oracle::Oracle;
+use windlass_replica::sequencer::Response;
+use windlass_replica::system::System;
+use windlass_types::MemberId;
+
+use super::Answer;
+use super::log::{ENCODED, Logged};
+
+/// The members as the committed log has them.
+#[derive(Clone, Default)]
+pub struct Membership {
+    /// They.
+    pub members: Arc<Members>,
+    system: System,
+}
+
+impl Membership {
+    /// What a change of the members is answered with.
+    pub fn change(&mut self, kind: CommandKind, payload: &[u8]) -> Answer {
+        let member = Member::decode(payload).expect(ENCODED);
+        let id = MemberId(member.id);
+        self.members.check(kind, &member, usize::MAX)?;
+        Arc::make_mut(&mut self.members).apply(kind, member, &mut self.system);
+        Ok(Response::Members { kind, id, members: Arc::clone(&self.members) })
+    }
+}
+
+/// What the model says to a client's command about keys and leases; nothing to one that is no client's.
+pub fn model_answer(oracle: &mut Oracle, kind: CommandKind, payload: Bytes) -> Option<Answer> {
+    Some(match kind {
+        CommandKind::Put => oracle.put(&PutRequest::decode(payload).expect(ENCODED)).map(Response::Put),
+        CommandKind::DeleteRange => {
+            Ok(Response::DeleteRange(oracle.delete(&DeleteRangeRequest::decode(payload).expect(ENCODED))))
+        }
+        CommandKind::Txn => oracle.txn(&TxnRequest::decode(payload).expect(ENCODED)).map(Response::Txn),
+        CommandKind::Compaction => {
+            oracle.compact(&CompactionRequest::decode(payload).expect(ENCODED)).map(Response::Compaction)
+        }
+        CommandKind::LeaseGrant => {
+            oracle.lease_grant(&LeaseGrantRequest::decode(payload).expect(ENCODED)).map(Response::LeaseGrant)
+        }
+        CommandKind::LeaseRevoke => oracle
+            .lease_revoke(&LeaseRevokeRequest::decode(payload).expect(ENCODED))
+            .map(Response::LeaseRevoke),
+        CommandKind::LeaseExpire | CommandKind::LeaseCheckpoint => return None,
+        _ => unreachable!("the clients send no {kind:?}"),
+    })
+}
+
+/// Carries out what an entry says about keys, for a member that is behind the model.
+///
+/// `ended` are the leases that it ends because their time was over.
+pub fn replay(oracle: &mut Oracle, entry: &Logged, ended: &[i64]) {
+    for (_, command, payload) in entry.commands() {
+        if !is_member_change(command.kind) {
+            // What it answers was judged when the entry was applied first.
+            let _ = model_answer(oracle, command.kind, payload);
+        }
+        if command.kind == CommandKind::LeaseExpire {
+            for &id in ended {
+                oracle.lease_revoke(&LeaseRevokeRequest { id }).expect("it lives");
+            }
+        }
+    }
+}

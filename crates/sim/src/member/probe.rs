@@ -1,0 +1,47 @@
+//! When faults have stopped every member must serve: a put of its own, asked again until it is acknowledged.
+
+use windlass_api::etcdserverpb::PutRequest;
+use windlass_replica::oracle::generate::Command;
+use windlass_types::RequestId;
+
+use super::Member;
+use crate::env::{Env, Stop};
+
+/// How far that is.
+#[derive(Default)]
+pub struct Probe {
+    asked: Option<RequestId>,
+    answered: bool,
+}
+
+impl Probe {
+    /// A request was answered.
+    pub(super) fn answered(&mut self, id: RequestId, well: bool) {
+        if self.asked == Some(id) {
+            self.answered = well;
+        }
+    }
+
+    /// The client of a request knows.
+    pub(super) fn heard(&mut self, id: RequestId) {
+        if self.asked == Some(id) && !self.answered {
+            self.asked = None;
+        }
+    }
+}
+
+impl Member {
+    /// Whether the member has acknowledged a write since faults stopped; asks for one if none is under way.
+    ///
+    /// # Errors
+    /// If a promise is broken.
+    pub fn serves(&mut self, env: &mut Env) -> Result<bool, Stop> {
+        if self.serving && self.probe.asked.is_none() {
+            let put = PutRequest { key: "a".into(), value: "probe".into(), ..PutRequest::default() };
+            let id = self.write(&Command::Put(put), env)?;
+            self.probe.asked = Some(id);
+            self.end_turn(env);
+        }
+        Ok(self.probe.answered)
+    }
+}
