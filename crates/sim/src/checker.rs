@@ -84,8 +84,8 @@ pub struct Checker {
     oracle: Rc<Oracle>,
     membership: Membership,
     leases: Leases,
-    /// For each committed entry, the leases that it ended because their time was over.
-    ended: Vec<Vec<i64>>,
+    /// For each committed entry, the leases that it ended because their time was over, and by which command.
+    ended: Vec<Vec<(usize, i64)>>,
     /// How many members found the cluster: those vote until the log says more.
     founders: usize,
     /// The store after each committed entry, from 0.
@@ -473,14 +473,15 @@ impl Checker {
         self.check_quorum(index, &entry)?;
         let place = Place { index, term: entry.term, now_ns };
         let mut ended = Vec::new();
-        for (asked, command, payload) in entry.commands() {
+        for (ordinal, (asked, command, payload)) in entry.commands().into_iter().enumerate() {
             let answer = if is_member_change(command.kind) {
                 Some(self.membership.change(command.kind, &payload))
             } else {
                 let oracle = Rc::make_mut(&mut self.oracle);
                 let answer = model_answer(oracle, command.kind, payload.clone());
                 let succeeded = answer.as_ref().is_some_and(Result::is_ok);
-                ended.extend(self.leases.follow(oracle, command.kind, payload, succeeded, place)?);
+                let over = self.leases.follow(oracle, command.kind, payload, succeeded, place)?;
+                ended.extend(over.into_iter().map(|id| (ordinal, id)));
                 answer
             };
             let Some(answer) = answer else { continue };

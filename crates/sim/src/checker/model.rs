@@ -61,17 +61,15 @@ pub fn model_answer(oracle: &mut Oracle, kind: CommandKind, payload: Bytes) -> O
 
 /// Carries out what an entry says about keys, for a member that is behind the model.
 ///
-/// `ended` are the leases that it ends because their time was over.
-pub fn replay(oracle: &mut Oracle, entry: &Logged, ended: &[i64]) {
-    for (_, command, payload) in entry.commands() {
+/// `ended` are the leases that it ends because their time was over, each with the ordinal of the command.
+pub fn replay(oracle: &mut Oracle, entry: &Logged, ended: &[(usize, i64)]) {
+    for (ordinal, (_, command, payload)) in entry.commands().into_iter().enumerate() {
         if !is_member_change(command.kind) {
             // What it answers was judged when the entry was applied first.
             let _ = model_answer(oracle, command.kind, payload);
         }
-        if command.kind == CommandKind::LeaseExpire {
-            for &id in ended {
-                oracle.lease_revoke(&LeaseRevokeRequest { id }).expect("it lives");
-            }
+        for &(_, id) in ended.iter().filter(|(by, _)| *by == ordinal) {
+            oracle.lease_revoke(&LeaseRevokeRequest { id }).expect("it lives");
         }
     }
 }
