@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ::glommio::GlommioError;
-use ::glommio::io::{DmaFile, OpenOptions};
+use ::glommio::io::{DmaBuffer, DmaFile, OpenOptions};
 use rustix::fs::{Mode, OFlags};
 use windlass_io_log::buffer::Buffer;
 use windlass_io_log::op::{Completion, Failure, FileSlot, Op};
@@ -22,6 +22,9 @@ use windlass_types::ByteOffset;
 use crate::files::{self, Extents};
 use crate::uring::SyncMode;
 
+/// Smaller buffers are not kept: the allocator has those at hand, and they must not displace a large one.
+const SPARE_BYTES_MIN: usize = 256 << 10;
+
 /// The files of one stream's folder.
 pub struct Disk {
     path: PathBuf,
@@ -29,6 +32,8 @@ pub struct Disk {
     mode: SyncMode,
     /// Open files; a shared reference is held by each write.
     files: RefCell<BTreeMap<FileSlot, Rc<DmaFile>>>,
+    /// The last write's memory. Flushes under load are of one size, and fresh memory is dear: the kernel clears it.
+    spare: RefCell<Option<Rc<DmaBuffer>>>,
 }
 
 impl Disk {
@@ -39,7 +44,7 @@ impl Disk {
     pub fn open(path: PathBuf, mode: SyncMode) -> io::Result<Self> {
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY;
         let folder = Arc::new(rustix::fs::open(&path, flags, Mode::empty())?);
-        Ok(Self { path, folder, mode, files: RefCell::new(BTreeMap::new()) })
+        Ok(Self { path, folder, mode, files: RefCell::default(), spare: RefCell::default() })
     }
 
     /// Executes one operation. Must be polled to its end: what is dropped midway leaves the disk in an unknown state.
@@ -83,9 +88,12 @@ impl Disk {
     ) -> Result<(), Failure> {
         let file = self.file(slot).await?;
         let bytes = buffer.bytes();
-        let mut aligned = file.alloc_dma_buffer(bytes.len());
-        aligned.as_bytes_mut()[..bytes.len()].copy_from_slice(bytes);
-        let written = file.write_at(aligned, offset.0).await.map_err(|e| failure("writing", e))?;
+        let aligned = self.aligned(&file, bytes);
+        let written =
+            file.write_rc_at(Rc::clone(&aligned), offset.0).await.map_err(|e| failure("writing", e))?;
+        if aligned.len() >= SPARE_BYTES_MIN {
+            self.spare.replace(Some(aligned));
+        }
         if written != bytes.len() {
             return Err(Failure::Io(format!("only {written} of {} bytes were written", bytes.len())));
         }
@@ -93,6 +101,19 @@ impl Disk {
             SyncMode::Dsync => Ok(()),
             SyncMode::WriteThenSync => file.fdatasync().await.map_err(|e| failure("syncing", e)),
         }
+    }
+
+    /// A copy of `bytes` in memory that glommio can write from.
+    fn aligned(&self, file: &DmaFile, bytes: &[u8]) -> Rc<DmaBuffer> {
+        let spare = self.spare.take().filter(|spare| spare.len() == bytes.len());
+        let mut aligned = spare.unwrap_or_else(|| Rc::new(file.alloc_dma_buffer(bytes.len())));
+        if Rc::get_mut(&mut aligned).is_none() {
+            // The executor has not let go of it yet.
+            aligned = Rc::new(file.alloc_dma_buffer(bytes.len()));
+        }
+        let memory = Rc::get_mut(&mut aligned).expect("nobody else has it");
+        memory.as_bytes_mut().copy_from_slice(bytes);
+        aligned
     }
 
     async fn remove(&self, slot: FileSlot) -> Result<(), Failure> {

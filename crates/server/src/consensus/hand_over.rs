@@ -14,13 +14,13 @@ use crate::net::Ticket;
 use crate::shard::Senders;
 
 /// How long a task is held at most. A crash loses nothing by it: the log has the entry.
-pub const HOLD_MAX: Duration = Duration::from_millis(1);
+pub const HOLD_MAX: Duration = Duration::from_millis(4);
 
 /// Tasks that are handed over at once: enough to pay for the wake.
 const HELD_MAX: usize = 64;
 
 /// Bytes of entries that are handed over at once.
-const HELD_BYTES_MAX: usize = 64 << 10;
+const HELD_BYTES_MAX: usize = 256 << 10;
 
 /// Tasks and the sequencer's newest state, held back.
 pub struct HandOver {

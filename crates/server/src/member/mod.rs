@@ -18,9 +18,18 @@ pub use open::OpenError;
 
 /// Runs a member until a signal stops it. Ends the process.
 pub fn run(config: Config) -> ! {
+    use_small_pages();
     let opened = open::open(&config).unwrap_or_else(|error| fatal(error.reason(), error));
     let signal = actix_rt::System::new().block_on(serve::serve(&config, opened));
     signals::end_by(signal)
+}
+
+/// Keeps the kernel from backing the process with huge pages: see docs/adr/0004-no-huge-pages.md. A kernel without
+/// them refuses, which is as good.
+fn use_small_pages() {
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "transparent huge pages stay as they are");
+    }
 }
 
 /// Locked memory in bytes that a member with this configuration needs, beside its executors'.
