@@ -1,6 +1,6 @@
 //! How long the log's writes take.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::histogram::Histogram;
 use windlass_io_log::op::Ticket;
@@ -15,10 +15,16 @@ impl WriteLatency {
         self.0.push((ticket, Instant::now()));
     }
 
-    /// An operation ended; if it was a write, its time goes to `seconds`.
-    pub fn end(&mut self, ticket: Ticket, seconds: &Histogram) {
-        if let Some(at) = self.0.iter().position(|(t, _)| *t == ticket) {
-            seconds.observe(self.0.swap_remove(at).1.elapsed().as_secs_f64());
-        }
+    /// An operation ended; if it was a write, its time goes to `seconds` and is returned.
+    pub fn end(&mut self, ticket: Ticket, seconds: &Histogram) -> Option<Duration> {
+        let at = self.0.iter().position(|(t, _)| *t == ticket)?;
+        let took = self.0.swap_remove(at).1.elapsed();
+        seconds.observe(took.as_secs_f64());
+        Some(took)
+    }
+
+    /// Whether no write is in flight.
+    pub fn is_idle(&self) -> bool {
+        self.0.is_empty()
     }
 }

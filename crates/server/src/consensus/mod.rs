@@ -10,6 +10,7 @@ mod hand_over;
 mod latency;
 mod leases;
 mod links;
+mod lone;
 mod outgoing;
 
 use std::collections::HashSet;
@@ -41,6 +42,7 @@ use disk_ready::{DiskReady, disk_ready};
 use hand_over::{HOLD_MAX, HandOver};
 use latency::WriteLatency;
 use leases::PeerAsks;
+use lone::Lone;
 
 pub use cluster::{Setup, StepDown};
 pub use links::Links;
@@ -57,6 +59,8 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 pub enum FromArbiter {
     /// The checked commands of one turn.
     Propose(BatchBuilder),
+    /// The same; it is a single command, and the arbiter has no other call open.
+    ProposeAlone(BatchBuilder),
     /// Nobody waits for these any more.
     Withdraw(HashSet<RequestId>),
     /// Where do the linearizable reads of this turn look?
@@ -134,6 +138,7 @@ pub struct ConsensusActor {
     holding: bool,
     clock: Instant,
     latency: WriteLatency,
+    lone: Lone,
     outputs: Vec<Output>,
     completions: Vec<Completion>,
     /// For each arbiter, what it is to be told at the end of this step.
@@ -183,6 +188,7 @@ impl ConsensusActor {
             holding: false,
             clock: Instant::now(),
             latency: WriteLatency::default(),
+            lone: Lone::default(),
             outputs: Vec::new(),
             completions: Vec::new(),
             told: Vec::new(),
@@ -190,8 +196,11 @@ impl ConsensusActor {
     }
 
     /// Feeds an arbiter's commands, and gives it their memory back.
-    fn propose(&mut self, commands: BatchBuilder) {
+    fn propose(&mut self, commands: BatchBuilder, alone: bool) {
         let proposer = commands.request_ids().next().map(arbiter_of);
+        if let Some(arbiter) = proposer {
+            self.lone.proposes(arbiter, alone);
+        }
         self.feed(Input::Propose(commands));
         if let (Some(arbiter), Some(emptied)) = (proposer, self.core.take_emptied()) {
             self.tell(arbiter, ToArbiter::Emptied(emptied));
@@ -205,12 +214,19 @@ impl ConsensusActor {
     /// Ends a step: lets the core flush, and carries out all that it wants with one system call for the disk and one
     /// message for each arbiter.
     fn end_step(&mut self, context: &mut Context<Self>) {
-        self.flush(context);
-        let mut outputs = std::mem::take(&mut self.outputs);
-        for output in outputs.drain(..) {
-            self.carry_out(output, context);
+        loop {
+            self.flush(context);
+            let mut outputs = std::mem::take(&mut self.outputs);
+            for output in outputs.drain(..) {
+                self.carry_out(output, context);
+            }
+            self.outputs = outputs;
+            if self.completions.is_empty() {
+                break;
+            }
+            // What was carried out at once has ended by now.
+            self.complete();
         }
-        self.outputs = outputs;
         if let Err(failure) = self.disk.flush() {
             fatal(Reason::DiskFailed, failure);
         }
@@ -314,11 +330,34 @@ impl ConsensusActor {
     }
 
     fn start(&mut self, op: Op) {
+        let at_once = self.latency.is_idle() && self.lone.takes(&op) && self.has_no_peers();
         if let Op::WriteDurable { ticket, buffer, .. } = &op {
             self.metrics.wal_write_bytes.inc_by(buffer.bytes().len() as u64);
             self.latency.begin(*ticket);
         }
-        self.disk.submit([op]);
+        if at_once {
+            self.completions.push(self.disk.write_now(op));
+        } else {
+            self.disk.submit([op]);
+        }
+    }
+
+    /// Whether this member leads and nobody waits for its messages.
+    fn has_no_peers(&self) -> bool {
+        let raft = self.core.raft();
+        raft.leader() == raft.id() && raft.peers().next().is_none()
+    }
+
+    /// Feeds the operations that ended.
+    fn complete(&mut self) {
+        let mut completions = std::mem::take(&mut self.completions);
+        for completion in completions.drain(..) {
+            if let Some(took) = self.latency.end(completion.ticket, &self.metrics.wal_fsync_seconds) {
+                self.lone.observe(took);
+            }
+            self.feed(Input::Disk(completion));
+        }
+        self.completions = completions;
     }
 
     /// Gives each arbiter the runs of commands that are its own; commands of one arbiter mostly stand together.
@@ -424,15 +463,19 @@ impl Handler<FromArbiter> for ConsensusActor {
 
     fn handle(&mut self, message: FromArbiter, context: &mut Self::Context) {
         match message {
-            FromArbiter::Propose(commands) => self.propose(commands),
+            FromArbiter::Propose(commands) => self.propose(commands, false),
+            FromArbiter::ProposeAlone(commands) => self.propose(commands, true),
             FromArbiter::Withdraw(ids) => self.feed(Input::Withdraw(ids)),
-            FromArbiter::Read(id) => self.feed(Input::Read(id)),
             FromArbiter::Lease(asks) => {
                 self.ask_leases(asks, context);
             }
             FromArbiter::Leases(id) => {
                 let leases = self.core.leases();
                 self.tell(arbiter_of(id), ToArbiter::Leases { id, leases });
+            }
+            FromArbiter::Read(id) => {
+                self.lone.disturb();
+                self.feed(Input::Read(id));
             }
             FromArbiter::HandOver => self.shards.hurry(),
             FromArbiter::Change { id, kind, member } => self.feed(Input::Change { id, kind, member }),
@@ -467,13 +510,8 @@ impl Handler<FromShards> for ConsensusActor {
 
 impl StreamHandler<DiskReady> for ConsensusActor {
     fn handle(&mut self, _: DiskReady, context: &mut Self::Context) {
-        let mut completions = std::mem::take(&mut self.completions);
-        self.disk.reap(&mut completions);
-        for completion in completions.drain(..) {
-            self.latency.end(completion.ticket, &self.metrics.wal_fsync_seconds);
-            self.feed(Input::Disk(completion));
-        }
-        self.completions = completions;
+        self.disk.reap(&mut self.completions);
+        self.complete();
         self.end_step(context);
     }
 }

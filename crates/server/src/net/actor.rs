@@ -110,6 +110,7 @@ impl Actor for NetActor {
         self.http_net.start(Box::new(NoMethods), Some(http));
         self.metrics_net.start(Box::new(NoMethods), Some(Rc::new(self.http.for_metrics())));
         actix_rt::spawn(catch_up(Rc::downgrade(&self.arbiter)));
+        actix_rt::spawn(self.arbiter.borrow().awake.window().keep());
         context.run_interval(SWEEP_INTERVAL, |actor, _| actor.arbiter.borrow_mut().sweep(Instant::now()));
     }
 }

@@ -9,6 +9,7 @@ use windlass_records::batch::BatchBuilder;
 use windlass_rpc::{CallId, Code, Event, Meta, Net};
 use windlass_types::RequestError;
 
+use super::awake::Awake;
 use super::calls::{ArbiterId, Calls};
 use super::header::Headers;
 use super::info::MemberInfo;
@@ -60,6 +61,7 @@ pub struct Arbiter {
     /// Calls that nobody waits for any more, as of this turn.
     cancelled: HashSet<CallId>,
     pub(super) watch: Watch,
+    pub(super) awake: Awake,
     tally: Tally,
     /// An event of this turn has come.
     in_turn: bool,
@@ -116,6 +118,7 @@ impl Arbiter {
             paused: Vec::new(),
             cancelled: HashSet::new(),
             watch,
+            awake: Awake::new(),
             tally: Tally::default(),
             in_turn: false,
             now: Instant::now(),
@@ -130,6 +133,7 @@ impl Arbiter {
         match event {
             Event::Unary { call, route, meta, message } => {
                 self.tally.count_request(meta, false);
+                self.awake.called();
                 let method = Method::of_route(route);
                 if let Err(error) = check_meta(meta, &self.published) {
                     return self.refuse(call, error);
@@ -203,7 +207,12 @@ impl Arbiter {
         if !self.batch.is_empty() {
             // As many are under way as there are turns between proposing and hearing back: one or two.
             let next = self.spare.pop().unwrap_or_default();
-            self.consensus.do_send(FromArbiter::Propose(std::mem::replace(&mut self.batch, next)));
+            let commands = std::mem::replace(&mut self.batch, next);
+            let alone = self.calls.len() == 1 && self.reads.is_empty() && self.paused.is_empty();
+            self.consensus.do_send(match alone {
+                true => FromArbiter::ProposeAlone(commands),
+                false => FromArbiter::Propose(commands),
+            });
         }
         if let Some(id) = self.reads.ask() {
             self.consensus.do_send(FromArbiter::Read(id));

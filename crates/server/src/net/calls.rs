@@ -74,6 +74,18 @@ impl Calls {
         RequestId(arbiter | u64::from(generation) << GENERATION_SHIFT | slot as u64)
     }
 
+    /// Number of calls that wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether no call waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     /// Takes the call out, if it still waits.
     pub fn take(&mut self, id: RequestId) -> Option<Pending> {
         let slot = (id.0 & u64::from(u32::MAX)) as usize;

@@ -8,6 +8,7 @@ mod access;
 mod actor;
 mod answer;
 mod arbiter;
+mod awake;
 mod calls;
 mod cluster;
 mod gateway;

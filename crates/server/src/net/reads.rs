@@ -145,6 +145,12 @@ impl Reads {
         self.turn.len() + asked + self.active.len() >= READS_MAX
     }
 
+    /// Whether there is no read.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.turn.is_empty() && self.asked.is_empty() && self.active.is_empty()
+    }
+
     /// Lets a linearizable read wait for the end of the turn.
     pub fn push(&mut self, read: Read) {
         self.turn.push(read);

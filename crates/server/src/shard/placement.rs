@@ -1,7 +1,9 @@
 //! Which CPU a shard's thread is pinned to.
 
 /// The CPU of each of `shards` shards, or `None` for all of them where pinning would put two busy threads on one CPU
-/// while another idles: when the process may not use a CPU for each shard and each of `net_threads`.
+/// while another idles: when the process may not use a CPU for each shard, each of `net_threads`, and one more for the
+/// kernel and whatever else runs there. (With h2load as that, on 2 CPUs, 100x10 gave 138 thousand puts/s with a pinned
+/// shard and 167 thousand without.)
 ///
 /// Shards take the last CPUs; the kernel's own work mostly runs on the first.
 #[must_use]
@@ -11,7 +13,7 @@ pub fn place(shards: u16, net_threads: usize) -> Vec<Option<usize>> {
 
 fn choose(shards: u16, net_threads: usize, allowed: &[usize]) -> Vec<Option<usize>> {
     let count = usize::from(shards);
-    if allowed.len() < count + net_threads {
+    if allowed.len() <= count + net_threads {
         return vec![None; count];
     }
     allowed[allowed.len() - count..].iter().map(|&cpu| Some(cpu)).collect()
@@ -40,8 +42,8 @@ mod tests {
 
     #[test]
     fn pins_only_where_there_is_a_cpu_for_everyone() {
-        assert_eq!(choose(2, 2, &[0, 1, 4, 5]), [Some(4), Some(5)]);
-        assert_eq!(choose(2, 2, &[0, 1, 4]), [None, None]);
+        assert_eq!(choose(2, 2, &[0, 1, 2, 4, 5]), [Some(4), Some(5)]);
+        assert_eq!(choose(2, 2, &[0, 1, 4, 5]), [None, None]);
         assert_eq!(choose(1, 1, &[]), [None]);
     }
 

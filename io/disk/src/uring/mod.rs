@@ -4,6 +4,7 @@
 //! caller. Both signal one eventfd. Nothing is ever tried again: a failure is handed back as it is.
 
 mod background;
+mod now;
 mod ring;
 
 use std::collections::BTreeMap;
@@ -114,6 +115,21 @@ impl Uring {
     /// The kernel refused; as bad as a failed write, see [`Failure::Io`].
     pub fn flush(&mut self) -> Result<(), Failure> {
         self.ring.flush().map_err(|e| Failure::Io(format!("io_uring_enter: {e}")))
+    }
+
+    /// Carries out one write without the ring and returns when it has ended. Blocks for as long as the disk takes, but
+    /// nothing has to be woken in between except the caller.
+    ///
+    /// # Panics
+    /// If it is not a write, or one to a file that does not exist.
+    #[must_use]
+    pub fn write_now(&self, op: Op) -> Completion {
+        let Op::WriteDurable { ticket, slot, offset, buffer } = op else {
+            panic!("only a write can be carried out at once");
+        };
+        let file = self.files.get(&slot).expect("a write to a prepared file");
+        let result = now::write_durable(file, offset, buffer.bytes(), self.mode);
+        Completion { ticket, buffer: Some(buffer), result: result.map_err(|e| failure(&e)) }
     }
 
     /// Signalled whenever [`reap`](Self::reap) has something new. Made for edge-triggered polling (tokio's `AsyncFd`):
