@@ -3,7 +3,7 @@
 //! The ring lets the thread work while the disk does. A single client that waits for each answer leaves nothing to work
 //! on, and then the ring costs wakes: of the kernel's worker that flushes, and of the thread through its event loop.
 //! Nobody may wait for the sleeping thread, so everything here errs on the side of the ring. See
-//! `docs/adr/0005-a-lone-client.md`.
+//! `docs/adr/0009-a-lone-client.md`.
 
 use std::time::Duration;
 

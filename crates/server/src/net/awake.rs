@@ -3,7 +3,7 @@
 //! A thread that sleeps has to be woken, which costs a client that sends its next request at once a good part of the
 //! whole time. So after the only open call was answered the thread looks at its sockets again and again instead of
 //! sleeping, if calls came quickly of late, and not for longer than [`WINDOW`]. Between two looks it gives way to
-//! every other thread. See `docs/adr/0005-a-lone-client.md`.
+//! every other thread. See `docs/adr/0009-a-lone-client.md`.
 
 use std::cell::Cell;
 use std::rc::Rc;
