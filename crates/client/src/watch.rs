@@ -38,7 +38,7 @@ impl Watch {
     ///
     /// # Errors
     /// The server's refusal. A lost connection is none.
-    pub fn next(&mut self) -> Result<WatchResponse, Error> {
+    pub fn next_response(&mut self) -> Result<WatchResponse, Error> {
         loop {
             if self.stream.is_none() {
                 self.begin()?;

@@ -111,10 +111,10 @@ impl ConsensusActor {
         let told = told.filter(|m| members.get(MemberId(m.id)).is_none());
         let links: Vec<(MemberId, Vec<String>)> =
             members.iter().chain(told).map(|m| (MemberId(m.id), m.peer_ur_ls.clone())).collect();
-        if let Some(peers) = &self.cluster.peers {
-            if let Err(error) = peers.set_members(&links) {
-                tracing::error!(%error, "a member cannot be reached: correct its peer URLs with `etcdctl member update`");
-            }
+        if let Some(peers) = &self.cluster.peers
+            && let Err(error) = peers.set_members(&links)
+        {
+            tracing::error!(%error, "a member cannot be reached: correct its peer URLs with `etcdctl member update`");
         }
     }
 

@@ -132,7 +132,7 @@ impl Reader {
     ///
     /// # Errors
     /// If it cannot be read or is damaged; the sentence names file and offset.
-    pub fn next(&mut self) -> io::Result<Option<Bytes>> {
+    pub fn read(&mut self) -> io::Result<Option<Bytes>> {
         let mut head = [0; HEAD_BYTES];
         self.file.read_exact(&mut head).map_err(|_| self.damaged("ends too early"))?;
         let word = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().expect("four bytes"));
@@ -175,7 +175,7 @@ mod tests {
     fn read(bytes: &[u8]) -> io::Result<Vec<Bytes>> {
         let (_folder, mut reader) = file_of(bytes);
         let mut records = Vec::new();
-        while let Some(record) = reader.next()? {
+        while let Some(record) = reader.read()? {
             records.push(record);
         }
         Ok(records)

@@ -27,7 +27,7 @@ pub fn found(data_folder: &Path) -> io::Result<Option<Install>> {
         return Ok(None);
     }
     let mut reader = Reader::open(&path)?;
-    let first = reader.next()?.ok_or_else(|| reader.damaged("holds nothing"))?;
+    let first = reader.read()?.ok_or_else(|| reader.damaged("holds nothing"))?;
     let state = State::parse(&first).map_err(|e| reader.damaged(&format!("holds no place ({e})")))?;
     Ok(Some(Install { path, state }))
 }
@@ -39,9 +39,9 @@ impl Install {
     /// If the file cannot be read or is damaged.
     pub fn contents(&self, shards: u16) -> io::Result<Vec<Content>> {
         let mut reader = Reader::open(&self.path)?;
-        reader.next()?;
+        reader.read()?;
         let mut distribution = Distribution::new(shards);
-        while let Some(record) = reader.next()? {
+        while let Some(record) = reader.read()? {
             let frame = Frame::parse(record).map_err(|e| reader.damaged(&format!("holds no frame ({e})")))?;
             frame.records().for_each(|record| distribution.load(&record));
         }

@@ -79,7 +79,7 @@ fn follow(config: &Config, request: WatchCreateRequest, exec: &[OsString]) -> Re
     let mut watch =
         Watch::new(&windlass_client::Config { endpoints, dial_timeout, command_timeout }, request)?;
     loop {
-        let response = watch.next()?;
+        let response = watch.next_response()?;
         if response.created && !response.canceled {
             continue;
         }
@@ -165,7 +165,7 @@ fn watch_of_line(line: &[u8]) -> Result<WatchCreateRequest, String> {
     if words.len() < 2 {
         return Err(format!("Invalid command {text} (command type or key is not provided)"));
     }
-    let words = words.into_iter().skip(1).map(|word| std::os::unix::ffi::OsStringExt::from_vec(word));
+    let words = words.into_iter().skip(1).map(std::os::unix::ffi::OsStringExt::from_vec);
     let matches = clap::Command::new("watch")
         .no_binary_name(true)
         .args(options())

@@ -90,8 +90,11 @@ fn beside(header: Option<ResponseHeader>, add: impl FnOnce(&mut Vec<(&'static st
     Value::Object(fields)
 }
 
+/// Names and values, in order.
+type Fields = Vec<(&'static str, String)>;
+
 /// The header of a reply about leases, and its lines of the `fields` format.
-pub fn fields(reply: &Reply) -> Option<(Option<ResponseHeader>, Vec<(&'static str, String)>)> {
+pub fn fields(reply: &Reply) -> Option<(Option<ResponseHeader>, Fields)> {
     let number = |name, value: i64| (name, value.to_string());
     Some(match reply {
         Reply::LeaseGrant(response) => {
