@@ -49,7 +49,7 @@ impl Raft {
         let me = self.config.id;
         let active = |id| Some(id == me || self.peers.get(&id).is_some_and(|p| p.is_active));
         let is_active = self.membership.outcome(active) == Outcome::Won;
-        self.peers.values_mut().for_each(|p| p.is_active = false);
+        self.peers.values_mut().for_each(Progress::quorum_checked);
         is_active
     }
 

@@ -8,6 +8,10 @@ use std::collections::VecDeque;
 
 use windlass_types::{LogIndex, MemberId};
 
+/// Checks of the quorum, one in each election timeout, for which the log is kept for a peer that was sent a snapshot and is
+/// not heard of. After that it may be cut, and such a peer needs another snapshot.
+const EXPECTED_CHECKS_MAX: u32 = 120;
+
 /// How entries are sent to a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PeerState {
@@ -53,6 +57,11 @@ pub(crate) struct Progress {
     pub(crate) at_most: LogIndex,
     /// Whether it was heard of since the last check of the quorum.
     pub(crate) is_active: bool,
+    /// Index of the newest snapshot on its way to it; of use while above `matched`. Zero when it has been waited for in
+    /// vain.
+    expected: LogIndex,
+    /// Checks of the quorum since that snapshot was taken.
+    expected_checks: u32,
     /// The newest round of reads that it confirmed.
     pub(crate) read_confirmed: u64,
     /// The commit index it was told, as far as its log is known to go.
@@ -72,6 +81,8 @@ impl Progress {
             state: PeerState::Probe,
             at_most: UNKNOWN,
             is_active,
+            expected: LogIndex::ZERO,
+            expected_checks: 0,
             read_confirmed: 0,
             sent_commit: LogIndex::ZERO,
             is_paused: false,
@@ -90,11 +101,20 @@ impl Progress {
         }
     }
 
-    /// The entry after which it needs all of the log.
-    pub(crate) fn needed_from(&self) -> LogIndex {
-        match self.state {
-            PeerState::Snapshot { index: Some(index) } => self.matched.max(index),
-            PeerState::Probe | PeerState::Replicate | PeerState::Snapshot { index: None } => self.matched,
+    /// The entry after which it needs all of the log; none if nothing is kept for it.
+    ///
+    /// One that installs a snapshot is not heard of meanwhile. Without what follows the snapshot it would need the next
+    /// one as soon as it is back, and so on for as long as there are writes.
+    pub(crate) fn needed_from(&self) -> Option<LogIndex> {
+        (self.is_active || self.expected > self.matched).then(|| self.matched.max(self.expected))
+    }
+
+    /// The quorum is checked: whoever was not heard of since the last time counts as away.
+    pub(crate) fn quorum_checked(&mut self) {
+        self.is_active = false;
+        self.expected_checks += 1;
+        if self.expected_checks > EXPECTED_CHECKS_MAX {
+            self.expected = LogIndex::ZERO;
         }
     }
 
@@ -204,6 +224,7 @@ impl Progress {
     pub(crate) fn snapshot_taken(&mut self, index: LogIndex) {
         assert_eq!(self.state, PeerState::Snapshot { index: None }, "a snapshot was awaited");
         self.state = PeerState::Snapshot { index: Some(index) };
+        (self.expected, self.expected_checks) = (index, 0);
     }
 
     /// The transfer ended. Nothing is sent before the peer is heard of, for it may not have got it yet.
@@ -271,6 +292,31 @@ mod tests {
         peer.snapshot_taken(LogIndex(9));
         peer.snapshot_sent(false);
         assert!(peer.ask_at(LogIndex(9)), "it may have come all the same");
+    }
+
+    #[test]
+    fn the_log_is_kept_for_whoever_is_heard_of_and_for_whoever_installs_a_snapshot() {
+        let mut peer = progress(5);
+        assert!(peer.accepted(LogIndex(4)));
+        assert_eq!(peer.needed_from(), Some(LogIndex(4)));
+        peer.quorum_checked();
+        assert_eq!(peer.needed_from(), None, "it is away");
+        peer.await_snapshot();
+        peer.snapshot_taken(LogIndex(9));
+        peer.snapshot_sent(true);
+        assert_eq!(peer.needed_from(), Some(LogIndex(9)), "it is not heard of while it installs");
+        (1..EXPECTED_CHECKS_MAX).for_each(|_| peer.quorum_checked());
+        assert_eq!(peer.needed_from(), Some(LogIndex(9)));
+        (0..2).for_each(|_| peer.quorum_checked());
+        assert_eq!(peer.needed_from(), None, "it does not come back");
+        for delivered in [false, true] {
+            peer.await_snapshot();
+            peer.snapshot_taken(LogIndex(12));
+            peer.snapshot_sent(delivered);
+            assert_eq!(peer.needed_from(), Some(LogIndex(12)), "it may be there all the same");
+        }
+        assert!(peer.accepted(LogIndex(12)));
+        assert_eq!(peer.needed_from(), None, "it has all of the snapshot");
     }
 
     #[test]

@@ -186,7 +186,7 @@ impl Raft {
     pub(crate) fn compact(&mut self, index: LogIndex) {
         let sole = self.membership.members().iter().all(|&id| id == self.config.id);
         let keep_bytes = if sole { 0 } else { self.config.retained_bytes_min };
-        let needed = self.peers.values().filter(|peer| peer.is_active).map(Progress::needed_from);
+        let needed = self.peers.values().filter_map(Progress::needed_from);
         let floor = needed.min().unwrap_or(index);
         self.log.compact(index.min(floor), keep_bytes);
     }

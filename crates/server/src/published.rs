@@ -30,6 +30,7 @@ pub struct Published {
     leader: AtomicU64,
     last_index: AtomicU64,
     members: RwLock<Arc<Members>>,
+    learner: AtomicBool,
     serving: AtomicBool,
     full: AtomicBool,
     /// Arbiters that follow the shards, one bit each modulo 64: a hint, for two that share a bit.
@@ -58,6 +59,7 @@ impl Published {
             leader: AtomicU64::new(0),
             last_index: AtomicU64::new(state.index.0),
             members: RwLock::default(),
+            learner: AtomicBool::new(false),
             serving: AtomicBool::new(false),
             full: AtomicBool::new(false),
             following: AtomicU64::new(0),
@@ -131,7 +133,9 @@ impl Published {
 
     /// Makes the members visible.
     pub fn set_members(&self, members: Arc<Members>) {
+        let learns = members.get(self.member).is_some_and(|member| member.is_learner);
         *self.members.write() = members;
+        self.learner.store(learns, Ordering::Release);
     }
 
     /// The members as of the last applied entry.
@@ -143,7 +147,7 @@ impl Published {
     /// Whether this member only learns.
     #[must_use]
     pub fn is_learner(&self) -> bool {
-        self.members.read().get(self.member).is_some_and(|member| member.is_learner)
+        self.learner.load(Ordering::Acquire)
     }
 
     /// Makes the end of the Raft log visible.

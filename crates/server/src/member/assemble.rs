@@ -15,10 +15,7 @@ use crate::shard::OpenedShards;
 use crate::startup::Config;
 use crate::startup::config::{Bootstrap, ClusterState};
 
-/// Bytes of log that a member with peers keeps in memory for those that are a little behind.
-const TAIL_BYTES: usize = 16 << 20;
-
-/// Most bytes of log in memory. A follower that needs more gets a snapshot.
+/// Most bytes of log in memory, twice what `--catch-up-bytes` takes. A follower that needs more gets a snapshot.
 const RETAINED_BYTES_MAX: usize = 256 << 20;
 
 /// How long a member must have been connected to count as healthy, in seconds. Source: etcd `HealthInterval`.
@@ -56,7 +53,7 @@ fn raft_config(config: &Config, us: Origin) -> windlass_raft::Config {
     windlass_raft::Config {
         election_ticks: election_ticks(config),
         pre_vote: config.raft.pre_vote,
-        retained_bytes_min: TAIL_BYTES,
+        retained_bytes_min: config.raft.catch_up_bytes,
         retained_bytes_max: RETAINED_BYTES_MAX,
         ..windlass_raft::Config::new(us.member, us.incarnation, us.incarnation ^ us.member.0)
     }

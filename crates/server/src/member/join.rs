@@ -18,8 +18,9 @@ use crate::startup::{Config, Reason};
 /// How long each URL has to answer a member that joins.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long each has to answer one that founds a cluster, whose peers may not run yet.
-const FOUND_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long each has to answer one that founds a cluster, whose peers may not run yet: that is known at once, and one that
+/// runs may be busy.
+const FOUND_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What the others said.
 #[derive(Debug)]

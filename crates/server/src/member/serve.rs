@@ -1,6 +1,6 @@
 //! Threads and actors of a running member: made, wired, and ended in order.
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +35,10 @@ use crate::startup::{Config, Reason, fatal};
 
 /// How long calls in flight may take to end after a signal.
 const DRAIN_GRACE: Duration = Duration::from_secs(5);
+
+/// How long a start waits for a leader before it serves clients without one. Source: etcd's
+/// `DefaultWaitClusterReadyTimeout`.
+const READY_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Handles to what runs.
 struct Running {
@@ -71,6 +75,7 @@ pub async fn serve(config: &Config, opened: Opened) -> Signal {
         ready,
     })
     .start();
+    let watched = Arc::clone(&published);
     let wiring = Wiring { config, consensus: &consensus, senders: &senders, published, metrics };
     let arbiters = wiring.start_arbiters(listeners, identity.member).await;
     consensus.do_send(Arbiters(arbiters.clone()));
@@ -79,12 +84,39 @@ pub async fn serve(config: &Config, opened: Opened) -> Signal {
     let shards = wiring.start_shards(shards, inboxes, &arbiters);
     let interrupter = Interrupter::install().unwrap_or_else(|error| fatal(Reason::Failure, error));
     actix_rt::spawn(shard::watch(shards.iter().map(ShardThread::watched).collect(), interrupter));
-    is_ready.await.expect("the consensus actor lives as long as the process");
-    arbiters.iter().for_each(|arbiter| arbiter.do_send(Listen::Clients));
-    announce(config);
-    let signal = signals::wait().await.unwrap_or_else(|error| fatal(Reason::Failure, error));
+    let signal = serve_clients(config, &arbiters, is_ready, &watched).await;
+    let signal = signal.unwrap_or_else(|error| fatal(Reason::Failure, error));
     stop(Running { consensus, arbiters, senders, shards }, signal).await;
     signal
+}
+
+/// Lets clients in when the member has caught up, or when it has waited in vain for a leader: what needs none is served
+/// then all the same, so that the survivor of a majority still shows what it has. One that joins has nothing to show.
+/// Returns when a signal comes.
+async fn serve_clients(
+    config: &Config,
+    arbiters: &[Addr<NetActor>],
+    mut is_ready: oneshot::Receiver<()>,
+    published: &Published,
+) -> io::Result<Signal> {
+    let let_in = || arbiters.iter().for_each(|arbiter| arbiter.do_send(Listen::Clients));
+    let is_member = || published.members().get(published.member).is_some();
+    let ready = loop {
+        match tokio::time::timeout(READY_PATIENCE, &mut is_ready).await {
+            Err(_) if !is_member() => {}
+            outcome => break outcome.is_ok(),
+        }
+    };
+    let_in();
+    if !ready {
+        tracing::warn!("there is no leader yet: clients are served what needs none");
+        tokio::select! {
+            _ = is_ready => {}
+            signal = signals::wait() => return signal,
+        }
+    }
+    announce(config);
+    signals::wait().await
 }
 
 struct Wiring<'a> {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::Addr;
+use prost::Message;
+use windlass_api::etcdserverpb::RangeRequest;
 use windlass_records::batch::BatchBuilder;
 use windlass_rpc::{CallId, Code, Event, Meta, Net};
 use windlass_types::RequestError;
@@ -135,12 +137,17 @@ impl Arbiter {
                 self.tally.count_request(meta, false);
                 self.awake.called();
                 let method = Method::of_route(route);
-                if let Err(error) = check_meta(meta, &self.published) {
+                let may = check_learner(method, message, &self.published);
+                if let Err(error) = may.and_then(|()| check_meta(meta, &self.published)) {
                     return self.refuse(call, error);
                 }
                 self.unary(call, method, message);
             }
             Event::StreamMessage { call, route, message } => match Method::of_route(route) {
+                method if check_learner(method, message, &self.published).is_err() => {
+                    let error = RequestError::NotSupportedForLearner;
+                    self.net.stream_end(call, error.code(), error.text());
+                }
                 Method::RangeStream => self.range_stream(call, message),
                 Method::HealthWatch => self.health_watch(call, message),
                 Method::Watch => self.watch_message(call, message),
@@ -278,4 +285,18 @@ pub(super) fn check_meta(meta: &Meta, published: &Published) -> Result<(), Reque
         return Err(RequestError::NoLeader);
     }
     Ok(())
+}
+
+/// Source: etcd `v3rpc/interceptor.go` `isRPCSupportedForLearner`: a learner may be behind, so it answers only what is asked
+/// of this very member.
+fn check_learner(method: Method, message: &[u8], published: &Published) -> Result<(), RequestError> {
+    if !published.is_learner() {
+        return Ok(());
+    }
+    match method {
+        Method::Status => Ok(()),
+        // What does not decode is refused with the reason.
+        Method::Range if RangeRequest::decode(message).map_or(true, |range| range.serializable) => Ok(()),
+        _ => Err(RequestError::NotSupportedForLearner),
+    }
 }

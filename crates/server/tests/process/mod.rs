@@ -20,7 +20,7 @@ use windlass_client::{Client, Config, Connection};
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a process may take to end, once it has a reason.
-const END_TIMEOUT: Duration = Duration::from_secs(20);
+const END_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long one request may take.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -64,7 +64,8 @@ impl Launch {
         }
     }
 
-    fn at(self, endpoint: String) -> Self {
+    /// With the address, `host:port`, at which it will listen for clients.
+    pub fn at(self, endpoint: String) -> Self {
         Self { endpoint, ..self }
     }
 
@@ -103,7 +104,8 @@ impl Launch {
         &self.endpoint
     }
 
-    fn spawn(&self) -> Member {
+    /// Starts it and does not wait.
+    pub fn spawn(&self) -> Member {
         let output = OpenOptions::new().create(true).append(true).open(&self.log).expect("a log file");
         let process = Command::new(&self.words[0])
             .args(&self.words[1..])
@@ -192,7 +194,7 @@ impl Member {
     }
 
     /// Waits until it answers; or until it has ended, and says how.
-    fn wait_until_ready(&mut self) -> Option<ExitStatus> {
+    pub fn wait_until_ready(&mut self) -> Option<ExitStatus> {
         let deadline = Instant::now() + START_TIMEOUT;
         loop {
             let request = RangeRequest { key: "k".into(), ..RangeRequest::default() };

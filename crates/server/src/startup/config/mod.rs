@@ -85,6 +85,8 @@ pub struct Raft {
     pub strict_reconfig_check: bool,
     /// Most learners at a time.
     pub learners_max: usize,
+    /// Bytes of log kept in memory for members that are away.
+    pub catch_up_bytes: usize,
 }
 
 /// Bounds on what clients may ask.
@@ -275,6 +277,7 @@ impl Raft {
             pre_vote: values.boolean("pre-vote"),
             strict_reconfig_check: values.boolean("strict-reconfig-check"),
             learners_max: to_usize(values.number("max-learners")),
+            catch_up_bytes: to_usize(values.number("catch-up-bytes")),
         })
     }
 }

@@ -130,7 +130,7 @@ fn our_own_flags_arrive() {
     let config = config(
         "--net-threads=2 --shards=3 --flush-depth=4 --batch-bytes=65536 --batch-linger=50us \
          --wal-segment-bytes=8388608 --shard-flush-bytes=4096 --shard-flush-interval=1s --sync-mode=dsync \
-         --wal-dir=/fast/wal",
+         --wal-dir=/fast/wal --catch-up-bytes=12345",
     );
     let Storage {
         net_threads,
@@ -147,5 +147,6 @@ fn our_own_flags_arrive() {
     assert_eq!((wal_segment_bytes, shard_flush_bytes), (8 << 20, 4096));
     assert_eq!((batch_linger, shard_flush_interval), (Duration::from_micros(50), Duration::from_secs(1)));
     assert_eq!(sync_mode, SyncMode::Dsync);
+    assert_eq!(config.as_ref().unwrap().raft.catch_up_bytes, 12_345);
     assert_eq!(config.unwrap().wal_dir, Some(PathBuf::from("/fast/wal")));
 }

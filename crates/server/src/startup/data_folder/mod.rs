@@ -149,7 +149,8 @@ impl Expected {
                 token: bootstrap.token.clone(),
                 salt: random(),
             },
-            must_match: begins && bootstrap.explicit,
+            // One that survives alone becomes another cluster, whatever its flags call that.
+            must_match: begins && bootstrap.explicit && !bootstrap.force_new,
         }
     }
 }

@@ -37,6 +37,12 @@ pub(super) const FLAGS: &[Flag] = &[
         "Size of a Raft log segment: a multiple of 1 MiB, at least 4 MiB.",
     ),
     Flag::used(
+        "catch-up-bytes",
+        Kind::Number { max: 128 << 20 },
+        "16777216",
+        "Bytes of log kept in memory for members that are away. One that misses more gets a snapshot.",
+    ),
+    Flag::used(
         "shard-flush-bytes",
         Kind::Number { max: 64 << 20 },
         "1048576",

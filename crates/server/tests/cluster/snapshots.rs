@@ -1,0 +1,142 @@
+//! Members that miss more than the log is kept for, and get a snapshot: also into another number of shards, and with a
+//! crash at each step of the way.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use windlass_api::etcdserverpb::{PutRequest, PutResponse};
+use windlass_client::{Client, Error};
+
+use crate::cluster::{Cluster, ELECTION_TIMEOUT, until, until_soon};
+use crate::load::Load;
+use crate::rounds;
+use crate::state::{check, check_equal};
+
+/// So little log is kept that a member which was away for a moment needs a snapshot.
+const FLAGS: &[&str] = &["--catch-up-bytes=4096", "--shard-flush-interval=20ms"];
+
+/// Values large enough that a snapshot takes its time.
+const VALUE_BYTES: usize = 64 << 10;
+
+/// Keys that are written again and again.
+const KEYS: usize = 100;
+
+/// Values that are written at least.
+const VALUES_MIN: usize = 40;
+
+/// What a member logs when it begins with a snapshot that it received.
+const INSTALLING: &str = "installing a snapshot";
+
+/// How long a leader may count a member as alive that it does not hear of; so long it keeps the log for it.
+const GIVEN_UP_AFTER: Duration = ELECTION_TIMEOUT.saturating_mul(2);
+
+/// Puts large values until whoever is away has been given up, and for a while after that.
+fn fill(cluster: &Cluster, via: usize, prefix: &str) {
+    let (begun, mut number) = (Instant::now(), 0);
+    let mut client = cluster.member(via).client();
+    while number < VALUES_MIN || begun.elapsed() < GIVEN_UP_AFTER {
+        until("a large value to be written", || put(&mut client, prefix, number).ok());
+        number += 1;
+    }
+    let given_up = number;
+    while number < given_up + 10 {
+        until("a large value to be written", || put(&mut client, prefix, number).ok());
+        number += 1;
+    }
+}
+
+fn put(client: &mut Client, prefix: &str, number: usize) -> Result<PutResponse, Error> {
+    let value = vec![b'a' + (number % 26) as u8; VALUE_BYTES].into();
+    let key = format!("{prefix}/{:02}", number % KEYS).into();
+    client.put(&PutRequest { key, value, ..PutRequest::default() })
+}
+
+fn installs(cluster: &Cluster, i: usize) -> usize {
+    cluster.member(i).log().matches(INSTALLING).count()
+}
+
+#[test]
+fn a_member_that_was_away_gets_a_snapshot_under_load() {
+    let mut cluster = Cluster::start(3, FLAGS);
+    let load = Load::start(&cluster);
+    for round in 0..2 * rounds() {
+        load.wait_for_writes(20);
+        let victim = cluster.follower();
+        let via = (victim + 1) % 3;
+        cluster.kill(victim);
+        fill(&cluster, via, &format!("away-{round}"));
+        // The receiver lays it out anew; members need not have equally many shards.
+        let named = cluster.initial_cluster(&[0, 1, 2]);
+        let shards = format!("--shards={}", 3 - round % 2);
+        cluster.set_flags(victim, &[&format!("--initial-cluster={named}"), &shards]);
+        cluster.restart(victim);
+        until("a snapshot to be installed", || (installs(&cluster, victim) > 0).then_some(()));
+        cluster.wait_until_caught_up(victim, via);
+    }
+    check(&cluster, &load.finish());
+}
+
+/// The process goes on, finds that the log has gone, and begins anew by itself.
+#[test]
+fn a_member_that_stood_still_gets_a_snapshot() {
+    let cluster = Cluster::start(3, FLAGS);
+    let victim = cluster.follower();
+    let via = (victim + 1) % 3;
+    cluster.signal(victim, Signal::STOP);
+    fill(&cluster, via, "stopped");
+    cluster.signal(victim, Signal::CONT);
+    until("a snapshot to be installed", || (installs(&cluster, victim) > 0).then_some(()));
+    cluster.wait_until_caught_up(victim, via);
+    check_equal(&cluster);
+}
+
+/// A place on the way from the first byte of a snapshot to a member that serves from it.
+type Step = (&'static str, fn(&Path, &str) -> bool);
+
+const STEPS: [Step; 7] = [
+    ("it begins to arrive", |data, _| data.join("snapshot/arriving").exists()),
+    ("a part has arrived", |data, _| bytes(&data.join("snapshot/arriving")) > 1 << 20),
+    ("it is whole", |data, _| data.join("snapshot/ready").exists()),
+    ("the process begins anew", |_, log| log.contains("starting anew")),
+    ("its installation begins", |_, log| log.contains(INSTALLING)),
+    ("the shards are laid out", |data, log| {
+        log.contains(INSTALLING) && log_after(log).contains("recovered") && data.exists()
+    }),
+    ("it is installed", |data, log| log.contains(INSTALLING) && !data.join("snapshot/ready").exists()),
+];
+
+fn bytes(path: &PathBuf) -> u64 {
+    std::fs::metadata(path).map_or(0, |metadata| metadata.len())
+}
+
+fn log_after(log: &str) -> &str {
+    log.rsplit_once(INSTALLING).map_or("", |(_, rest)| rest)
+}
+
+#[test]
+fn a_crash_at_any_step_of_a_snapshot_is_survived() {
+    let mut cluster = Cluster::start(3, FLAGS);
+    let victim = cluster.follower();
+    let via = (victim + 1) % 3;
+    for (number, (what, is_there)) in STEPS.iter().enumerate() {
+        cluster.kill(victim);
+        fill(&cluster, via, &format!("step-{number}"));
+        let data = cluster.data_folder(victim);
+        let log_path = data.with_file_name("log.txt");
+        let seen = std::fs::read_to_string(&log_path).expect("it logged").len();
+        let shards = format!("--shards={}", 1 + number % 3);
+        let named = format!("--initial-cluster={}", cluster.initial_cluster(&[0, 1, 2]));
+        cluster.set_flags(victim, &[&named, &shards]);
+        cluster.spawn(victim);
+        until_soon(what, || {
+            let log = std::fs::read_to_string(&log_path).expect("it logged");
+            is_there(&data, &log[seen..]).then_some(())
+        });
+        cluster.kill(victim);
+        eprintln!("crash when {what}");
+        cluster.restart(victim);
+        cluster.wait_until_caught_up(victim, via);
+    }
+    check_equal(&cluster);
+}
