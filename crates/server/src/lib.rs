@@ -2,6 +2,7 @@
 //! rules of the store do not.
 
 pub mod consensus;
+pub mod local_cluster;
 pub mod mailbox;
 pub mod member;
 pub mod metrics;

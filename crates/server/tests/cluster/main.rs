@@ -11,6 +11,7 @@ mod etcdctl;
 mod faults;
 mod history;
 mod load;
+mod local;
 mod membership;
 mod network;
 mod partitions;

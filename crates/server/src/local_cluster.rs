@@ -1,0 +1,227 @@
+//! `windlass local-cluster`: several members on this machine for people who want to see a failover. Each is a process of
+//! its own, so that it can be killed; this one starts them, says which is which, starts them again when asked, and ends
+//! them with itself. It must never be what serves: all it does is to run this same program.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, Write};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+/// First port for clients and for the other members; those of the next member are `PORT_STEP` above.
+const CLIENT_PORT: u16 = 2379;
+const PEER_PORT: u16 = 2380;
+const PORT_STEP: u16 = 10_000;
+
+/// Most members: beyond it there are no ports.
+const MEMBERS_MAX: u16 = 7;
+
+/// Between two looks at the members and at what was typed.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+const USAGE: &str = "\
+usage: windlass local-cluster [--members=3] [--data-dir=local-cluster] [flags for every member]
+
+Starts members on 127.0.0.1 and ends them on ctrl-c. Type a member's name and Enter to start it again after it ended.";
+
+/// What was asked for.
+#[derive(Debug, PartialEq, Eq)]
+struct Options {
+    members: u16,
+    folder: PathBuf,
+    flags: Vec<String>,
+}
+
+/// One member, whether it runs or not.
+struct Seat {
+    name: String,
+    client_url: String,
+    peer_url: String,
+    process: Option<Child>,
+}
+
+/// Whether the arguments of this process ask for it.
+#[must_use]
+pub fn is_asked_for(arguments: &[String]) -> bool {
+    arguments.first().is_some_and(|word| word == "local-cluster")
+}
+
+/// Runs members until a signal comes.
+///
+/// # Errors
+/// Wrong arguments, or a member that cannot be started.
+pub fn run(arguments: &[String]) -> Result<()> {
+    let Some(options) = parse(&arguments[1..])? else {
+        return say(USAGE);
+    };
+    fs::create_dir_all(&options.folder).with_context(|| format!("cannot make {}", options.folder.display()))?;
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stop)).context("signals cannot be caught")?;
+    }
+    let mut seats: Vec<Seat> = (0..options.members).map(Seat::new).collect();
+    let named: Vec<String> = seats.iter().map(|seat| format!("{}={}", seat.name, seat.peer_url)).collect();
+    let named = named.join(",");
+    for seat in &mut seats {
+        seat.start(&options, &named)?;
+    }
+    introduce(&seats, &options)?;
+    let outcome = watch(&mut seats, &options, &named, &stop);
+    end(&mut seats);
+    outcome
+}
+
+fn parse(arguments: &[String]) -> Result<Option<Options>> {
+    let mut options = Options { members: 3, folder: "local-cluster".into(), flags: Vec::new() };
+    for argument in arguments {
+        match argument.split_once('=') {
+            Some(("--members", count)) => options.members = count.parse().context("--members takes a number")?,
+            Some(("--data-dir", folder)) => options.folder = folder.into(),
+            _ if matches!(argument.as_str(), "-h" | "--help") => return Ok(None),
+            _ => options.flags.push(argument.clone()),
+        }
+    }
+    if !(1..=MEMBERS_MAX).contains(&options.members) {
+        bail!("--members must be from 1 to {MEMBERS_MAX}");
+    }
+    Ok(Some(options))
+}
+
+impl Seat {
+    fn new(number: u16) -> Self {
+        let url = |port: u16| format!("http://127.0.0.1:{}", port + number * PORT_STEP);
+        let name = format!("m{}", number + 1);
+        Self { name, client_url: url(CLIENT_PORT), peer_url: url(PEER_PORT), process: None }
+    }
+
+    fn start(&mut self, options: &Options, named: &str) -> Result<()> {
+        let file = |kind: &str| options.folder.join(format!("{}{kind}", self.name));
+        let log = File::options().create(true).append(true).open(file(".log")).context("cannot log")?;
+        let process = Command::new("/proc/self/exe")
+            .arg(format!("--name={}", self.name))
+            .arg(format!("--data-dir={}", file("").display()))
+            .arg(format!("--listen-client-urls={}", self.client_url))
+            .arg(format!("--advertise-client-urls={}", self.client_url))
+            .arg(format!("--listen-peer-urls={}", self.peer_url))
+            .arg(format!("--initial-advertise-peer-urls={}", self.peer_url))
+            .arg(format!("--initial-cluster={named}"))
+            // Members share the cores; more threads would only take turns.
+            .args(["--net-threads=1", "--shards=1"])
+            .args(&options.flags)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().context("cannot log")?)
+            .stderr(log)
+            .spawn();
+        self.process = Some(process.with_context(|| format!("{} cannot be started", self.name))?);
+        Ok(())
+    }
+
+    /// How it ended, once.
+    fn take_ended(&mut self) -> io::Result<Option<String>> {
+        let Some(process) = &mut self.process else { return Ok(None) };
+        let ended = process.try_wait()?.map(|status| status.to_string());
+        if ended.is_some() {
+            self.process = None;
+        }
+        Ok(ended)
+    }
+}
+
+fn introduce(seats: &[Seat], options: &Options) -> Result<()> {
+    let mut text = String::from("member  pid      clients\n");
+    for seat in seats {
+        let pid = seat.process.as_ref().map_or(0, Child::id);
+        text += &format!("{:<7} {pid:<8} {}\n", seat.name, seat.client_url);
+    }
+    let urls: Vec<&str> = seats.iter().map(|seat| seat.client_url.as_str()).collect();
+    text += &format!(
+        "\nexport ETCDCTL_ENDPOINTS={}\n\n\
+         Data and logs are in {}. `kill -9 PID` makes a member crash; type its name and Enter to start it again.\n\
+         Ctrl-c ends all of them.",
+        urls.join(","),
+        options.folder.display()
+    );
+    say(&text)
+}
+
+/// Reports members that end, and starts those whose names are typed.
+fn watch(seats: &mut [Seat], options: &Options, named: &str, stop: &AtomicBool) -> Result<()> {
+    let typed = lines();
+    while !stop.load(Ordering::Relaxed) {
+        for seat in seats.iter_mut() {
+            if let Some(how) = seat.take_ended().context("a member cannot be waited for")? {
+                let name = &seat.name;
+                let log = options.folder.join(format!("{name}.log"));
+                say(&format!("{name} ended with {how}; see {}; type {name} to start it again", log.display()))?;
+            }
+        }
+        while let Ok(line) = typed.try_recv() {
+            match seats.iter_mut().find(|seat| seat.name == line.trim()) {
+                Some(seat) if seat.process.is_none() => {
+                    seat.start(options, named)?;
+                    let pid = seat.process.as_ref().map_or(0, Child::id);
+                    say(&format!("{} runs again as pid {pid}", seat.name))?;
+                }
+                Some(seat) => say(&format!("{} runs", seat.name))?,
+                None => {}
+            }
+        }
+        std::thread::sleep(LOOK_INTERVAL);
+    }
+    Ok(())
+}
+
+/// What is typed, until there is no more. The thread ends with the process.
+fn lines() -> Receiver<String> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        for line in io::stdin().lock().lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
+/// Asks all members to end, and waits for them.
+fn end(seats: &mut [Seat]) {
+    for seat in seats.iter() {
+        if let Some(process) = &seat.process {
+            // It may have ended by itself, or been told by the same ctrl-c.
+            let _ = kill_process(Pid::from_child(process), Signal::TERM);
+        }
+    }
+    for process in seats.iter_mut().filter_map(|seat| seat.process.as_mut()) {
+        let _ = process.wait();
+    }
+}
+
+fn say(text: &str) -> Result<()> {
+    Ok(writeln!(io::stdout(), "{text}")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(words: &[&str]) -> Result<Option<Options>> {
+        parse(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn its_own_options_are_taken_and_the_rest_is_passed_on() {
+        let options = parsed(&["--members=5", "--log-level=debug", "--data-dir=/x"]).expect("fine").expect("no help");
+        let flags = vec!["--log-level=debug".to_owned()];
+        assert_eq!(options, Options { members: 5, folder: "/x".into(), flags });
+        assert_eq!(parsed(&["--help"]).expect("fine"), None);
+        assert!(parsed(&["--members=8"]).is_err() && parsed(&["--members=x"]).is_err());
+    }
+}
