@@ -144,10 +144,8 @@ impl Arbiter {
                 self.unary(call, method, message);
             }
             Event::StreamMessage { call, route, message } => match Method::of_route(route) {
-                method if check_learner(method, message, &self.published).is_err() => {
-                    let error = RequestError::NotSupportedForLearner;
-                    self.net.stream_end(call, error.code(), error.text());
-                }
+                // Its stream was refused when it was opened.
+                method if check_learner(method, message, &self.published).is_err() => {}
                 Method::RangeStream => self.range_stream(call, message),
                 Method::HealthWatch => self.health_watch(call, message),
                 Method::Watch => self.watch_message(call, message),
@@ -156,6 +154,9 @@ impl Arbiter {
             },
             Event::StreamOpen { call, route, meta } => {
                 self.tally.count_request(meta, true);
+                if let Err(error) = check_learner(Method::of_route(route), &[], &self.published) {
+                    return self.net.stream_end(call, error.code(), error.text());
+                }
                 match Method::of_route(route) {
                     Method::Watch => self.watch_open(call, meta),
                     Method::LeaseKeepAlive => self.leases.opened(call),
