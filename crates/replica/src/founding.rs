@@ -5,7 +5,7 @@ use prost::Message;
 use windlass_api::etcdserverpb::Member;
 use windlass_io_log::raft_log::Recovered;
 use windlass_raft::{Change, ConfChange, Membership, Restored};
-use windlass_records::batch::{BatchBuilder, CommandKind, Origin};
+use windlass_records::batch::{Batch, BatchBuilder, CommandKind, Origin};
 use windlass_records::log::{Entry, EntryKind, HardState};
 use windlass_records::state::State;
 use windlass_types::{LogIndex, MemberId, RequestId, Term};
@@ -61,14 +61,31 @@ pub fn begun_at(state: &State, mut hard_state: HardState) -> Recovered {
 /// member the only voter, whatever the records say.
 #[must_use]
 pub fn restored(us: MemberId, recovered: Recovered, state: &State, system: &System, alone: bool) -> Restored {
+    let forced = forced_at(us, &recovered.entries);
+    let alone = alone || forced > state.index;
     let membership = membership(us, &Members::of(system), &recovered, alone);
     let Recovered { mut hard_state, start_index, start_term, entries } = recovered;
     // The commit index on disk is a hint that may lag; what a shard holds was committed.
-    hard_state.commit = hard_state.commit.max(state.index);
+    hard_state.commit = hard_state.commit.max(state.index).max(forced);
     Restored { hard_state, start_index, start_term, entries, applied: state.index, membership }
 }
 
-/// Who votes, as of the state that the shards hold.
+/// The newest entry by which this member made itself the only one; zero if there is none. It decided that alone, so the entry
+/// is committed since it is durable, and what the shards say of who votes holds only if they have seen it.
+fn forced_at(us: MemberId, entries: &[Entry]) -> LogIndex {
+    let forces = |entry: &&Entry| {
+        let Ok(batch) = Batch::parse(entry.data.clone()) else { return false };
+        batch.commands().any(|command| {
+            let payload = batch.data().slice(command.payload);
+            command.kind == CommandKind::ForceNewCluster
+                && Member::decode(payload).is_ok_and(|member| member.id == us.0)
+        })
+    };
+    let mut normal = entries.iter().rev().filter(|entry| entry.kind == EntryKind::Normal);
+    normal.find(forces).map_or(LogIndex::ZERO, |entry| entry.index)
+}
+
+/// Who votes, as of the state that the shards hold, or, if this member is `alone`, since then.
 fn membership(us: MemberId, members: &Members, recovered: &Recovered, alone: bool) -> Membership {
     let is_empty = members.iter().next().is_none();
     // The log says it from its first entry on, or a leader will send it.
@@ -82,6 +99,30 @@ fn membership(us: MemberId, members: &Members, recovered: &Recovered, alone: boo
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_forced_a_new_cluster_and_crashed_is_alone_and_nobody_else_is() {
+        let forced_by = |id: u64| {
+            let mut batch = BatchBuilder::default();
+            let member = Member { id, ..Member::default() };
+            batch.push(RequestId::ZERO, CommandKind::ForceNewCluster, &member.encode_to_vec());
+            let data = batch.finish(Origin { member: MemberId(id), incarnation: 1 });
+            let entry = Entry { term: Term(2), index: LogIndex(4), kind: EntryKind::Normal, data };
+            let founders = (1..=3).map(|id| (MemberId(id), Vec::new()));
+            let mut found = founding(founders);
+            found.entries.push(entry);
+            found
+        };
+        let start = |by, index| {
+            let state = State { index: LogIndex(index), term: Term(1), ..State::EMPTY };
+            restored(MemberId(1), forced_by(by), &state, &System::default(), false)
+        };
+        let own = start(1, 3);
+        assert!(own.membership.is_sole_voter(MemberId(1)) && own.hard_state.commit == LogIndex(4));
+        assert!(!start(1, 4).membership.is_sole_voter(MemberId(1)), "the shards know it better");
+        let other = start(2, 3);
+        assert!(!other.membership.is_sole_voter(MemberId(1)) && other.hard_state.commit == LogIndex(3));
+    }
 
     /// Simulated cluster, seed 175: a member installed a snapshot that arrived late, and forgot entries behind it that it
     /// had acknowledged.

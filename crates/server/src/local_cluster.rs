@@ -61,7 +61,8 @@ pub fn run(arguments: &[String]) -> Result<()> {
     let Some(options) = parse(&arguments[1..])? else {
         return say(USAGE);
     };
-    fs::create_dir_all(&options.folder).with_context(|| format!("cannot make {}", options.folder.display()))?;
+    fs::create_dir_all(&options.folder)
+        .with_context(|| format!("cannot make {}", options.folder.display()))?;
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).context("signals cannot be caught")?;
@@ -82,7 +83,9 @@ fn parse(arguments: &[String]) -> Result<Option<Options>> {
     let mut options = Options { members: 3, folder: "local-cluster".into(), flags: Vec::new() };
     for argument in arguments {
         match argument.split_once('=') {
-            Some(("--members", count)) => options.members = count.parse().context("--members takes a number")?,
+            Some(("--members", count)) => {
+                options.members = count.parse().context("--members takes a number")?
+            }
             Some(("--data-dir", folder)) => options.folder = folder.into(),
             _ if matches!(argument.as_str(), "-h" | "--help") => return Ok(None),
             _ => options.flags.push(argument.clone()),
@@ -159,7 +162,10 @@ fn watch(seats: &mut [Seat], options: &Options, named: &str, stop: &AtomicBool) 
             if let Some(how) = seat.take_ended().context("a member cannot be waited for")? {
                 let name = &seat.name;
                 let log = options.folder.join(format!("{name}.log"));
-                say(&format!("{name} ended with {how}; see {}; type {name} to start it again", log.display()))?;
+                say(&format!(
+                    "{name} ended with {how}; see {}; type {name} to start it again",
+                    log.display()
+                ))?;
             }
         }
         while let Ok(line) = typed.try_recv() {
@@ -218,7 +224,8 @@ mod tests {
 
     #[test]
     fn its_own_options_are_taken_and_the_rest_is_passed_on() {
-        let options = parsed(&["--members=5", "--log-level=debug", "--data-dir=/x"]).expect("fine").expect("no help");
+        let options =
+            parsed(&["--members=5", "--log-level=debug", "--data-dir=/x"]).expect("fine").expect("no help");
         let flags = vec!["--log-level=debug".to_owned()];
         assert_eq!(options, Options { members: 5, folder: "/x".into(), flags });
         assert_eq!(parsed(&["--help"]).expect("fine"), None);

@@ -179,7 +179,7 @@ impl ConsensusActor {
             _ => raft.leader() != MemberId::ZERO,
         };
         // A member that joins becomes one with an entry that is still to come.
-        let is_member = raft.membership().contains(raft.id());
+        let is_member = raft.membership().contains(raft.id()) && self.is_published();
         has_leader && is_member && self.core.numbered().index >= raft.commit()
     }
 
@@ -244,7 +244,7 @@ impl ConsensusActor {
         let own = &self.cluster.own;
         let members = self.published.members();
         let known = members.get(MemberId(own.id));
-        let is_known = known.is_some_and(|m| m.name == own.name && m.client_ur_ls == own.client_ur_ls);
+        let is_known = self.is_published();
         let kind = if self.cluster.force_new_cluster || members.iter().next().is_none() {
             // Data from before there were records of members is that of a sole one.
             CommandKind::ForceNewCluster
@@ -258,6 +258,15 @@ impl ConsensusActor {
             let member = Box::new(own.clone());
             self.feed(Input::Change { id: OWN_REQUEST, kind, member });
         }
+    }
+
+    /// Whether the log says who this member is. As in etcd it serves only then: were it to lose its disk before, the others
+    /// would take it for one that has yet to start, and let it begin anew though it had acknowledged something.
+    fn is_published(&self) -> bool {
+        let own = &self.cluster.own;
+        let members = self.published.members();
+        let known = members.get(MemberId(own.id));
+        known.is_some_and(|m| m.name == own.name && m.client_ur_ls == own.client_ur_ls)
     }
 
     pub(super) fn own_change_ended(&mut self, result: Result<Box<Response>, RequestError>) {

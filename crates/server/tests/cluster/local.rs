@@ -21,11 +21,14 @@ fn one_command_starts_and_ends_a_cluster() {
         .stdout(Stdio::piped())
         .spawn()
         .expect("it starts");
-    let mut said = BufReader::new(command.stdout.take().expect("piped")).lines().map(|line| line.expect("text"));
+    let mut said =
+        BufReader::new(command.stdout.take().expect("piped")).lines().map(|line| line.expect("text"));
     let rows: Vec<String> = said.by_ref().skip(1).take(3).collect();
     let cell = |row: &String, at: usize| row.split_whitespace().nth(at).expect("a cell").to_owned();
-    let pids: Vec<Pid> =
-        rows.iter().map(|row| Pid::from_raw(cell(row, 1).parse().expect("a number")).expect("a pid")).collect();
+    let pids: Vec<Pid> = rows
+        .iter()
+        .map(|row| Pid::from_raw(cell(row, 1).parse().expect("a number")).expect("a pid"))
+        .collect();
     let endpoints = rows.iter().map(|row| cell(row, 2)).collect();
     let config = Config { endpoints, dial_timeout: REQUEST_TIMEOUT, command_timeout: PATIENCE };
     let mut client = Client::new(&config).expect("endpoints");

@@ -88,7 +88,7 @@ fn a_leader_is_cut_off_in_one_direction() {
         let what = if round % 2 == 0 { "leader is not heard" } else { "leader hears nobody" };
         cuts.push((what, load.now()));
         another_leader(&cluster, leader);
-        last(&load, load.now() - LASTS / 2);
+        last(&load, load.now().saturating_sub(LASTS / 2));
         directions.iter().for_each(|&(from, to)| network.mend_one_way(from, to));
         cluster.wait_until_caught_up(leader, others[0]);
     }
