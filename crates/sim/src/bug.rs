@@ -41,11 +41,19 @@ pub enum Bug {
     FullTakenForBroken,
     /// A snapshot is installed without the share of a shard.
     InstalledInPart,
+    /// A vote is not written down.
+    ForgottenVote,
+    /// A leader counts a follower that has not answered.
+    CountedUnheard,
+    /// A follower's read gets the answer to an earlier one.
+    ReusedReadContext,
+    /// A leader proposes twice what a follower sent once.
+    ForwardedTwice,
 }
 
 impl Bug {
     /// Every one.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 21] = [
         Self::EarlyAcknowledgement,
         Self::LostFrame,
         Self::LoadedBeyondStable,
@@ -63,13 +71,21 @@ impl Bug {
         Self::ImaginedFull,
         Self::FullTakenForBroken,
         Self::InstalledInPart,
+        Self::ForgottenVote,
+        Self::CountedUnheard,
+        Self::ReusedReadContext,
+        Self::ForwardedTwice,
     ];
 
     /// In which kind of run it shows.
     #[must_use]
     pub fn kind(self) -> Kind {
         match self {
-            Self::InstalledInPart => Kind::Cluster,
+            Self::InstalledInPart
+            | Self::ForgottenVote
+            | Self::CountedUnheard
+            | Self::ReusedReadContext
+            | Self::ForwardedTwice => Kind::Cluster,
             _ => Kind::Single,
         }
     }
@@ -78,8 +94,8 @@ impl Bug {
     #[must_use]
     pub fn caught_by(self) -> &'static [Check] {
         match self {
-            Self::EarlyAcknowledgement => &[Check::Missing],
-            Self::LostFrame => &[Check::Missing, Check::CannotStart],
+            Self::EarlyAcknowledgement => &[Check::Missing, Check::NoQuorum],
+            Self::LostFrame => &[Check::Missing, Check::CannotStart, Check::NoQuorum],
             Self::LoadedBeyondStable => &[Check::State],
             Self::EagerDurable => &[Check::CannotStart],
             Self::ForgottenReadIndex => &[Check::Answer],
@@ -95,6 +111,10 @@ impl Bug {
             Self::ImaginedFull => &[Check::RefusedWithoutReason],
             Self::FullTakenForBroken => &[Check::EndedWithoutReason],
             Self::InstalledInPart => &[Check::State],
+            Self::ForgottenVote => &[Check::VoteForgotten],
+            Self::CountedUnheard => &[Check::NoQuorum],
+            Self::ReusedReadContext => &[Check::Stale],
+            Self::ForwardedTwice => &[Check::Repeated],
         }
     }
 }

@@ -138,10 +138,15 @@ impl Checker {
         LogIndex(self.committed.len() as u64)
     }
 
-    /// The members after that entry.
+    /// Whether this is a member after that entry.
     #[must_use]
-    pub fn members(&self) -> &Members {
-        &self.membership.members
+    pub fn is_member(&self, site: usize) -> bool {
+        let members = &self.membership.members;
+        if members.iter().next().is_none() {
+            site < self.founders
+        } else {
+            members.get(member_of(site)).is_some()
+        }
     }
 
     /// The model after the newest entry that this member has applied.
@@ -382,7 +387,7 @@ impl Checker {
         };
         let heard = |heard| if waits { heard } else { Heard::TooLate };
         if let Err(error) = answer
-            && is_refusal(*error)
+            && (is_refusal(*error) || (is_refused_change(*error) && !self.expected.contains_key(&asked)))
         {
             return self.note_refusal(asked, *error).map(|()| heard(Heard::Refused));
         }
@@ -511,19 +516,39 @@ impl Checker {
 
     /// A majority of the voters must have an entry for good before anybody applies it.
     fn check_quorum(&self, index: LogIndex, entry: &Logged) -> Result<(), Violation> {
-        let voting = self.membership.members.voting();
-        let voters: Vec<usize> = match voting.voters.len() {
-            // The founders' first entries are committed from the start.
-            _ if index.0 <= self.founders as u64 => return Ok(()),
-            0 => (0..self.founders).collect(),
-            _ => voting.voters.iter().map(|&id| site_of(id)).collect(),
+        // The founders' first entries are committed from the start.
+        if self.sites.len() > 1 && index.0 <= self.founders as u64 {
+            return Ok(());
+        }
+        let keepers: Vec<usize> =
+            (0..self.sites.len()).filter(|&site| self.sites[site].keeps(index, entry)).collect();
+        let is_quorum = |members: &Members| {
+            let voters: Vec<usize> = match members.voting().voters.len() {
+                0 => (0..self.founders).collect(),
+                _ => members.voting().voters.iter().map(|&id| site_of(id)).collect(),
+            };
+            voters.iter().filter(|voter| keepers.contains(voter)).count() > voters.len() / 2
         };
-        let keep = voters.iter().filter(|&&site| self.sites[site].keeps(index, entry)).count();
-        // The change of membership before this entry may have come between.
-        ensure(keep > voters.len() / 2, Check::NoQuorum, || {
-            format!("entry {index} is applied, and only {keep} of the voters {voters:?} keep it")
+        // A change of the members takes effect when its entry is applied, and this one may be committed by then.
+        let quorum = is_quorum(&self.membership.members) || is_quorum(&self.membership.before);
+        ensure(quorum, Check::NoQuorum, || {
+            format!("entry {index} is applied, and only the members at {keepers:?} keep it")
         })
     }
+}
+
+/// Whether a leader may say this of a change of the members before it is in any log, as it may be said of one in the log.
+fn is_refused_change(error: RequestError) -> bool {
+    matches!(
+        error,
+        RequestError::MemberNotEnoughStarted
+            | RequestError::MemberExist
+            | RequestError::PeerUrlExist
+            | RequestError::TooManyLearners
+            | RequestError::MemberNotLearner
+            | RequestError::MemberNotFound
+            | RequestError::LearnerNotReady
+    )
 }
 
 /// Whether the error says that the write is in no log.

@@ -87,6 +87,8 @@ pub enum Event {
     Arrive(Packet),
     /// A transfer of a snapshot is given up if it is still under way.
     Patience(u32, u64),
+    /// The process ends, as it was removed.
+    Leave(u32),
     /// An operator does something.
     Operate,
     /// Something goes wrong.
@@ -100,6 +102,8 @@ pub enum Stop {
     Died(String),
     /// It begins anew to install a snapshot.
     Anew,
+    /// It was removed from the cluster.
+    Removed,
     /// A promise is broken.
     Violated(Violation),
 }
@@ -128,6 +132,10 @@ pub struct Site {
     pub slow: bool,
     /// Whether the member is told that it founds the cluster.
     pub founds: bool,
+    /// Whether it was told to join.
+    pub joins: bool,
+    /// Whether it was removed, and is not started any more.
+    pub gone: bool,
     /// When there was room again for the last time, in nanoseconds.
     room_since_ns: Option<u64>,
 }
@@ -175,6 +183,8 @@ impl Env {
             tick_ns: profile.tick_ns(&mut clocks),
             slow: false,
             founds: at < profile.founders,
+            joins: false,
+            gone: false,
             room_since_ns: None,
         };
         let sites: Vec<Site> = (0..profile.members).map(site).collect();
@@ -290,10 +300,12 @@ impl Env {
         site.disks.set_full(full);
     }
 
-    /// Whether some member has no room, or had none a short while ago.
+    /// Whether some member has no room, or had none a short while ago. A log that asks for none does not notice that there
+    /// is room again, and in a cluster it may not ask for long: there it may have had none at any time.
     #[must_use]
     pub fn lacked_room(&self) -> bool {
-        let recent = |since: u64| self.agenda.now_ns() - since < ROOM_NOTICED_NS;
+        let is_cluster = self.sites.len() > 1;
+        let recent = |since: u64| is_cluster || self.agenda.now_ns() - since < ROOM_NOTICED_NS;
         self.sites.iter().any(|site| site.disks.full || site.room_since_ns.is_some_and(recent))
     }
 

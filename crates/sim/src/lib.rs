@@ -17,6 +17,7 @@ mod env;
 mod mailbox;
 mod member;
 mod network;
+mod operator;
 pub mod profile;
 mod random;
 pub mod report;

@@ -82,18 +82,6 @@ impl Network {
         }
     }
 
-    /// The life of `to` with which `from` is connected.
-    #[must_use]
-    pub fn connected(&self, from: usize, to: usize) -> Option<u32> {
-        self.links[from][to].connected
-    }
-
-    /// Whether nothing gets from one to the other.
-    #[must_use]
-    pub fn is_cut(&self, from: usize, to: usize) -> bool {
-        self.links[from][to].cut
-    }
-
     /// Nothing is lost, doubled or reordered any more.
     pub fn calm(&mut self) {
         self.mischief_one_in = 0;

@@ -147,7 +147,8 @@ impl Profile {
         Self {
             kind: Kind::Cluster,
             members,
-            founders: members,
+            founders: if random.one_in(3) { between(random, 1, members as u64) as usize } else { members },
+            operations: if random.one_in(2) { random.below(16) } else { 0 },
             shards: (0..members).map(|_| between(random, 1, SHARDS_MAX) as u16).collect(),
             raft: RaftLimits::draw(random),
             delay_ns_max: between(random, 50 * MICROSECOND_NS, 50 * MILLISECOND_NS),

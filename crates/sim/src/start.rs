@@ -17,7 +17,7 @@ use windlass_replica::founding::{begun_at, founding, is_needed, restored};
 use windlass_replica::shard::{
     Content, Distribution, ShardCore, redistribute, restore, seed, stable_state, system_of,
 };
-use windlass_types::{LogIndex, ShardId};
+use windlass_types::{LogIndex, MemberId, ShardId};
 
 use crate::bug::Bug;
 use crate::check::Violation;
@@ -94,6 +94,9 @@ pub fn start(count: u16, env: &mut Env) -> Result<Started, Error> {
     let identity = Identity(1 + 10_000 * at as u64);
     let opened = RaftLog::open(&mut env.sites[at].disks.log, options, identity);
     let (mut log, mut recovered) = opened.map_err(Error::Log)?;
+    if recovered.hard_state.vote != MemberId::ZERO && env.strikes(Bug::ForgottenVote, 2) {
+        recovered.hard_state.vote = MemberId::ZERO;
+    }
     env.checker.recovered(at, &recovered, &mut env.totals)?;
     let arrived = env.site().arrived.clone();
     let needed = arrived.as_ref().filter(|arrived| is_needed(&arrived.state, &recovered));

@@ -3,8 +3,9 @@
 use crate::agenda::{MILLISECOND_NS, SECOND_NS};
 use crate::bug::Bug;
 use crate::check::{Check, Violation, ensure};
-use crate::env::{Env, Event, Fault, Stop};
+use crate::env::{Env, Event, Fault, Site, Stop};
 use crate::member::Member;
+use crate::operator;
 use crate::profile::{Kind, SHARDS_MAX};
 use crate::random::{Concern, Random, between, stream};
 use crate::report::{Count, Story, Totals};
@@ -63,6 +64,7 @@ pub struct World {
     shards: Vec<u16>,
     faults: Random,
     faults_left: u64,
+    operations_left: u64,
     phase: Phase,
 }
 
@@ -72,7 +74,7 @@ impl World {
     pub fn new(seed: u64, kind: Kind, bug: Option<Bug>, story: Story) -> Self {
         let mut env = Env::new(seed, kind, bug, story);
         let mut faults = stream(seed, Concern::Faults);
-        let faults_left = env.profile.faults_max;
+        let (faults_left, operations_left) = (env.profile.faults_max, env.profile.operations);
         let profile = format!("{:?}", env.profile);
         env.story.tell(0, || profile);
         for site in 0..env.profile.founders {
@@ -85,9 +87,11 @@ impl World {
             env,
             faults: Random::new(faults.number()),
             faults_left,
+            operations_left,
             phase: Phase::Busy,
         };
         world.plan_fault();
+        world.plan_operation();
         world
     }
 
@@ -120,6 +124,13 @@ impl World {
             Ok(()) => Ok(()),
             Err(Stop::Violated(violation)) => Err(violation),
             Err(Stop::Died(why)) => self.ended(&why),
+            Err(Stop::Removed) => {
+                self.env.tell(|| "was removed, and ends".into());
+                self.members[self.env.at] = None;
+                self.env.ended(false);
+                self.env.site_mut().gone = true;
+                Ok(())
+            }
             Err(Stop::Anew) => {
                 self.members[self.env.at] = None;
                 self.env.ended(false);
@@ -134,6 +145,10 @@ impl World {
             Event::Start => return self.start(),
             Event::Fault(fault) => {
                 self.strike(fault);
+                return Ok(());
+            }
+            Event::Operate => {
+                self.operate();
                 return Ok(());
             }
             _ => {}
@@ -152,15 +167,10 @@ impl World {
             Event::WriteTimeout(life, id) if life == now => member.write_times_out(id, env),
             Event::ReadTimeout(life, id) if life == now => member.reads_time_out(id, env),
             Event::Patience(life, id) if life == now => member.patience_ends(id, env),
-            Event::Connect(life, peer) if life == now => {
-                if env.connect(peer) {
-                    member.connected(peer, env);
-                }
-            }
-            Event::Disconnect(life, peer, epoch) if life == now => {
-                if env.disconnect(peer, epoch) {
-                    member.disconnected(peer, env);
-                }
+            Event::Leave(life) if life == now => return Err(Stop::Removed),
+            Event::Connect(life, peer) if life == now => return self.connect(peer),
+            Event::Disconnect(life, peer, epoch) if life == now && env.disconnect(peer, epoch) => {
+                member.disconnected(peer, env);
             }
             Event::Arrive(packet) if env.reaches(&packet) => return member.arrive(packet, env),
             _ => {}
@@ -168,8 +178,47 @@ impl World {
         Ok(())
     }
 
+    /// The process here tries to connect with another one, which may know that its member was removed, and says so.
+    fn connect(&mut self, peer: usize) -> Result<(), Stop> {
+        let Self { env, members, .. } = self;
+        if !env.connect(peer) {
+            return Ok(());
+        }
+        let other = members[peer].as_ref();
+        if other.is_some_and(|other| other.core().members().is_removed(env.member())) {
+            return Err(Stop::Removed);
+        }
+        if let Some(member) = &mut members[env.at] {
+            member.connected(peer, env);
+        }
+        Ok(())
+    }
+
+    /// Some member that lives is asked for something.
+    fn operate(&mut self) {
+        let Self { env, members, faults, .. } = self;
+        let at = env.at;
+        if let Some(member) = &mut members[at] {
+            operator::operate(member, faults, env);
+        }
+        self.plan_operation();
+    }
+
+    fn plan_operation(&mut self) {
+        if self.operations_left == 0 {
+            return;
+        }
+        self.operations_left -= 1;
+        let site = self.faults.below(self.members.len() as u64) as usize;
+        let delay = 1 + self.faults.below(operator::OPERATION_NS_MAX);
+        self.env.agenda.after(delay, (site, Event::Operate));
+    }
+
     fn start(&mut self) -> Result<(), Stop> {
         let at = self.env.at;
+        if self.env.site().gone {
+            return Ok(());
+        }
         assert!(self.members[at].is_none(), "one process at a time");
         if self.phase == Phase::Busy && self.faults.one_in(4) {
             self.shards[at] = between(&mut self.faults, 1, SHARDS_MAX) as u16;
@@ -215,6 +264,10 @@ impl World {
 
     fn die(&mut self, power: bool) {
         let at = self.env.at;
+        let site = self.env.site();
+        if site.gone || !(site.founds || site.joins) {
+            return;
+        }
         if self.members[at].take().is_none() {
             self.env.agenda.retain(|(site, event)| *site != at || !matches!(event, Event::Start));
         }
@@ -282,7 +335,9 @@ impl World {
                 if now_ns > BUSY_NS_MAX {
                     self.env.sites.iter_mut().for_each(|site| site.clients.stop());
                 }
-                if self.env.sites.iter().all(|site| site.clients.are_done()) {
+                let Env { sites, checker, .. } = &self.env;
+                let asks = |(at, site): (usize, &Site)| checker.is_member(at) && !site.clients.are_done();
+                if !sites.iter().enumerate().any(asks) {
                     self.stop_faults();
                     self.phase = Phase::Settling(now_ns + SETTLE_NS);
                 }
@@ -312,7 +367,7 @@ impl World {
     fn stop_faults(&mut self) {
         let env = &mut self.env;
         env.story.tell(env.agenda.now_ns(), || "clients are done; faults stop".into());
-        env.agenda.retain(|(_, event)| !matches!(event, Event::Fault(_)));
+        env.agenda.retain(|(_, event)| !matches!(event, Event::Fault(_) | Event::Operate));
         env.calm = true;
         env.heal();
         env.network.calm();
@@ -327,7 +382,7 @@ impl World {
     fn have_settled(&mut self, by_ns: u64) -> Result<bool, Violation> {
         for site in 0..self.members.len() {
             self.env.at = site;
-            if !self.has_settled(by_ns)? {
+            if self.env.checker.is_member(site) && !self.has_settled(by_ns)? {
                 return Ok(false);
             }
         }

@@ -123,6 +123,12 @@ fn regression_replayed_answers() {
     expect_kept(&run_seed(1, Kind::Single, None, false));
 }
 
+/// A leader whose snapshot was reported lost sent another one, and another, to a follower that had installed it.
+#[test]
+fn regression_snapshot_after_snapshot() {
+    expect_kept(&run_seed(50, Kind::Cluster, None, false));
+}
+
 /// While a segment was being prepared the sequencer's stream asked for a tick at once, again and again.
 #[test]
 fn regression_endless_ticks() {

@@ -23,6 +23,8 @@ use super::log::{ENCODED, Logged};
 pub struct Membership {
     /// They.
     pub members: Arc<Members>,
+    /// As they were before the last change.
+    pub before: Arc<Members>,
     system: System,
 }
 
@@ -32,6 +34,7 @@ impl Membership {
         let member = Member::decode(payload).expect(ENCODED);
         let id = MemberId(member.id);
         self.members.check(kind, &member, usize::MAX)?;
+        self.before = Arc::clone(&self.members);
         Arc::make_mut(&mut self.members).apply(kind, member, &mut self.system);
         Ok(Response::Members { kind, id, members: Arc::clone(&self.members) })
     }

@@ -13,7 +13,7 @@ mod snapshots;
 use windlass_io_log::op::Failure;
 use windlass_raft::Role;
 use windlass_replica::consensus::Consensus;
-use windlass_types::ShardId;
+use windlass_types::{LogIndex, ShardId};
 
 use crate::bug::Bug;
 use crate::disks::DiskId;
@@ -39,6 +39,8 @@ pub struct Member {
     state: StateSide,
     snapshots: Snapshots,
     probe: Probe,
+    /// What an earlier read was told, for a bug.
+    old_read: Option<LogIndex>,
     /// Whether clients are let in.
     serving: bool,
 }
@@ -57,6 +59,7 @@ impl Member {
             state: StateSide::new(state),
             snapshots: Snapshots::default(),
             probe: Probe::default(),
+            old_read: None,
             serving: false,
         };
         env.after(0, Event::Tick(env.life()));
@@ -110,6 +113,7 @@ impl Member {
     /// One tick of the election clock.
     pub fn tick(&mut self, env: &mut Env) {
         self.tell_consensus(Sender::Clock, ToConsensus::Tick, env);
+        self.publish(env);
     }
 
     /// Whether the member leads.

@@ -237,6 +237,18 @@ impl Member {
         Ok(id)
     }
 
+    /// A request that is no command of a client.
+    pub(super) fn new_request(&mut self, env: &mut Env) -> RequestId {
+        self.net.requests += 1;
+        let id = RequestId(self.net.requests);
+        self.net.in_flight += 1;
+        env.checker.begin(env.at, id);
+        if let Some(patience) = env.profile.patience_ns {
+            env.after(patience, Event::WriteTimeout(env.life(), id));
+        }
+        id
+    }
+
     pub(super) fn end_turn(&mut self, env: &mut Env) {
         if !self.net.batch.is_empty() {
             let batch = std::mem::take(&mut self.net.batch);

@@ -1,24 +1,49 @@
 //! A member's connections: what the core wants sent, and what arrives.
 
 use bytes::Bytes;
+use windlass_api::etcdserverpb::Member as Record;
 use windlass_raft::{Body, Message};
-use windlass_records::batch::Origin;
+use windlass_records::batch::{CommandKind, Origin};
 use windlass_replica::consensus::Input;
 use windlass_replica::membership::Members;
 use windlass_types::{MemberId, RequestError, RequestId};
 
 use super::Member;
 use super::consensus::ToConsensus;
-use crate::env::{Env, Stop, member_of, site_of};
+use crate::agenda::SECOND_NS;
+use crate::bug::Bug;
+use crate::checker::OWN_REQUEST;
+use crate::env::{Env, Event, Stop, member_of, site_of};
 use crate::mailbox::Sender;
 use crate::network::{Content, Packet};
 use crate::report::Count;
+
+/// Ticks between attempts of a member to say who it is, about.
+const PUBLISH_TICKS: u64 = 10;
 
 impl Member {
     pub(super) fn send(&mut self, message: Message, env: &mut Env) {
         env.checker.sends(env.at, &message);
         env.tell(|| format!("to {} in term {}: {}", message.to, message.term, short(&message.body)));
+        self.sabotage(&message, env);
         env.send(site_of(message.to), Content::Raft(message));
+    }
+
+    /// Known bugs: what the other side has not said is heard.
+    fn sabotage(&mut self, message: &Message, env: &mut Env) {
+        let Message { from, to, term, .. } = *message;
+        let body = match &message.body {
+            Body::Append { entries, .. } if !entries.is_empty() && env.strikes(Bug::CountedUnheard, 4) => {
+                Body::AppendAccepted { index: entries[entries.len() - 1].index }
+            }
+            Body::ReadIndex(context) if env.strikes(Bug::ReusedReadContext, 2) => {
+                let Some(index) = self.old_read else { return };
+                Body::ReadIndexReply { context: *context, index }
+            }
+            _ => return,
+        };
+        let heard = Message { from: to, to: from, term, body };
+        self.input(Sender::Peer(site_of(to)), Input::Receive(heard), env);
     }
 
     /// Sends commands to the leader; what cannot leave is in no log, and its clients are told so.
@@ -42,6 +67,9 @@ impl Member {
     }
 
     pub(super) fn members_changed(&mut self, members: &Members, env: &mut Env) {
+        if members.is_removed(env.member()) {
+            env.after(SECOND_NS, Event::Leave(env.life()));
+        }
         env.totals.count(Count::MemberChanges);
         env.tell(|| {
             let name = |m: &windlass_api::etcdserverpb::Member| {
@@ -54,6 +82,33 @@ impl Member {
 
     pub(super) fn input(&mut self, from: Sender, input: Input, env: &mut Env) {
         self.tell_consensus(from, ToConsensus::Input(Box::new(input)), env);
+    }
+
+    /// An operator wants the members changed.
+    pub fn change(&mut self, kind: CommandKind, record: Record, env: &mut Env) {
+        let id = self.new_request(env);
+        self.input(Sender::Net, Input::Change { id, kind, member: Box::new(record) }, env);
+    }
+
+    /// An operator wants another leader; of a member that does not lead that is refused.
+    pub fn move_leader(&mut self, to: MemberId, env: &mut Env) {
+        if self.leads() && to != env.member() {
+            env.tell(|| format!("an operator moves leadership to {to}"));
+            self.input(Sender::Net, Input::TransferLeader(to), env);
+        }
+    }
+
+    /// With some ticks: says who this member is until the log says it, as the server does.
+    pub(super) fn publish(&mut self, env: &mut Env) {
+        let core = &self.consensus.core;
+        let known = core.members().get(env.member());
+        let is_due = known.is_some_and(|member| member.name.is_empty());
+        let can = core.raft().leader() != MemberId::ZERO && core.raft().membership().contains(env.member());
+        if is_due && can && env.scheduling.one_in(PUBLISH_TICKS) {
+            let member = Box::new(Record { id: env.member().0, name: "started".into(), ..Record::default() });
+            let input = Input::Change { id: OWN_REQUEST, kind: CommandKind::MemberPublish, member };
+            self.input(Sender::Clock, input, env);
+        }
     }
 
     /// A connection to this member works.
@@ -74,7 +129,17 @@ impl Member {
     pub fn arrive(&mut self, packet: Packet, env: &mut Env) -> Result<(), Stop> {
         let from = packet.from;
         let input = match packet.content {
-            Content::Raft(message) => Input::Receive(message),
+            Content::Raft(message) => {
+                if let Body::ReadIndexReply { index, .. } = message.body {
+                    self.old_read = Some(index);
+                }
+                Input::Receive(message)
+            }
+            Content::Forward(data) if env.strikes(Bug::ForwardedTwice, 20) => {
+                let input = Input::Forwarded { from: member_of(from), data: data.clone() };
+                self.input(Sender::Peer(from), input, env);
+                Input::Forwarded { from: member_of(from), data }
+            }
             Content::Forward(data) => Input::Forwarded { from: member_of(from), data },
             Content::Refused(of, ids, error) => Input::Refused { of, ids, error },
             Content::Bulk(parcel) => return self.parcel(from, packet.from_life, parcel, env),

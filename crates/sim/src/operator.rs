@@ -1,0 +1,73 @@
+//! What an operator does to a cluster while it runs: adds, promotes and removes members, and moves leadership.
+//!
+//! Each is asked of some member that lives, and may be refused; what was done is what the log says.
+
+use windlass_api::etcdserverpb::Member as Record;
+use windlass_records::batch::CommandKind;
+use windlass_types::MemberId;
+
+use crate::agenda::SECOND_NS;
+use crate::env::{Env, Event, member_of, site_of};
+use crate::member::Member;
+use crate::random::Random;
+use crate::report::Count;
+use crate::start::urls_of;
+
+/// Longest time from one thing that an operator does to the next, in nanoseconds.
+pub const OPERATION_NS_MAX: u64 = 4 * SECOND_NS;
+
+/// What is to be done.
+enum Operation {
+    Move(MemberId),
+    Change(CommandKind, Record),
+}
+
+/// Does something, by way of the member at this site. A site that is to join is started.
+pub fn operate(member: &mut Member, random: &mut Random, env: &mut Env) {
+    let Some(operation) = choose(member, random, env) else { return };
+    match operation {
+        Operation::Move(to) => {
+            env.totals.count(Count::Transfers);
+            member.move_leader(to, env);
+        }
+        Operation::Change(kind, record) => {
+            let id = MemberId(record.id);
+            env.tell(|| format!("an operator asks for {kind:?} of {id}"));
+            member.change(kind, record, env);
+            let site = site_of(id);
+            if kind == CommandKind::MemberAdd && !env.sites[site].joins {
+                env.sites[site].joins = true;
+                env.agenda.after(1 + random.below(SECOND_NS), (site, Event::Start));
+            }
+        }
+    }
+}
+
+fn choose(member: &Member, random: &mut Random, env: &Env) -> Option<Operation> {
+    let members = member.core().members();
+    let some = |ids: Vec<MemberId>, random: &mut Random| {
+        (!ids.is_empty()).then(|| ids[random.below(ids.len() as u64) as usize])
+    };
+    let ids = |learns: bool| -> Vec<MemberId> {
+        members.iter().filter(|m| m.is_learner == learns).map(|m| MemberId(m.id)).collect()
+    };
+    let of = |id: MemberId| Record { id: id.0, ..Record::default() };
+    match random.below(6) {
+        0 => some(ids(false), random).map(Operation::Move),
+        1 | 2 => {
+            let is_new = |id: &MemberId| members.get(*id).is_none() && !members.is_removed(*id);
+            let new = (env.profile.founders..env.sites.len()).map(member_of).filter(is_new).collect();
+            let id = some(new, random)?;
+            let (peer_ur_ls, is_learner) = (urls_of(site_of(id)), random.one_in(2));
+            Some(Operation::Change(CommandKind::MemberAdd, Record { peer_ur_ls, is_learner, ..of(id) }))
+        }
+        3 | 4 => some(ids(true), random).map(|id| Operation::Change(CommandKind::MemberPromote, of(id))),
+        // Of two voters the one that stays may not hear that the other has gone, and then waits for its vote for ever: so
+        // it is in etcd, too.
+        _ if ids(false).len() <= 2 => None,
+        _ => {
+            let all = members.iter().map(|m| MemberId(m.id)).collect();
+            some(all, random).map(|id| Operation::Change(CommandKind::MemberRemove, of(id)))
+        }
+    }
+}
