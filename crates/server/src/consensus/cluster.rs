@@ -275,7 +275,7 @@ impl ConsensusActor {
                 self.cluster.force_new_cluster = false;
             }
             Ok(_) => {}
-            Err(error) => tracing::debug!(%error, "could not tell the other members who this one is yet"),
+            Err(error) => tracing::debug!(%error, "what this member asked of the log by itself was refused"),
         }
     }
 

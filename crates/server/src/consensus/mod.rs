@@ -18,12 +18,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, StreamHandler};
+use prost::Message as _;
 use tokio::sync::oneshot;
-use windlass_api::etcdserverpb::Member;
+use windlass_api::etcdserverpb::{CompactionRequest, Member};
 use windlass_io_disk::uring::Uring;
 use windlass_io_log::op::{Completion, Op};
 use windlass_raft::ReadId;
 use windlass_records::batch::{Batch, BatchBuilder, CommandKind};
+use windlass_replica::compactor::{Compactor, Retention};
 use windlass_replica::consensus::{Consensus, Error, Input, Output};
 use windlass_replica::lease::{Asker, LeaseAsk};
 use windlass_replica::reading::Snapshot;
@@ -129,6 +131,7 @@ pub struct ConsensusActor {
     cluster: Cluster,
     peer_asks: PeerAsks,
     comparing: Comparing,
+    compactor: Option<Compactor>,
     /// Told once, when the member has caught up with its own log.
     ready: Option<oneshot::Sender<()>>,
     shards_full: Vec<bool>,
@@ -157,6 +160,8 @@ pub struct Wiring {
     pub published: Arc<Published>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// What history to keep; none keeps all of it.
+    pub retention: Option<Retention>,
     /// Time of one tick.
     pub heartbeat: Duration,
     /// Who this member is, and how it reaches the others.
@@ -169,7 +174,7 @@ impl ConsensusActor {
     /// An actor that campaigns when it starts.
     #[must_use]
     pub fn new(wiring: Wiring) -> Self {
-        let Wiring { core, disk, shards, published, metrics, heartbeat, cluster, ready } = wiring;
+        let Wiring { core, disk, shards, published, metrics, heartbeat, retention, cluster, ready } = wiring;
         Self {
             core,
             disk,
@@ -182,6 +187,7 @@ impl ConsensusActor {
             cluster: Cluster::new(cluster),
             peer_asks: PeerAsks::default(),
             comparing: Comparing::default(),
+            compactor: retention.map(|retention| Compactor::new(retention, 0)),
             ready: Some(ready),
             retrying: false,
             lingering: false,
@@ -261,10 +267,28 @@ impl ConsensusActor {
         }
     }
 
+    fn now_ns(&self) -> u64 {
+        u64::try_from(self.clock.elapsed().as_nanos()).expect("a run shorter than 584 years")
+    }
+
+    /// Compacts by itself, as far as the flags ask for it.
+    fn compact_if_due(&mut self) {
+        let now_ns = self.now_ns();
+        let (newest, leads) = (self.core.numbered().revision, self.core.raft().is_leader_ready());
+        let due = self.compactor.as_mut().and_then(|compactor| compactor.tick(now_ns, newest, leads));
+        if let Some(revision) = due {
+            tracing::info!(%revision, "compacting what is older than it is to be kept");
+            let request = CompactionRequest { revision: revision.0, physical: false };
+            let mut compaction = BatchBuilder::default();
+            compaction.push(OWN_REQUEST, CommandKind::Compaction, &request.encode_to_vec());
+            self.feed(Input::Propose(compaction));
+        }
+    }
+
     fn flush(&mut self, context: &mut Context<Self>) {
         self.feed(Input::Complete(self.published.complete()));
         let before = self.core.gathered();
-        let now_ns = u64::try_from(self.clock.elapsed().as_nanos()).expect("a run shorter than 584 years");
+        let now_ns = self.now_ns();
         let wake_at_ns = survive(self.core.flush(now_ns, &mut self.outputs));
         let taken = before - self.core.gathered();
         if taken > 0 {
@@ -434,6 +458,7 @@ impl Actor for ConsensusActor {
             actor.metrics.proposals_pending.set(i64::try_from(actor.core.gathered()).unwrap_or(i64::MAX));
             actor.feed(Input::Tick);
             actor.tick_cluster();
+            actor.compact_if_due();
             actor.end_step(context);
         });
         context.run_interval(PEER_METRICS_INTERVAL, |actor, _| {

@@ -71,6 +71,7 @@ pub async fn serve(config: &Config, opened: Opened) -> Signal {
         published: Arc::clone(&published),
         metrics: Arc::clone(&metrics),
         heartbeat: config.raft.heartbeat_interval,
+        retention: config.retention,
         cluster: cluster_setup(config, identity.cluster, us, told, &folder, (peer_sockets, tls.peers)),
         ready,
     })

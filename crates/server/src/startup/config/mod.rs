@@ -17,6 +17,7 @@ use super::{
     logging,
 };
 use std::{net::IpAddr, path::PathBuf, time::Duration};
+use windlass_replica::compactor::Retention;
 use windlass_types::key::SHARDS_MAX;
 
 /// Everything that a member's flags say.
@@ -36,6 +37,8 @@ pub struct Config {
     pub raft: Raft,
     /// Bounds on what clients may ask.
     pub limits: Limits,
+    /// What history to keep; none keeps all of it.
+    pub retention: Option<Retention>,
     /// Rules of connections.
     pub connections: Connections,
     /// Rules of requests over HTTP.
@@ -186,6 +189,7 @@ impl Config {
             bootstrap: Bootstrap::from_values(values, &name, &urls.advertise_peer)?,
             raft: Raft::from_values(values)?,
             limits: Limits::from_values(values, &storage)?,
+            retention: retention(values)?,
             connections: Connections::from_values(values),
             http: HttpRules::from_values(values)?,
             watch_progress_interval: watch_progress_interval(values)?,
@@ -374,6 +378,28 @@ fn watch_progress_interval(values: &Values) -> Result<Duration, Error> {
         ));
     }
     Ok(interval)
+}
+
+/// Source: etcd `embed/etcd.go` `parseCompactionRetention`.
+fn retention(values: &Values) -> Result<Option<Retention>, Error> {
+    let text = values.text("auto-compaction-retention");
+    let number = text.parse::<u64>().ok();
+    let retention = match (values.text("auto-compaction-mode"), number) {
+        (_, Some(0)) => return Ok(None),
+        ("revision", Some(count)) => Retention::Revisions(i64::try_from(count).unwrap_or(i64::MAX)),
+        ("revision", None) => {
+            return refuse(format!(
+                "--auto-compaction-retention must be a number of revisions (set to {text})"
+            ));
+        }
+        (_, Some(hours)) => Retention::Period(Duration::from_secs(hours.saturating_mul(3600))),
+        (_, None) => match flags::parse_duration(text) {
+            Ok(Duration::ZERO) => return Ok(None),
+            Ok(period) => Retention::Period(period),
+            Err(why) => return refuse(format!("--auto-compaction-retention: {why} (set to {text})")),
+        },
+    };
+    Ok(Some(retention))
 }
 
 fn logging_settings(values: &Values) -> Result<logging::Settings, Error> {

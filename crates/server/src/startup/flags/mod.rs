@@ -11,4 +11,4 @@ mod value;
 
 pub use help::{ETCD_VERSION, USAGE, help, version};
 pub use parse::{Command, Error, Notice, Values, parse};
-pub use value::{Kind, Scheme, Url, parse_urls};
+pub use value::{Kind, Scheme, Url, parse_duration, parse_urls};

@@ -62,17 +62,17 @@ pub(super) const FLAGS: &[Flag] = &[
         "Refuse membership changes that would cost the quorum.",
     ),
     Flag::used("pre-vote", Kind::Bool, "true", "Ask whether an election can be won before starting one."),
-    Flag::refused(
+    Flag::used(
         "auto-compaction-retention",
         Kind::Text,
         "0",
-        "without it the history would grow without bound; compact with `etcdctl compaction` on a timer",
+        "How much history to keep: a duration or hours where it is periodic, else revisions. 0: compact only when asked.",
     ),
-    Flag::no_meaning(
+    Flag::used(
         "auto-compaction-mode",
         Kind::Choice(&["periodic", "revision"]),
         "periodic",
-        "automatic compaction is not built yet",
+        "What --auto-compaction-retention counts.",
     ),
     Flag::no_meaning("v2-deprecation", Kind::Text, "write-only", "there is no v2 store"),
 ];
