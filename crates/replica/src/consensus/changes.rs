@@ -34,6 +34,8 @@ struct Change {
     id: RequestId,
     kind: CommandKind,
     payload: Bytes,
+    /// When to give up, if there is no leader to be reached.
+    until_ticks: u64,
 }
 
 impl Changes {
@@ -62,9 +64,12 @@ impl Changes {
         self.stalled_ticks = 0;
     }
 
-    /// Refuses everything that waits.
-    pub fn refuse_all(&mut self, us: Origin, error: RequestError, out: &mut Vec<Output>) {
-        out.extend(self.waiting.drain(..).map(|change| change.refused(us, error)));
+    /// Refuses what other members sent.
+    pub fn refuse_forwarded(&mut self, us: Origin, error: RequestError, out: &mut Vec<Output>) {
+        let (own, others) = std::mem::take(&mut self.waiting).into_iter().partition(|c| c.origin == us);
+        self.waiting = own;
+        let others: VecDeque<Change> = others;
+        out.extend(others.iter().map(|change| change.refused(us, error)));
     }
 }
 
@@ -96,16 +101,24 @@ impl Consensus {
     ) {
         assert!(is_member_change(kind), "{kind:?} does not change the members");
         let payload = member.encode_to_vec().into();
-        self.queue_change(Change { origin: self.us, id, kind, payload }, out);
+        let until_ticks = self.give_up_at();
+        self.queue_change(Change { origin: self.us, id, kind, payload, until_ticks }, out);
     }
 
     /// As leader: changes that clients of another member ask for.
     pub(super) fn queue_changes(&mut self, batch: &Batch, out: &mut Vec<Output>) {
         for command in batch.commands() {
             let payload = batch.data().slice(command.payload);
-            let origin = batch.origin();
-            self.queue_change(Change { origin, id: command.id, kind: command.kind, payload }, out);
+            let (origin, until_ticks) = (batch.origin(), self.give_up_at());
+            self.queue_change(
+                Change { origin, id: command.id, kind: command.kind, payload, until_ticks },
+                out,
+            );
         }
+    }
+
+    fn give_up_at(&self) -> u64 {
+        self.changes.now_ticks + self.options.leaderless_ticks
     }
 
     fn queue_change(&mut self, change: Change, out: &mut Vec<Output>) {
@@ -157,11 +170,19 @@ impl Consensus {
 
     fn forward_changes(&mut self, out: &mut Vec<Output>) {
         let leader = self.raft.leader();
-        if leader == MemberId::ZERO {
-            return self.changes.refuse_all(self.us, RequestError::NoLeader, out);
+        if !self.changes.is_reachable(leader) {
+            return self.refuse_old_changes(out);
         }
         for change in self.changes.waiting.drain(..) {
             out.push(Output::Forward { to: leader, data: change.batch(), ids: vec![change.id] });
+        }
+    }
+
+    /// Changes wait for a leader that can be reached, as commands do, and not for ever.
+    fn refuse_old_changes(&mut self, out: &mut Vec<Output>) {
+        let now = self.changes.now_ticks;
+        while let Some(change) = self.changes.waiting.pop_front_if(|change| now >= change.until_ticks) {
+            out.push(change.refused(self.us, RequestError::TimeoutLeaderFail));
         }
     }
 

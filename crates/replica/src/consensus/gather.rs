@@ -202,7 +202,7 @@ impl Consensus {
             out.push(refuse_batch(&batch, RequestError::LeaderChanged));
         }
         self.gathered.forwarded_bytes = 0;
-        self.changes.refuse_all(self.us, RequestError::LeaderChanged, out);
+        self.changes.refuse_forwarded(self.us, RequestError::LeaderChanged, out);
     }
 
     /// Answers the commands of a proposal that Raft did not take: they are in no log.

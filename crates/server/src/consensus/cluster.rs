@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use windlass_api::etcdserverpb::Member;
 use windlass_peer::{Failure, Frame, NotSent, Peers};
-use windlass_raft::Role;
+use windlass_raft::{ReadId, Role};
 use windlass_records::batch::{CommandKind, Origin};
 use windlass_replica::consensus::Input;
 use windlass_replica::membership::Members;
@@ -25,6 +25,9 @@ use crate::startup::{Reason, fatal};
 
 /// The request of a change that this member itself asks for. No arbiter makes such an id.
 pub(super) const OWN_REQUEST: RequestId = RequestId(u64::MAX);
+
+/// The read by which a member that starts learns where it has to be. No arbiter makes such an id.
+pub(super) const OWN_READ: ReadId = ReadId(u64::MAX);
 
 /// Ticks between attempts of a member to tell the others its name and client URLs.
 const PUBLISH_TICKS: u32 = 10;
@@ -54,9 +57,21 @@ pub(super) struct Cluster {
     pub(super) outgoing: Outgoing,
     /// Clients that wait for another leader.
     moves: Vec<Move>,
+    pub(super) place: Place,
     publish_in_ticks: u32,
     /// A shutdown that waits for leadership to be gone.
     stepping_down: Option<oneshot::Sender<()>>,
+}
+
+/// Where in the log a member is that starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It does not know where it has to be.
+    Unknown,
+    /// It has asked.
+    Asked,
+    /// It has applied everything that was acknowledged before it asked.
+    Reached,
 }
 
 /// Leadership that is to move.
@@ -83,6 +98,7 @@ impl Cluster {
             peers: None,
             outgoing: Outgoing::default(),
             moves: Vec::new(),
+            place: Place::Unknown,
             publish_in_ticks: 0,
             stepping_down: None,
         }
@@ -171,8 +187,21 @@ impl ConsensusActor {
         self.link_members();
     }
 
+    /// Asks for the place in the log that a member which starts has to reach: what it knows to be committed may be older
+    /// than what its clients were told before.
+    pub(super) fn ask_place(&mut self) {
+        if self.cluster.place == Place::Unknown && self.leads_or_follows() {
+            self.cluster.place = Place::Asked;
+            self.feed(Input::Read(OWN_READ));
+        }
+    }
+
     /// Whether the member serves what it should: everything that was committed when it started.
     pub(super) fn has_caught_up(&self) -> bool {
+        self.cluster.place == Place::Reached && self.leads_or_follows()
+    }
+
+    fn leads_or_follows(&self) -> bool {
         let raft = self.core.raft();
         let has_leader = match raft.role() {
             Role::Leader => raft.is_leader_ready(),
@@ -180,7 +209,7 @@ impl ConsensusActor {
         };
         // A member that joins becomes one with an entry that is still to come.
         let is_member = raft.membership().contains(raft.id()) && self.is_published();
-        has_leader && is_member && self.core.numbered().index >= raft.commit()
+        has_leader && is_member
     }
 
     pub(super) fn leader_changed(&mut self, leader: MemberId) {

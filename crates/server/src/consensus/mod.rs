@@ -38,7 +38,7 @@ use crate::net::{ArbiterId, NetActor, Ticket, ToArbiter, Told, arbiter_of, asker
 use crate::published::Published;
 use crate::shard::Senders;
 use crate::startup::{Reason, fatal};
-use cluster::{Cluster, OWN_REQUEST};
+use cluster::{Cluster, OWN_READ, OWN_REQUEST, Place};
 use damage::Comparing;
 use disk_ready::{DiskReady, disk_ready};
 use hand_over::{HOLD_MAX, HandOver};
@@ -220,6 +220,7 @@ impl ConsensusActor {
     /// Ends a step: lets the core flush, and carries out all that it wants with one system call for the disk and one
     /// message for each arbiter.
     fn end_step(&mut self, context: &mut Context<Self>) {
+        self.ask_place();
         loop {
             self.flush(context);
             let mut outputs = std::mem::take(&mut self.outputs);
@@ -328,6 +329,8 @@ impl ConsensusActor {
                 self.published.set_state(state);
                 self.shards.state(state);
             }
+            Output::ReadReady { id: OWN_READ, .. } => self.cluster.place = Place::Reached,
+            Output::ReadDropped(OWN_READ) => self.cluster.place = Place::Unknown,
             Output::ReadReady { id, index, revision } => {
                 self.shards.hurry();
                 let compact_revision = self.core.numbered().compact_revision;

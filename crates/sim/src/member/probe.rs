@@ -5,12 +5,18 @@ use windlass_replica::oracle::generate::Command;
 use windlass_types::RequestId;
 
 use super::Member;
+use crate::agenda::MILLISECOND_NS;
 use crate::env::{Env, Stop};
+
+/// Time between two attempts: a client that is refused does not ask again at once.
+const PAUSE_NS: u64 = 10 * MILLISECOND_NS;
 
 /// How far that is.
 #[derive(Default)]
 pub struct Probe {
     asked: Option<RequestId>,
+    /// When to ask at the earliest.
+    not_before_ns: u64,
     answered: bool,
 }
 
@@ -36,7 +42,9 @@ impl Member {
     /// # Errors
     /// If a promise is broken.
     pub fn serves(&mut self, env: &mut Env) -> Result<bool, Stop> {
-        if self.serving && self.probe.asked.is_none() {
+        let now_ns = env.agenda.now_ns();
+        if self.serving && self.probe.asked.is_none() && now_ns >= self.probe.not_before_ns {
+            self.probe.not_before_ns = now_ns + PAUSE_NS;
             let put = PutRequest { key: "a".into(), value: "probe".into(), ..PutRequest::default() };
             let id = self.write(&Command::Put(put), env)?;
             self.probe.asked = Some(id);
