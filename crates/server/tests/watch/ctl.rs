@@ -183,7 +183,7 @@ fn windlassctl_prints_the_same() {
         eprintln!("skipped: {} is not built", windlassctl.display());
         return;
     }
-    // etcdctl prints its help to standard output where it was called wrongly.
-    let is_compared = |case: &Case| case.args.len() > 1;
+    // etcdctl prints its help to standard output where it was called wrongly: its watch knows no --from-key.
+    let is_compared = |case: &Case| case.args.len() > 1 && !case.args.contains(&"--from-key");
     compare([windlass(), &folder.join("etcdctl")], [windlass(), &windlassctl], is_compared);
 }
