@@ -26,8 +26,9 @@ use crate::startup::{Reason, fatal};
 /// The request of a change that this member itself asks for. No arbiter makes such an id.
 pub(super) const OWN_REQUEST: RequestId = RequestId(u64::MAX);
 
-/// The read by which a member that starts learns where it has to be. No arbiter makes such an id.
-pub(super) const OWN_READ: ReadId = ReadId(u64::MAX);
+/// The read by which a member that starts learns where it has to be. The topmost byte is an arbiter's number, all ones a
+/// question about leases; this is neither.
+pub(super) const OWN_READ: ReadId = ReadId(0xfe << 56);
 
 /// Ticks between attempts of a member to tell the others its name and client URLs.
 const PUBLISH_TICKS: u32 = 10;
