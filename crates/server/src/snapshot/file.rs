@@ -62,7 +62,7 @@ pub enum ReceiveError {
 /// Takes an offered snapshot into `folder`. Returns its size when it is whole, checked by the transport, and durable.
 ///
 /// # Errors
-/// See [`ReceiveError`]; nothing is left but a file that the next attempt overwrites.
+/// If it does not arrive or cannot be kept; nothing is left but a file that the next attempt overwrites.
 pub async fn receive(offer: BulkOffer, folder: PathBuf) -> Result<u64, ReceiveError> {
     let mut file = blocking(move || create(&folder)).await?;
     let mut stream = offer.accept(Resume::default());

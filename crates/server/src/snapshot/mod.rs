@@ -4,7 +4,7 @@
 //! first is the snapshot's place, the others are frames of the shards' WAL format, an empty one is the end.
 //!
 //! A member that needs a snapshot cannot serve anyway, so nothing is swapped under running threads: when the file is
-//! whole and durable the process begins anew, and the start builds the shards and the Raft log from it ([`install`]).
+//! whole and durable the process begins anew, and the start builds the shards and the Raft log from it ([`Install`]).
 //! A crash at any point leaves either the old state, or the file, from which the next start does the same again.
 
 mod file;
