@@ -72,8 +72,9 @@ impl Gathered {
 impl Consensus {
     /// Takes in this member's commands.
     pub(super) fn gather(&mut self, mut commands: BatchBuilder, out: &mut Vec<Output>) {
+        let is_full = self.is_full();
         let gathered = &mut self.gathered;
-        let refusal = if self.shards_full || self.log.space() == windlass_io_log::raft_log::Space::Full {
+        let refusal = if is_full {
             Some(RequestError::NoSpace)
         } else if gathered.commands.payload_bytes() + commands.payload_bytes() > GATHERED_BYTES_MAX {
             Some(RequestError::TooManyRequests)
