@@ -30,6 +30,8 @@ pub enum CommandKind {
     LeaseExpire,
     /// What is left of leases, as their leader says.
     LeaseCheckpoint,
+    /// An alarm raised or lifted, by a client or by a member.
+    Alarm,
     /// `etcdserverpb.Member`: id, peer URLs, whether it is a learner.
     MemberAdd,
     /// `etcdserverpb.Member`: id.
@@ -47,7 +49,7 @@ pub enum CommandKind {
 }
 
 /// Each kind and what it is on disk and wire.
-const KINDS: [(CommandKind, wire::CommandKind); 15] = [
+const KINDS: [(CommandKind, wire::CommandKind); 16] = [
     (CommandKind::Put, wire::CommandKind::Put),
     (CommandKind::DeleteRange, wire::CommandKind::DeleteRange),
     (CommandKind::Txn, wire::CommandKind::Txn),
@@ -56,6 +58,7 @@ const KINDS: [(CommandKind, wire::CommandKind); 15] = [
     (CommandKind::LeaseRevoke, wire::CommandKind::LeaseRevoke),
     (CommandKind::LeaseExpire, wire::CommandKind::LeaseExpire),
     (CommandKind::LeaseCheckpoint, wire::CommandKind::LeaseCheckpoint),
+    (CommandKind::Alarm, wire::CommandKind::Alarm),
     (CommandKind::MemberAdd, wire::CommandKind::MemberAdd),
     (CommandKind::MemberRemove, wire::CommandKind::MemberRemove),
     (CommandKind::MemberPromote, wire::CommandKind::MemberPromote),

@@ -52,7 +52,11 @@ fn main() {
                     perform(store, ShardId(shard.0), &task, journal);
                 }
                 Output::PutReplies { commands, .. } => replies += commands.len(),
-                Output::Reply { .. } | Output::Members(_) | Output::Marked { .. } | Output::Applied(_) => {}
+                Output::Reply { .. }
+                | Output::Alarms(_)
+                | Output::Members(_)
+                | Output::Marked { .. }
+                | Output::Applied(_) => {}
             }
         }
         for (_, journal) in &mut nodes {

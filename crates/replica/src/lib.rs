@@ -3,6 +3,7 @@
 //! The [`sequencer`] gives each command its revision, the shards evaluate and install, readers ask the shards. The
 //! result of a log must not depend on the number of shards. Nothing here may do I/O, read a clock or start a thread.
 
+pub mod alarm;
 pub mod checks;
 pub mod compactor;
 pub mod consensus;

@@ -3,16 +3,22 @@
 //!
 //! A failure prints the command that repeats it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message;
-use windlass_api::etcdserverpb::{LeaseRevokeRequest, PutResponse, RangeRequest, ResponseHeader, TxnRequest};
+use windlass_api::etcdserverpb::alarm_request::AlarmAction;
+use windlass_api::etcdserverpb::request_op::Request;
+use windlass_api::etcdserverpb::{
+    AlarmMember, AlarmRequest, AlarmResponse, AlarmType, LeaseRevokeRequest, PutResponse, RangeRequest,
+    ResponseHeader, TxnRequest,
+};
 use windlass_mvcc::{HashScan, HashSum, Shard, Usage};
 use windlass_records::batch::{BatchBuilder, CommandKind, Origin};
 use windlass_records::state::State;
 use windlass_records::wal;
+use windlass_replica::alarm::AlarmCommand;
 use windlass_replica::install::Journal;
 use windlass_replica::lease::{Expired, LeaseRef, Leases};
 use windlass_replica::oracle::Oracle;
@@ -101,6 +107,8 @@ impl Log {
         let (mut entries, mut oracles, mut replies) = (Vec::new(), vec![oracle.clone()], BTreeMap::new());
         let mut granted = BTreeMap::new();
         let mut id = 0;
+        let has_alarms = generator.random().one_in(3);
+        let mut alarms = ModelAlarms::default();
         for _ in 0..ENTRIES {
             let origin = if generator.random().one_in(6) { OTHER } else { US };
             let mut batch = BatchBuilder::default();
@@ -111,7 +119,10 @@ impl Log {
             for i in 0..count {
                 let run = plain || (long && !(20..25).contains(&i));
                 let command = if run { generator.plain_put() } else { generator.command() };
-                let reply = apply(&mut oracle, &command);
+                let reply = match alarms.refusal(&command) {
+                    Some(error) => Err(error),
+                    None => apply(&mut oracle, &command),
+                };
                 if let (Command::LeaseGrant(grant), Ok(_)) = (&command, &reply) {
                     granted.insert(grant.id, entries.len() as u64 + 1);
                 }
@@ -121,10 +132,21 @@ impl Log {
                 if origin == US {
                     replies.insert(RequestId(id), reply);
                 }
+                if has_alarms && generator.random().one_in(10) {
+                    id += 1;
+                    let (payload, listed) = alarms.random(generator.random());
+                    batch.push(RequestId(id), CommandKind::Alarm, &payload);
+                    if origin == US {
+                        let revision = oracle.revision().0;
+                        let header = Some(ResponseHeader { revision, ..ResponseHeader::default() });
+                        let response = AlarmResponse { header, alarms: listed };
+                        replies.insert(RequestId(id), Ok(Response::Alarm { response, by_quota: false }));
+                    }
+                }
             }
             if generator.random().one_in(4) {
                 id += 1;
-                let payload = expire(&mut generator, &mut oracle, &granted);
+                let payload = expire(&mut generator, &mut oracle, &granted, alarms.corrupt());
                 batch.push(RequestId(id), CommandKind::LeaseExpire, &payload);
             }
             entries.push(if batch.is_empty() { Bytes::new() } else { batch.finish(origin) });
@@ -136,18 +158,74 @@ impl Log {
 
 /// Some leases whose time is over, as a leader of this term or an earlier one says: of leases that live, or of others that
 /// had their ids.
-fn expire(generator: &mut Generator, oracle: &mut Oracle, granted: &BTreeMap<i64, u64>) -> Vec<u8> {
+fn expire(
+    generator: &mut Generator,
+    oracle: &mut Oracle,
+    granted: &BTreeMap<i64, u64>,
+    is_corrupt: bool,
+) -> Vec<u8> {
     let random = generator.random();
     let term = TERM.0 - random.below(2);
     let leases: Vec<_> = granted
         .iter()
         .map(|(&id, &granted)| LeaseRef { id, granted: granted - u64::from(random.one_in(4)) })
         .collect();
-    for lease in leases.iter().filter(|lease| term == TERM.0 && granted[&lease.id] == lease.granted) {
+    let takes_effect = term == TERM.0 && !is_corrupt;
+    for lease in leases.iter().filter(|lease| takes_effect && granted[&lease.id] == lease.granted) {
         // It may have been revoked before.
         let _ = oracle.lease_revoke(&LeaseRevokeRequest { id: lease.id });
     }
     Expired { term, leases }.encode_to_vec()
+}
+
+/// The alarms of the model: kind and member.
+#[derive(Default)]
+struct ModelAlarms(BTreeSet<(i32, u64)>);
+
+impl ModelAlarms {
+    /// A random command of a person, and the alarms that its answer lists.
+    fn random(&mut self, random: &mut Random) -> (Vec<u8>, Vec<AlarmMember>) {
+        // Lifted more often than raised, so that most commands are carried out.
+        let action = if random.one_in(4) { AlarmAction::Activate } else { AlarmAction::Deactivate };
+        let (alarm, member_id) = (1 + random.below(2) as i32, random.below(2));
+        let was_raised = self.0.contains(&(alarm, member_id));
+        let listed = match action {
+            AlarmAction::Activate => self.0.insert((alarm, member_id)) || was_raised,
+            _ => self.0.remove(&(alarm, member_id)),
+        };
+        let request = AlarmRequest { action: action as i32, member_id, alarm };
+        let payload = AlarmCommand { request, by_quota: false }.encode_to_vec();
+        (payload, if listed { vec![AlarmMember { member_id, alarm }] } else { Vec::new() })
+    }
+
+    fn has(&self, kind: AlarmType) -> bool {
+        self.0.iter().any(|alarm| alarm.0 == kind as i32)
+    }
+
+    fn corrupt(&self) -> bool {
+        self.has(AlarmType::Corrupt)
+    }
+
+    fn refusal(&self, command: &Command) -> Option<RequestError> {
+        let grows = match command {
+            Command::Put(_) | Command::LeaseGrant(_) => true,
+            Command::Txn(txn) => has_put(txn),
+            Command::Delete(_) | Command::Compaction(_) | Command::LeaseRevoke(_) => false,
+        };
+        if self.corrupt() {
+            Some(RequestError::Corrupt)
+        } else {
+            (grows && self.has(AlarmType::Nospace)).then_some(RequestError::NoSpace)
+        }
+    }
+}
+
+fn has_put(txn: &TxnRequest) -> bool {
+    txn.success.iter().chain(&txn.failure).any(|op| match &op.request {
+        Some(Request::RequestPut(_)) => true,
+        Some(Request::RequestTxn(nested)) => has_put(nested),
+        _ => false,
+    })
 }
 
 fn apply(oracle: &mut Oracle, command: &Command) -> Reply {
@@ -220,7 +298,7 @@ impl Member {
                         self.reply(id, Ok(Response::Put(put)));
                     }
                 }
-                Output::Lease(_) => {}
+                Output::Lease(_) | Output::Alarms(_) => {}
                 Output::Applied(state) => self.applied = state,
                 Output::Members(_) | Output::Marked { .. } => unreachable!("no command asks for it"),
             }

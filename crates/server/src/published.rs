@@ -11,8 +11,9 @@ use crate::net::ArbiterId;
 use parking_lot::RwLock;
 use windlass_records::batch::Origin;
 use windlass_records::state::State;
+use windlass_replica::alarm::Alarms;
 use windlass_replica::membership::Members;
-use windlass_types::{ClusterId, LogIndex, MemberId, Revision, Term};
+use windlass_types::{ClusterId, LogIndex, MemberId, RequestError, Revision, Term};
 
 /// Shared by all threads of the member.
 pub struct Published {
@@ -30,6 +31,10 @@ pub struct Published {
     leader: AtomicU64,
     last_index: AtomicU64,
     members: RwLock<Arc<Members>>,
+    alarms: RwLock<Arc<Alarms>>,
+    /// Which kinds of alarms are raised, so that nobody needs the lock to see that none is.
+    growth_refused: AtomicBool,
+    write_refused: AtomicBool,
     learner: AtomicBool,
     serving: AtomicBool,
     full: AtomicBool,
@@ -59,6 +64,9 @@ impl Published {
             leader: AtomicU64::new(0),
             last_index: AtomicU64::new(state.index.0),
             members: RwLock::default(),
+            alarms: RwLock::default(),
+            growth_refused: AtomicBool::new(false),
+            write_refused: AtomicBool::new(false),
             learner: AtomicBool::new(false),
             serving: AtomicBool::new(false),
             full: AtomicBool::new(false),
@@ -142,6 +150,30 @@ impl Published {
     #[must_use]
     pub fn members(&self) -> Arc<Members> {
         Arc::clone(&self.members.read())
+    }
+
+    /// Makes the alarms visible.
+    pub fn set_alarms(&self, alarms: Arc<Alarms>) {
+        self.growth_refused.store(alarms.check_growth().is_err(), Ordering::Release);
+        self.write_refused.store(alarms.check_write().is_err(), Ordering::Release);
+        *self.alarms.write() = alarms;
+    }
+
+    /// The alarms as of the last applied entry.
+    #[must_use]
+    pub fn alarms(&self) -> Arc<Alarms> {
+        Arc::clone(&self.alarms.read())
+    }
+
+    /// What an alarm says to something that makes the store larger. The log decides; this spares it what it would refuse.
+    ///
+    /// # Errors
+    /// etcd's.
+    pub fn check_growth(&self) -> Result<(), RequestError> {
+        if self.write_refused.load(Ordering::Acquire) {
+            return Err(RequestError::Corrupt);
+        }
+        if self.growth_refused.load(Ordering::Acquire) { Err(RequestError::NoSpace) } else { Ok(()) }
     }
 
     /// Whether this member only learns.

@@ -23,7 +23,7 @@ pub mod windlass {
             note = "Use associated constants instead. This will no longer be generated in 2021."
         )]
         #[allow(non_camel_case_types)]
-        pub const ENUM_VALUES_COMMAND_KIND: [CommandKind; 15] = [
+        pub const ENUM_VALUES_COMMAND_KIND: [CommandKind; 16] = [
             CommandKind::Put,
             CommandKind::DeleteRange,
             CommandKind::Txn,
@@ -32,6 +32,7 @@ pub mod windlass {
             CommandKind::LeaseRevoke,
             CommandKind::LeaseExpire,
             CommandKind::LeaseCheckpoint,
+            CommandKind::Alarm,
             CommandKind::MemberAdd,
             CommandKind::MemberRemove,
             CommandKind::MemberPromote,
@@ -54,6 +55,7 @@ pub mod windlass {
             pub const LeaseRevoke: Self = Self(6);
             pub const LeaseExpire: Self = Self(7);
             pub const LeaseCheckpoint: Self = Self(8);
+            pub const Alarm: Self = Self(9);
             pub const MemberAdd: Self = Self(32);
             pub const MemberRemove: Self = Self(33);
             pub const MemberPromote: Self = Self(34);
@@ -73,6 +75,7 @@ pub mod windlass {
                 Self::LeaseRevoke,
                 Self::LeaseExpire,
                 Self::LeaseCheckpoint,
+                Self::Alarm,
                 Self::MemberAdd,
                 Self::MemberRemove,
                 Self::MemberPromote,
@@ -92,6 +95,7 @@ pub mod windlass {
                     Self::LeaseRevoke => Some("LeaseRevoke"),
                     Self::LeaseExpire => Some("LeaseExpire"),
                     Self::LeaseCheckpoint => Some("LeaseCheckpoint"),
+                    Self::Alarm => Some("Alarm"),
                     Self::MemberAdd => Some("MemberAdd"),
                     Self::MemberRemove => Some("MemberRemove"),
                     Self::MemberPromote => Some("MemberPromote"),

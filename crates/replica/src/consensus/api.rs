@@ -13,6 +13,7 @@ use windlass_records::batch::{Batch, BatchBuilder, CommandKind, Origin};
 use windlass_records::state::State;
 use windlass_types::{LogIndex, MemberId, RequestError, RequestId, Revision, ShardId, Term};
 
+use crate::alarm::Alarms;
 use crate::lease::{Asker, LeaseAnswer, LeaseAsk};
 use crate::membership::Members;
 use crate::sequencer::Response;
@@ -197,6 +198,8 @@ pub enum Output {
         /// The sum.
         sum: HashSum,
     },
+    /// The alarms after an applied entry, if it changed them.
+    Alarms(Arc<Alarms>),
     /// The members after an applied entry, if it changed them.
     Members(Arc<Members>),
     /// Every shard was told to hand out its share of a snapshot for this member; its place is `state`.

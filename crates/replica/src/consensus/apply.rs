@@ -98,6 +98,7 @@ impl Consensus {
                 }
                 sequencer::Output::Lease(event) => self.lease_event(event),
                 sequencer::Output::Marked { index, sum } => out.push(Output::Marked { index, sum }),
+                sequencer::Output::Alarms(alarms) => out.push(Output::Alarms(alarms)),
                 sequencer::Output::Members(members) => out.push(Output::Members(members)),
                 sequencer::Output::Applied(state) => self.applied(state, out),
             }

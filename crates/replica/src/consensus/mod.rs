@@ -24,6 +24,7 @@ mod leases;
 mod persist;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use windlass_io_log::raft_log::{RaftLog, Space};
 use windlass_io_log::stream::Stable;
@@ -37,6 +38,7 @@ pub use api::{
     HANDED_BYTES_MAX, Input, Options, Output, RestoreError,
 };
 
+use crate::alarm::Alarms;
 use crate::lease::{self, Action as LeaseAction, Lessor};
 use crate::membership::Members;
 use crate::sequencer::{self, Sequencer};
@@ -234,6 +236,12 @@ impl Consensus {
     #[must_use]
     pub fn members(&self) -> &Members {
         self.sequencer.members()
+    }
+
+    /// The alarms after the last numbered entry.
+    #[must_use]
+    pub fn alarms(&self) -> &Arc<Alarms> {
+        self.sequencer.alarms()
     }
 
     /// The system records after the last numbered entry; none while another one is under way.

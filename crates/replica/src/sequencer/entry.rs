@@ -31,6 +31,8 @@ pub(super) struct Entry {
     pub(super) rest: Vec<Command>,
     /// Whether this member's clients wait for answers.
     pub(super) is_ours: bool,
+    /// Whether plain puts need no more than a number. Not while something else decides whether they are carried out.
+    pub(super) takes_runs: bool,
     pub(super) evaluating: Option<EvaluatingWave>,
     /// Replies that wait for the entry to be numbered whole.
     pub(super) replies: Vec<Output>,
@@ -67,7 +69,7 @@ impl Entry {
     fn run_begins(&self) -> bool {
         let is_plain = |c: &Command| plain_put(&self.batch, c).is_some();
         let puts = self.rest.iter().rev().take(RUN_PUTS_MIN).take_while(|c| is_plain(c)).count();
-        puts >= RUN_PUTS_MIN.min(self.rest.len())
+        self.takes_runs && puts >= RUN_PUTS_MIN.min(self.rest.len())
     }
 }
 
@@ -82,7 +84,9 @@ impl Sequencer {
     /// Begins an entry; one that holds plain puts alone ends here as well.
     pub(super) fn begin(&mut self, index: LogIndex, term: Term, batch: Batch, out: &mut Vec<Output>) {
         let is_ours = batch.origin() == self.us;
-        let run = self.scan_run(&batch, batch.commands());
+        let takes_runs = self.alarms.is_silent();
+        let plain = if takes_runs { batch.len() } else { 0 };
+        let run = self.scan_run(&batch, batch.commands().take(plain));
         let rest: Vec<Command> = batch.commands().skip(run.len).collect();
         let first_revision = self.revision.next();
         let last = rest.is_empty() && self.system.is_sent();
@@ -95,7 +99,8 @@ impl Sequencer {
             }
             return;
         }
-        let mut entry = Entry { index, term, batch, rest, is_ours, evaluating: None, replies: Vec::new() };
+        let (evaluating, replies) = (None, Vec::new());
+        let mut entry = Entry { index, term, batch, rest, is_ours, takes_runs, evaluating, replies };
         if is_ours && !commands.is_empty() {
             entry.replies.push(Output::PutReplies { batch: entry.batch.clone(), commands, first_revision });
         }
@@ -116,6 +121,7 @@ impl Sequencer {
                 Some(CommandKind::LeaseGrant) => self.lease_grant(out),
                 Some(CommandKind::LeaseCheckpoint) => self.lease_checkpoint(out),
                 Some(kind) if ends_leases(kind) => self.revoke_wave(out),
+                Some(CommandKind::Alarm) => self.alarm(out),
                 Some(CommandKind::Mark) => self.mark(out),
                 Some(kind) if is_member_change(kind) => self.member_change(out),
                 Some(_) if entry.run_begins() => self.inner_run(out),
@@ -138,7 +144,8 @@ impl Sequencer {
             if !is_transaction(command.kind) || (!ids.is_empty() && entry.run_begins()) {
                 break;
             }
-            let mut decoded = decode(command.kind, entry.payload(command));
+            let decoded = decode(command.kind, entry.payload(command));
+            let mut decoded = decoded.and_then(|t| self.alarms.check(&t).map(|()| t));
             if let Ok(transaction) = &mut decoded {
                 transaction.resolve_leases(|lease| self.leases.contains(lease));
             }
@@ -229,6 +236,7 @@ impl Sequencer {
         let request = CompactionRequest::decode(entry.payload(&command)).map_err(|_| RequestError::Corrupt);
         let is_ours = entry.is_ours;
         let outcome = request.and_then(|request| {
+            self.alarms.check_write()?;
             let revision = Revision(request.revision);
             if revision <= self.compact_revision {
                 return Err(RequestError::Compacted);

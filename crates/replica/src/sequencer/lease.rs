@@ -24,6 +24,7 @@ impl Sequencer {
         let command = entry.rest.pop().expect("its next command grants a lease");
         let request = LeaseGrantRequest::decode(entry.payload(&command)).map_err(|_| RequestError::Corrupt);
         let outcome = request.and_then(|LeaseGrantRequest { id, ttl }| {
+            self.alarms.check_growth()?;
             self.leases.grant(LeaseId(id), ttl, entry.index(), &mut self.system).map(|event| {
                 out.push(Output::Lease(event));
                 let header = header(self.revision);
@@ -76,15 +77,17 @@ impl Sequencer {
         let payload = entry.payload(command);
         if command.kind == CommandKind::LeaseExpire {
             let expired = Expired::decode(payload).unwrap_or_default();
-            // A leader of another term may have renewed what this one found to have run out.
-            let is_valid = expired.term == entry.term().0;
+            // A leader of another term may have renewed what this one found to have run out. What an alarm keeps from
+            // being deleted the leader proposes again.
+            let is_valid = expired.term == entry.term().0 && self.alarms.check_write().is_ok();
             let leases = expired.leases.iter().filter(|lease| is_valid && self.leases.is(lease));
             return leases.map(|lease| (INTERNAL, LeaseId(lease.id))).collect();
         }
-        match LeaseRevokeRequest::decode(payload) {
+        let request = LeaseRevokeRequest::decode(payload).map_err(|_| RequestError::Corrupt);
+        match request.and_then(|request| self.alarms.check_write().map(|()| request)) {
             Ok(request) => vec![(command.id, LeaseId(request.id))],
-            Err(_) => {
-                self.refuse_early(command.id, RequestError::Corrupt);
+            Err(error) => {
+                self.refuse_early(command.id, error);
                 Vec::new()
             }
         }

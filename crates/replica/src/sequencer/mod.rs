@@ -3,13 +3,14 @@
 //! Pure. Entries take effect strictly in log order, one at a time:
 //!
 //! 1. A run of unconditional puts at the front is numbered at once and goes to the shards as [`ShardTask::Puts`].
-//! 2. What follows, up to a compaction, a command about leases or a barrier, is a wave: the shards evaluate it, each its part.
+//! 2. What follows, up to a compaction, a command about leases or alarms, or a barrier, is a wave: the shards evaluate it, each its part.
 //! 3. Their verdicts say which commands write; revisions are the prefix sum of that.
 //! 4. The shards install the wave. The sequencer does not wait for that, only their results are collected for replies.
 //! 5. When the entry has no commands left, every shard learns that it is complete, and the next one begins.
 //!
 //! What an entry does must depend on nothing but the log: not on the number of shards, nor on when they answer.
 
+mod alarm;
 mod entry;
 mod lease;
 mod mark;
@@ -31,6 +32,7 @@ use windlass_types::{LogIndex, RequestError, RequestId, Revision, ShardId, Term}
 
 pub use crate::txn::Response;
 
+use crate::alarm::Alarms;
 use crate::lease::{LeaseEvent, Leases};
 use crate::membership::Members;
 use crate::shard_set::ShardSet;
@@ -97,6 +99,8 @@ pub enum Output {
         /// The sum, the same on every member.
         sum: HashSum,
     },
+    /// The alarms after a command that changed them; precedes its reply.
+    Alarms(Arc<Alarms>),
     /// The members after a command that changed them; precedes its reply.
     Members(Arc<Members>),
     /// The entry is numbered and all its tasks are handed out; this is the state after it. It precedes every reply to
@@ -117,6 +121,8 @@ pub struct Sequencer {
     /// The replicated state that is not keys.
     system: System,
     leases: Leases,
+    /// The alarms, as the system records have them.
+    alarms: Arc<Alarms>,
     /// The members, as the system records have them.
     members: Arc<Members>,
     /// The entry under way, which waits for shards to evaluate.
@@ -148,6 +154,7 @@ impl Sequencer {
             revision: state.revision,
             compact_revision: state.compact_revision,
             leases: Leases::load(&system),
+            alarms: Arc::new(Alarms::load(&system)),
             members: Arc::new(Members::of(&system)),
             system,
             current: None,
@@ -176,6 +183,12 @@ impl Sequencer {
     #[must_use]
     pub fn leases(&self) -> &Leases {
         &self.leases
+    }
+
+    /// The alarms after the last command that is decided.
+    #[must_use]
+    pub fn alarms(&self) -> &Arc<Alarms> {
+        &self.alarms
     }
 
     /// As [`system`](Self::system), for whoever decides them in log order: what is written becomes durable with the

@@ -125,10 +125,12 @@ fn show(output: &Output) -> String {
                 Response::Compaction(compaction) => compaction.header,
                 Response::LeaseGrant(grant) => grant.header,
                 Response::LeaseRevoke(revoke) => revoke.header,
+                Response::Alarm { response, .. } => response.header,
                 Response::Members { .. } => unreachable!("shown above"),
             };
             format!("reply {id} at {}", header.unwrap().revision)
         }
+        Output::Alarms(alarms) => format!("alarms {:?}", alarms.iter().map(|a| a.alarm).collect::<Vec<_>>()),
         Output::Marked { index, .. } => format!("marked {index}"),
         Output::Members(members) => format!("members {:?}", members.iter().map(|m| m.id).collect::<Vec<_>>()),
         Output::Reply { id, result: Err(error) } => format!("reply {id}: {error}"),

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use windlass_api::etcdserverpb::response_op::Response as OpResponse;
 use windlass_api::etcdserverpb::{
-    CompactionResponse, DeleteRangeResponse, LeaseGrantResponse, LeaseRevokeResponse, PutResponse,
-    ResponseHeader, ResponseOp, TxnResponse,
+    AlarmResponse, CompactionResponse, DeleteRangeResponse, LeaseGrantResponse, LeaseRevokeResponse,
+    PutResponse, ResponseHeader, ResponseOp, TxnResponse,
 };
 use windlass_records::batch::CommandKind;
 use windlass_types::{MemberId, Revision};
@@ -27,6 +27,13 @@ pub enum Response {
     Txn(TxnResponse),
     /// To a compaction.
     Compaction(CompactionResponse),
+    /// To a command about alarms.
+    Alarm {
+        /// The alarms that it is about.
+        response: AlarmResponse,
+        /// It was a quota that asked, for a write that would have exceeded it.
+        by_quota: bool,
+    },
     /// To a change of the members.
     Members {
         /// Which change.

@@ -1,5 +1,5 @@
 //! Comparing what the members write ([`windlass_replica::damage`]): the leader sets marks, the others hand in their
-//! sums, and a member that differs is named and ends.
+//! sums, and for a member that differs the alarm is raised.
 
 use std::time::Duration;
 
@@ -16,7 +16,6 @@ use windlass_types::{Code, LogIndex, MemberId};
 use super::ConsensusActor;
 use super::cluster::OWN_REQUEST;
 use super::links::FromPeer;
-use crate::startup::{Reason, fatal};
 
 /// Time between marks. A stretch costs each shard some nanoseconds a write and the log one small command.
 const MARK_INTERVAL: Duration = Duration::from_secs(10);
@@ -26,7 +25,6 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What members ask each other about sums.
 pub(super) const ASK_SUM: u16 = 2;
-pub(super) const ASK_END: u16 = 3;
 
 /// An index and a sum.
 const SUM_BYTES: usize = 16;
@@ -44,8 +42,6 @@ pub(super) struct Comparing {
 pub(super) enum Question {
     /// Its sum up to a mark.
     Sum(LogIndex, HashSum),
-    /// Its word that this member differs from the others at a mark.
-    End(LogIndex),
 }
 
 /// Reads a question and answers that it was heard.
@@ -55,7 +51,6 @@ pub(super) fn heard(ask: &Ask, reply: Reply) -> Option<Question> {
     };
     let question = match (ask.kind, word(0), word(8)) {
         (ASK_SUM, Some(index), Some(sum)) => Some(Question::Sum(LogIndex(index), HashSum::from_bits(sum))),
-        (ASK_END, Some(index), _) => Some(Question::End(LogIndex(index))),
         _ => None,
     };
     match question {
@@ -103,8 +98,6 @@ impl ConsensusActor {
                 self.judge(from, index, sum)
             }
             Question::Sum(..) => {}
-            Question::End(index) if from == self.core.raft().leader() => end_damaged(index),
-            Question::End(_) => {}
         }
     }
 
@@ -113,13 +106,10 @@ impl ConsensusActor {
         for named in self.comparing.reports.add(index, member, sum, &membership) {
             tracing::error!(
                 member = %named, %index,
-                "the state of a member differs from that of the others: it is told to end; remove it, empty its data \
-                 folder and add it again"
+                "the state of a member differs from that of the others: remove it, empty its data folder, add it again, \
+                 then disarm the alarm"
             );
-            if named == self.published.member {
-                end_damaged(index);
-            }
-            self.ask(named, ASK_END, Bytes::copy_from_slice(&index.0.to_le_bytes()));
+            self.raise_corrupt(named);
         }
     }
 
@@ -138,15 +128,4 @@ impl FromPeer {
     pub(super) fn question(from: MemberId, ask: &Ask, reply: Reply) -> Option<Self> {
         heard(ask, reply).map(|question| Self::Question(from, question))
     }
-}
-
-/// This member's state differs from the others': whatever it would answer may be wrong.
-fn end_damaged(index: LogIndex) -> ! {
-    fatal(
-        Reason::Damaged,
-        format!(
-            "the state of this member differs from that of the others at log index {index}: remove it from the \
-             cluster, empty its data folder and add it again"
-        ),
-    )
 }

@@ -3,6 +3,7 @@
 //! It runs on the first net arbiter, feeds the core with what arbiters, shards and the log's ring say, and carries out
 //! what the core wants. It must never decide anything itself, and never block.
 
+mod alarms;
 mod cluster;
 mod damage;
 mod disk_ready;
@@ -38,6 +39,7 @@ use crate::net::{ArbiterId, NetActor, Ticket, ToArbiter, Told, arbiter_of, asker
 use crate::published::Published;
 use crate::shard::Senders;
 use crate::startup::{Reason, fatal};
+use alarms::Quota;
 use cluster::{Cluster, OWN_READ, OWN_REQUEST, Place};
 use damage::Comparing;
 use disk_ready::{DiskReady, disk_ready};
@@ -131,6 +133,7 @@ pub struct ConsensusActor {
     cluster: Cluster,
     peer_asks: PeerAsks,
     comparing: Comparing,
+    quota: Quota,
     compactor: Option<Compactor>,
     /// Told once, when the member has caught up with its own log.
     ready: Option<oneshot::Sender<()>>,
@@ -162,6 +165,8 @@ pub struct Wiring {
     pub metrics: Arc<Metrics>,
     /// What history to keep; none keeps all of it.
     pub retention: Option<Retention>,
+    /// Size of the store above which it takes no more; none if there is no quota.
+    pub quota_bytes: Option<u64>,
     /// Time of one tick.
     pub heartbeat: Duration,
     /// Who this member is, and how it reaches the others.
@@ -174,7 +179,9 @@ impl ConsensusActor {
     /// An actor that campaigns when it starts.
     #[must_use]
     pub fn new(wiring: Wiring) -> Self {
-        let Wiring { core, disk, shards, published, metrics, heartbeat, retention, cluster, ready } = wiring;
+        let Wiring { core, disk, shards, published, metrics, heartbeat, .. } = wiring;
+        let Wiring { retention, quota_bytes, cluster, ready, .. } = wiring;
+        let quota = Quota::new(quota_bytes, published.complete());
         Self {
             core,
             disk,
@@ -187,6 +194,7 @@ impl ConsensusActor {
             cluster: Cluster::new(cluster),
             peer_asks: PeerAsks::default(),
             comparing: Comparing::default(),
+            quota,
             compactor: retention.map(|retention| Compactor::new(retention, 0)),
             ready: Some(ready),
             retrying: false,
@@ -313,6 +321,7 @@ impl ConsensusActor {
             Output::Forward { to, data, ids } => self.forward(to, data, ids, context),
             Output::RefuseForwarded { to, ids, error } => self.refuse_forwarded(to, ids, error),
             Output::Marked { index, sum } => self.own_sum(index, sum),
+            Output::Alarms(alarms) => self.alarms_changed(alarms),
             Output::Members(members) => self.members_changed(members, context),
             Output::Snapshot { to, id, state } => self.send_snapshot(to, id, state, context),
             Output::Rejected { from, fault } => {
@@ -470,8 +479,10 @@ impl Actor for ConsensusActor {
             }
         });
         self.published.set_members(Arc::new(self.core.members().clone()));
+        self.published.set_alarms(Arc::clone(self.core.alarms()));
         self.connect(context);
         Self::set_marks(context);
+        Self::watch_room(context);
         survive(self.core.begin(&mut self.outputs));
         self.end_step(context);
     }

@@ -72,6 +72,7 @@ pub async fn serve(config: &Config, opened: Opened) -> Signal {
         metrics: Arc::clone(&metrics),
         heartbeat: config.raft.heartbeat_interval,
         retention: config.retention,
+        quota_bytes: config.limits.quota_bytes,
         cluster: cluster_setup(config, identity.cluster, us, told, &folder, (peer_sockets, tls.peers)),
         ready,
     })

@@ -69,6 +69,7 @@ impl Arbiter {
                 self.headers.complete(&mut txn.header);
                 self.reply(pending.call, &txn);
             }
+            Response::Alarm { response, by_quota } => self.alarms_changed(pending.call, response, by_quota),
             Response::Members { kind, id, members } => {
                 self.members_changed(pending.call, kind, id, &members);
             }

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::json;
 use tokio::sync::oneshot;
+use windlass_api::etcdserverpb::AlarmType;
+use windlass_replica::alarm::kind_name;
 use windlass_rpc::{
     HttpHandler, Net, Protected, Request, RequestBody, Response, ResponseBody, StatusCode, header,
 };
@@ -149,7 +151,11 @@ impl Http {
 
     async fn health(&self, query: &Query) -> Response<Bytes> {
         let serializable = query.value("serializable") == Some("true");
-        let reason = if !serializable && self.published.leader().0 == 0 {
+        let excluded: Vec<&str> = query.values("exclude").collect();
+        let alarm = self.alarm(|kind| !excluded.contains(&kind));
+        let reason = if alarm.is_some() {
+            alarm
+        } else if !serializable && self.published.leader().0 == 0 {
             Some("RAFT NO LEADER".to_owned())
         } else {
             self.read(serializable).await.err().map(|error| format!("RANGE ERROR:{error}"))
@@ -161,6 +167,15 @@ impl Http {
             // Ended with a line feed, as Go's `http.Error` does.
             Some(reason) => text(StatusCode::SERVICE_UNAVAILABLE, &(body("false", reason) + "\n")),
         }
+    }
+
+    /// Why an alarm that is wanted makes the member unhealthy.
+    fn alarm(&self, is_wanted: impl Fn(&str) -> bool) -> Option<String> {
+        let alarms = self.published.alarms();
+        let mut kinds = alarms.iter().map(|alarm| kind_name(alarm.alarm));
+        let kind = kinds.find(|kind| is_wanted(kind))?;
+        let known = matches!(kind.as_str(), "NOSPACE" | "CORRUPT");
+        Some(format!("ALARM {}", if known { &kind } else { "UNKNOWN" }))
     }
 
     async fn probe(&self, checks: &[Check], query: &Query) -> Response<Bytes> {
@@ -191,15 +206,18 @@ impl Http {
         text(StatusCode::OK, &format!("{}ok\n", if verbose { report } else { String::new() }))
     }
 
-    async fn run(&self, check: Check) -> Result<(), RequestError> {
-        match check {
-            // A member that finds its data damaged ends.
+    async fn run(&self, check: Check) -> Result<(), String> {
+        let outcome = match check {
+            Check::DataCorruption if self.published.alarms().any(AlarmType::Corrupt) => {
+                return Err("alarm activated: CORRUPT".to_owned());
+            }
             Check::DataCorruption => Ok(()),
             Check::NonLearner if self.published.is_learner() => Err(RequestError::NotSupportedForLearner),
             Check::NonLearner => Ok(()),
             Check::SerializableRead => self.read(true).await,
             Check::LinearizableRead => self.read(false).await,
-        }
+        };
+        outcome.map_err(|error| error.to_string())
     }
 
     async fn read(&self, serializable: bool) -> Result<(), RequestError> {

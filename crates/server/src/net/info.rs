@@ -1,12 +1,10 @@
-//! Calls that are answered from what this member knows of itself: status, alarms, health.
+//! Calls that are answered from what this member knows of itself: status, health.
 
 use prost::Message;
-use windlass_api::etcdserverpb::alarm_request::AlarmAction;
-use windlass_api::etcdserverpb::{
-    AlarmRequest, AlarmResponse, DefragmentResponse, DowngradeInfo, StatusResponse,
-};
+use windlass_api::etcdserverpb::{DefragmentResponse, DowngradeInfo, StatusResponse};
 use windlass_api::health::health_check_response::ServingStatus;
 use windlass_api::health::{HealthCheckRequest, HealthCheckResponse, HealthListResponse};
+use windlass_replica::alarm::text;
 use windlass_rpc::{CallId, Code};
 use windlass_types::{MemberId, RequestError};
 
@@ -34,7 +32,9 @@ impl Arbiter {
         let published = &self.published;
         let bytes = i64::try_from(published.store_bytes()).unwrap_or(i64::MAX);
         let leader = published.leader().0;
-        let errors = if leader == 0 { vec![RequestError::NoLeader.text().to_owned()] } else { Vec::new() };
+        let no_leader = (leader == 0).then(|| RequestError::NoLeader.text().to_owned());
+        let alarms = published.alarms();
+        let errors = no_leader.into_iter().chain(alarms.iter().map(|alarm| text(&alarm))).collect();
         let quota = self.limits.quota_bytes.map_or(0, |q| i64::try_from(q).unwrap_or(i64::MAX));
         let response = StatusResponse {
             header: Some(self.headers.now()),
@@ -52,19 +52,6 @@ impl Arbiter {
             downgrade_info: Some(DowngradeInfo::default()),
         };
         self.reply(call, &response);
-    }
-
-    /// `Maintenance.Alarm`: nothing raises an alarm in this version, so the list is empty and there is none to lift.
-    pub(super) fn alarm(&mut self, call: CallId, message: &[u8]) {
-        match AlarmRequest::decode(message) {
-            Ok(request) if request.action == AlarmAction::Activate as i32 => {
-                self.net.fail(call, Code::Unimplemented, "alarms cannot be raised by hand in this version");
-            }
-            Ok(_) => {
-                self.reply(call, &AlarmResponse { header: Some(self.headers.now()), alarms: Vec::new() })
-            }
-            Err(error) => self.refuse_message(call, &error),
-        }
     }
 
     /// `Maintenance.Defragment`: space is reclaimed while the member runs, so this only hastens what would come anyway, and

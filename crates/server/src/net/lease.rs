@@ -9,6 +9,7 @@ use windlass_api::etcdserverpb::{
     LeaseRevokeRequest, LeaseStatus, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse, ResponseHeader,
 };
 use windlass_records::batch::CommandKind;
+use windlass_replica::alarm::LEASE_BYTES;
 use windlass_replica::lease::{LeaseAnswer, LeaseAsk, check_grant};
 use windlass_replica::reading::ReadRequest;
 use windlass_rpc::{CallId, Code};
@@ -18,9 +19,6 @@ use super::arbiter::Arbiter;
 use super::calls::Pending;
 use super::reads::Reader;
 use crate::consensus::FromArbiter;
-
-/// What a lease is taken to cost the store, in bytes. Source: etcd `storage/quota.go` `leaseOverhead`.
-const LEASE_BYTES: usize = 64;
 
 /// Renewals of one stream that wait for their answers. At the bound the stream is ended with `too many requests`.
 const STREAM_RENEWALS_MAX: usize = 1 << 14;
@@ -112,8 +110,11 @@ impl Arbiter {
             Ok(request) => request,
             Err(error) => return self.refuse_message(call, &error),
         };
-        if let Err(error) = check_grant(request.ttl).and_then(|()| self.check_room(LEASE_BYTES)) {
+        if let Err(error) = check_grant(request.ttl) {
             return self.refuse(call, error);
+        }
+        if !self.has_room(call, LEASE_BYTES) {
+            return;
         }
         // Decided here, so that every member grants the same.
         request.ttl = request.ttl.max(self.limits.lease_ttl_s_min);

@@ -6,6 +6,7 @@
 
 mod access;
 mod actor;
+mod alarm;
 mod answer;
 mod arbiter;
 mod awake;

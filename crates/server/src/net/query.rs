@@ -115,9 +115,11 @@ impl Arbiter {
         let (net, timeout) = (self.net.clone(), self.limits.timeout);
         let waited = |read: &Read| now.saturating_duration_since(read.since) > timeout;
         let has_gone = |read: &Read| match &read.reader {
-            Reader::Call(call) | Reader::Members(call) | Reader::Hash(call) | Reader::Lease(call, _) => {
-                !net.is_live(*call)
-            }
+            Reader::Call(call)
+            | Reader::Members(call)
+            | Reader::Alarms(call, _)
+            | Reader::Hash(call)
+            | Reader::Lease(call, _) => !net.is_live(*call),
             Reader::Stream(stream) => !net.is_live(stream.call),
             Reader::Check(done) => done.is_closed(),
         };
@@ -209,6 +211,7 @@ impl Arbiter {
             }
             Reader::Stream(stream) => self.give_chunk(*stream, response),
             Reader::Members(call) => self.give_members(call),
+            Reader::Alarms(call, kind) => self.give_alarms(call, kind),
             Reader::Lease(..) => unreachable!("its keys are not a range"),
             // The client of a health check may have gone.
             Reader::Check(done) => drop(done.send(Ok(()))),
@@ -248,7 +251,7 @@ impl Arbiter {
         match read.reader {
             Reader::Call(call) | Reader::Members(call) | Reader::Hash(call) => self.refuse(call, error),
             Reader::Stream(stream) => self.net.stream_end(stream.call, error.code(), error.text()),
-            Reader::Lease(call, _) => self.refuse(call, error),
+            Reader::Lease(call, _) | Reader::Alarms(call, _) => self.refuse(call, error),
             Reader::Check(done) => drop(done.send(Err(error))),
         }
     }

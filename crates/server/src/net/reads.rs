@@ -34,6 +34,8 @@ pub enum Reader {
     Stream(Box<RangeStream>),
     /// A call that wants to know the members as of the read's place in the log.
     Members(CallId),
+    /// A call that wants to know the alarms of a kind as of the read's place in the log.
+    Alarms(CallId, i32),
     /// A call that wants a hash of the store.
     Hash(CallId),
     /// The time to live of a lease; the read finds its keys.

@@ -4,6 +4,7 @@ use prost::Message;
 use windlass_api::etcdserverpb::request_op::Request;
 use windlass_api::etcdserverpb::{CompactionRequest, DeleteRangeRequest, PutRequest, RequestOp, TxnRequest};
 use windlass_records::batch::CommandKind;
+use windlass_replica::alarm::{PUT_BYTES, has_room};
 use windlass_replica::checks;
 use windlass_replica::put_view::PutView;
 use windlass_rpc::CallId;
@@ -24,10 +25,9 @@ impl Arbiter {
                 return self.refuse(call, error);
             }
         }
-        if let Err(error) = self.check_room(message.len()) {
-            return self.refuse(call, error);
+        if self.has_room(call, message.len() + PUT_BYTES) {
+            self.propose(call, CommandKind::Put, message);
         }
-        self.propose(call, CommandKind::Put, message);
     }
 
     /// `KV.DeleteRange`
@@ -53,12 +53,10 @@ impl Arbiter {
         if checks::is_read_only(&request) {
             return self.read_txn(call, request);
         }
-        if puts(&request)
-            && let Err(error) = self.check_room(message.len())
-        {
-            return self.refuse(call, error);
+        let cost = cost(&request);
+        if cost == 0 || self.has_room(call, cost) {
+            self.propose(call, CommandKind::Txn, message);
         }
-        self.propose(call, CommandKind::Txn, message);
     }
 
     /// `KV.Compact`
@@ -69,10 +67,22 @@ impl Arbiter {
         }
     }
 
-    /// Source: etcd `quota.go`: what may grow the store is refused above its quota, everything else goes on.
-    pub(super) fn check_room(&self, bytes: usize) -> Result<(), RequestError> {
-        let over = self.limits.quota_bytes.is_some_and(|q| self.published.store_bytes() + bytes as u64 > q);
-        if over || self.published.is_full() { Err(RequestError::NoSpace) } else { Ok(()) }
+    /// Whether something may be proposed that makes the store larger by so many bytes. If not, the call is refused: at
+    /// once, or, where that is news, when the log has the alarm. Source: etcd `v3rpc/quota.go`.
+    pub(super) fn has_room(&mut self, call: CallId, cost: usize) -> bool {
+        let refused = match self.published.check_growth() {
+            Ok(()) if self.published.is_full() => Err(RequestError::NoSpace),
+            refused => refused,
+        };
+        if let Err(error) = refused {
+            self.refuse(call, error);
+            return false;
+        }
+        let has_room = has_room(self.published.store_bytes(), cost, self.limits.quota_bytes);
+        if !has_room {
+            self.raise_no_space(call);
+        }
+        has_room
     }
 
     pub(super) fn propose(&mut self, call: CallId, kind: CommandKind, message: &[u8]) {
@@ -86,12 +96,14 @@ impl Arbiter {
     }
 }
 
-/// Whether some branch puts a key.
-fn puts(txn: &TxnRequest) -> bool {
-    let op_puts = |op: &RequestOp| match &op.request {
-        Some(Request::RequestPut(_)) => true,
-        Some(Request::RequestTxn(nested)) => puts(nested),
-        _ => false,
+/// What the branch that puts more costs the store; nothing if none does. Source: etcd `storage/quota.go` `costTxn`, which
+/// does not look into nested transactions.
+fn cost(txn: &TxnRequest) -> usize {
+    let op_cost = |op: &RequestOp| match &op.request {
+        Some(Request::RequestPut(put)) => PUT_BYTES + put.key.len() + put.value.len(),
+        Some(Request::RequestTxn(nested)) => cost(nested),
+        _ => 0,
     };
-    txn.success.iter().chain(&txn.failure).any(op_puts)
+    let branch_cost = |ops: &[RequestOp]| ops.iter().map(op_cost).sum::<usize>();
+    branch_cost(&txn.success).max(branch_cost(&txn.failure))
 }

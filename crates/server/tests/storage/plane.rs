@@ -210,6 +210,7 @@ impl Plane {
                 | sequencer::Output::Reply { .. }
                 | sequencer::Output::PutReplies { .. }
                 | sequencer::Output::Marked { .. }
+                | sequencer::Output::Alarms(_)
                 | sequencer::Output::Members(_) => {}
             }
         }

@@ -3,6 +3,7 @@
 //!
 //! Where `WINDLASS_ETCD_DIR` names a folder with a real etcd, its answers are the measure too.
 
+mod alarms;
 mod calls;
 mod clients;
 mod compressed;

@@ -197,6 +197,8 @@ impl Member {
             }
             // What the members compare is what the judge compares all along.
             Output::Marked { .. } => {}
+            // Nobody raises any.
+            Output::Alarms(_) => {}
             Output::LeaseAnswer { .. } => unreachable!("no client asks about time"),
             Output::Members(members) => self.members_changed(&members, env),
             Output::ToShard { shard, task } => self.hand_task(shard, task, env),

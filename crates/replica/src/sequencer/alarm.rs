@@ -1,0 +1,34 @@
+//! Alarms in log order: raised and lifted here, and from here on obeyed.
+
+use std::sync::Arc;
+
+use prost::Message;
+use windlass_api::etcdserverpb::AlarmResponse;
+use windlass_types::RequestError;
+
+use super::{Output, Response, Sequencer};
+use crate::alarm::AlarmCommand;
+use crate::lease::INTERNAL;
+use crate::txn::header;
+
+impl Sequencer {
+    /// Carries out the next command of the entry under way, which is about alarms.
+    pub(super) fn alarm(&mut self, out: &mut Vec<Output>) {
+        let entry = self.current.as_mut().expect("an entry is under way");
+        let command = entry.rest.pop().expect("its next command is about alarms");
+        let decoded = AlarmCommand::decode(entry.payload(&command)).map_err(|_| RequestError::Corrupt);
+        let outcome = decoded.map(|alarm| {
+            let before = Arc::clone(&self.alarms);
+            let alarms = Arc::make_mut(&mut self.alarms).change(&alarm, &mut self.system);
+            if before != self.alarms {
+                out.push(Output::Alarms(Arc::clone(&self.alarms)));
+            }
+            let response = AlarmResponse { header: header(self.revision), alarms };
+            Box::new(Response::Alarm { response, by_quota: alarm.by_quota })
+        });
+        entry.takes_runs = self.alarms.is_silent();
+        if entry.is_ours && command.id != INTERNAL {
+            entry.replies.push(Output::Reply { id: command.id, result: outcome });
+        }
+    }
+}
