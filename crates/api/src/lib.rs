@@ -1,5 +1,5 @@
-//! The etcd v3 API as Rust types: messages of `etcdserverpb`, `mvccpb` and `authpb`, the gRPC health messages, and
-//! the names of the methods.
+//! The etcd v3 API as Rust types: messages of `etcdserverpb`, `mvccpb`, `authpb`, `v3lockpb` and `v3electionpb`, the
+//! gRPC health messages, and the names of the methods.
 //!
 //! Messages only. Nothing here may decide, check or default anything: what a request means, and which requests are
 //! wrong, is the business of the crates that serve them.
@@ -19,9 +19,15 @@ mod generated {
     #[rustfmt::skip]
     #[path = "mvccpb.rs"]
     pub mod mvccpb;
+    #[rustfmt::skip]
+    #[path = "v3electionpb.rs"]
+    pub mod v3electionpb;
+    #[rustfmt::skip]
+    #[path = "v3lockpb.rs"]
+    pub mod v3lockpb;
 }
 
-pub use generated::{authpb, etcdserverpb, health, mvccpb};
+pub use generated::{authpb, etcdserverpb, health, mvccpb, v3electionpb, v3lockpb};
 
 /// The descriptors of all of it: an encoded `google.protobuf.FileDescriptorSet`. Made by `cargo xtask gen` too.
 pub const DESCRIPTORS: &[u8] = include_bytes!("generated/descriptors.bin");

@@ -142,6 +142,32 @@ pub mod auth {
     ];
 }
 
+/// Methods of `v3lockpb.Lock`.
+pub mod lock {
+    /// `Lock`
+    pub const LOCK: &str = "/v3lockpb.Lock/Lock";
+    /// `Unlock`
+    pub const UNLOCK: &str = "/v3lockpb.Lock/Unlock";
+    /// Every method of the service, in the order of its definition.
+    pub const ALL: [&str; 2] = [LOCK, UNLOCK];
+}
+
+/// Methods of `v3electionpb.Election`.
+pub mod election {
+    /// `Campaign`
+    pub const CAMPAIGN: &str = "/v3electionpb.Election/Campaign";
+    /// `Proclaim`
+    pub const PROCLAIM: &str = "/v3electionpb.Election/Proclaim";
+    /// `Leader`
+    pub const LEADER: &str = "/v3electionpb.Election/Leader";
+    /// `Observe`
+    pub const OBSERVE: &str = "/v3electionpb.Election/Observe";
+    /// `Resign`
+    pub const RESIGN: &str = "/v3electionpb.Election/Resign";
+    /// Every method of the service, in the order of its definition.
+    pub const ALL: [&str; 5] = [CAMPAIGN, PROCLAIM, LEADER, OBSERVE, RESIGN];
+}
+
 /// Methods of `grpc.health.v1.Health`.
 pub mod health {
     /// `Check`

@@ -105,10 +105,13 @@ fn a_truncated_message_is_an_error() {
 
 #[test]
 fn method_paths_equal_the_protobuf_files() {
-    let declared: Vec<String> = [include_str!("../proto/rpc.proto"), include_str!("../proto/health.proto")]
-        .iter()
-        .flat_map(|text| paths(text))
-        .collect();
+    let protos = [
+        include_str!("../proto/rpc.proto"),
+        include_str!("../proto/lock.proto"),
+        include_str!("../proto/election.proto"),
+        include_str!("../proto/health.proto"),
+    ];
+    let declared: Vec<String> = protos.iter().flat_map(|text| paths(text)).collect();
     let listed: Vec<&str> = [
         &method::kv::ALL[..],
         &method::watch::ALL,
@@ -116,6 +119,8 @@ fn method_paths_equal_the_protobuf_files() {
         &method::cluster::ALL,
         &method::maintenance::ALL,
         &method::auth::ALL,
+        &method::lock::ALL,
+        &method::election::ALL,
         &method::health::ALL,
     ]
     .concat();

@@ -1,6 +1,6 @@
 //! The paths of the gateway. A method of the API gets a line here, and no other code.
 
-use windlass_api::method::{auth, cluster, kv, lease, maintenance, watch};
+use windlass_api::method::{auth, cluster, election, kv, lease, lock, maintenance, watch};
 
 /// Path and method, as in the annotations of etcd's protobuf files; `RangeStream` has none. All take POST alone.
 pub const PATHS: &[(&str, &str)] = &[
@@ -48,6 +48,13 @@ pub const PATHS: &[(&str, &str)] = &[
     ("/v3/auth/role/delete", auth::ROLE_DELETE),
     ("/v3/auth/role/grant", auth::ROLE_GRANT_PERMISSION),
     ("/v3/auth/role/revoke", auth::ROLE_REVOKE_PERMISSION),
+    ("/v3/lock/lock", lock::LOCK),
+    ("/v3/lock/unlock", lock::UNLOCK),
+    ("/v3/election/campaign", election::CAMPAIGN),
+    ("/v3/election/proclaim", election::PROCLAIM),
+    ("/v3/election/leader", election::LEADER),
+    ("/v3/election/observe", election::OBSERVE),
+    ("/v3/election/resign", election::RESIGN),
 ];
 
 /// The method that a path calls, as a gRPC path.
@@ -76,7 +83,16 @@ mod tests {
     #[test]
     fn every_method_of_etcd_has_a_path() {
         let called: HashSet<&str> = PATHS.iter().map(|(_, method)| *method).collect();
-        let all = [&kv::ALL[..], &watch::ALL, &lease::ALL, &cluster::ALL, &maintenance::ALL, &auth::ALL];
+        let all = [
+            &kv::ALL[..],
+            &watch::ALL,
+            &lease::ALL,
+            &cluster::ALL,
+            &maintenance::ALL,
+            &auth::ALL,
+            &lock::ALL,
+            &election::ALL,
+        ];
         for method in all.concat() {
             assert_eq!(called.contains(method), method != kv::RANGE_STREAM, "{method}");
         }

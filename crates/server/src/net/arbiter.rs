@@ -18,6 +18,7 @@ use super::info::MemberInfo;
 use super::lease::LeaseCalls;
 use super::range_stream::RangeStream;
 use super::reads::{Reads, Ticket};
+use super::recipe::Recipes;
 use super::routes::Method;
 use super::tally::Tally;
 use super::watch::{Watch, WatchOptions};
@@ -63,6 +64,7 @@ pub struct Arbiter {
     /// Calls that nobody waits for any more, as of this turn.
     cancelled: HashSet<CallId>,
     pub(super) watch: Watch,
+    pub(super) recipes: Recipes,
     pub(super) awake: Awake,
     tally: Tally,
     /// An event of this turn has come.
@@ -120,6 +122,7 @@ impl Arbiter {
             paused: Vec::new(),
             cancelled: HashSet::new(),
             watch,
+            recipes: Recipes::default(),
             awake: Awake::new(),
             tally: Tally::default(),
             in_turn: false,
@@ -141,7 +144,10 @@ impl Arbiter {
                 if let Err(error) = may.and_then(|()| check_meta(meta, &self.published)) {
                     return self.refuse(call, error);
                 }
-                self.unary(call, method, message);
+                match method.is_recipe() {
+                    true => self.recipe(call, method, meta, message),
+                    false => self.unary(call, method, message),
+                }
             }
             Event::StreamMessage { call, route, message } => match Method::of_route(route) {
                 // Its stream was refused when it was opened.
@@ -150,6 +156,7 @@ impl Arbiter {
                 Method::HealthWatch => self.health_watch(call, message),
                 Method::Watch => self.watch_message(call, message),
                 Method::LeaseKeepAlive => self.keep_alive(call, message),
+                Method::Observe => self.observe(call, message),
                 method => unreachable!("the table says that {method:?} is unary"),
             },
             Event::StreamOpen { call, route, meta } => {
@@ -160,6 +167,7 @@ impl Arbiter {
                 match Method::of_route(route) {
                     Method::Watch => self.watch_open(call, meta),
                     Method::LeaseKeepAlive => self.leases.opened(call),
+                    Method::Observe => self.recipes.opened(call, meta),
                     _ => {}
                 }
             }
@@ -169,11 +177,13 @@ impl Arbiter {
                 self.paused.retain(|stream| stream.call != call);
                 self.leases.cancelled(call);
                 self.watch_close(call);
+                self.recipes.cancelled(call);
                 self.cancelled.insert(call);
             }
             Event::Writable { call } => {
                 self.resume(call);
                 self.watch_writable(call);
+                self.recipes.writable(call);
             }
             Event::TurnEnd => self.end_turn(),
         }
@@ -203,9 +213,7 @@ impl Arbiter {
             Method::LeaseRevoke => self.lease_revoke(call, message),
             Method::LeaseTimeToLive => self.lease_time_to_live(call, message),
             Method::LeaseLeases => self.lease_leases(call),
-            Method::RangeStream | Method::HealthWatch | Method::Watch | Method::LeaseKeepAlive => {
-                unreachable!("the table says these are streams")
-            }
+            method => unreachable!("the table says that {method:?} is a stream, or a recipe"),
         }
     }
 

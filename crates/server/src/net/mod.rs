@@ -21,6 +21,7 @@ mod lease;
 mod query;
 mod range_stream;
 mod reads;
+mod recipe;
 mod routes;
 mod tally;
 mod vars;

@@ -1,6 +1,6 @@
 //! The methods that this version serves.
 
-use windlass_api::method::{cluster, health, kv, lease, maintenance, watch};
+use windlass_api::method::{cluster, election, health, kv, lease, lock, maintenance, watch};
 use windlass_rpc::{Kind, Route};
 
 /// A method of the table, as the arbiter dispatches on it.
@@ -58,9 +58,23 @@ pub enum Method {
     HealthWatch,
     /// `Watch.Watch`
     Watch,
+    /// `Lock.Lock`
+    Lock,
+    /// `Lock.Unlock`
+    Unlock,
+    /// `Election.Campaign`
+    Campaign,
+    /// `Election.Proclaim`
+    Proclaim,
+    /// `Election.Leader`
+    Leader,
+    /// `Election.Observe`
+    Observe,
+    /// `Election.Resign`
+    Resign,
 }
 
-const TABLE: [(Method, Route); 26] = [
+const TABLE: [(Method, Route); 33] = [
     (Method::Range, unary(kv::RANGE)),
     (Method::RangeStream, Route { path: kv::RANGE_STREAM, kind: Kind::ServerStream }),
     (Method::Put, unary(kv::PUT)),
@@ -87,6 +101,13 @@ const TABLE: [(Method, Route); 26] = [
     (Method::HealthList, unary(health::LIST)),
     (Method::HealthWatch, Route { path: health::WATCH, kind: Kind::ServerStream }),
     (Method::Watch, Route { path: watch::WATCH, kind: Kind::BidiStream }),
+    (Method::Lock, unary(lock::LOCK)),
+    (Method::Unlock, unary(lock::UNLOCK)),
+    (Method::Campaign, unary(election::CAMPAIGN)),
+    (Method::Proclaim, unary(election::PROCLAIM)),
+    (Method::Leader, unary(election::LEADER)),
+    (Method::Observe, Route { path: election::OBSERVE, kind: Kind::ServerStream }),
+    (Method::Resign, unary(election::RESIGN)),
 ];
 
 const fn unary(path: &'static str) -> Route {
@@ -109,5 +130,12 @@ impl Method {
     #[must_use]
     pub fn of_route(route: usize) -> Self {
         TABLE[route].0
+    }
+
+    /// Whether it is unary and made of calls of other methods.
+    #[must_use]
+    pub fn is_recipe(self) -> bool {
+        use Method::{Campaign, Leader, Lock, Proclaim, Resign, Unlock};
+        matches!(self, Lock | Unlock | Campaign | Proclaim | Leader | Resign)
     }
 }

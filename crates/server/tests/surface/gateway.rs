@@ -131,7 +131,8 @@ fn told(page: &Page) -> HashMap<&str, &str> {
     names.into_iter().filter_map(|name| Some((name, page.headers.get(name)?.as_str()))).collect()
 }
 
-fn pair(flags: &[String]) -> Option<[(Scratch, Member); 2]> {
+/// Windlass and a real etcd with the same flags; `None` where there is none.
+pub fn pair(flags: &[String]) -> Option<[(Scratch, Member); 2]> {
     let etcd = etcd_folder()?.join("etcd");
     let (ours, theirs) = (Scratch::new(), Scratch::new());
     let windlass = Launch::new(ours.path()).flags(flags).member();

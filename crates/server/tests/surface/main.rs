@@ -19,5 +19,6 @@ mod pages;
 mod process;
 mod range_stream;
 mod raw;
+mod recipes;
 mod store;
 mod threads;
