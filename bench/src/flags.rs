@@ -1,21 +1,24 @@
 //! The command line, and the plan it asks for. What is accepted here works; anything else is refused with its reason.
 
-use std::num::NonZeroU64;
+mod commands;
+mod parts;
+
+use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser};
 use windlass_client::Endpoint;
 
-use crate::keys::{self, Keys, Spread};
-use crate::workload::Workload;
+use crate::plan::{Plan, Reach};
+use commands::Command;
+pub use commands::CompareFlags;
 
 /// Connections of a run; more would need more descriptors than a process commonly has.
 const CONNS_MAX: u64 = 60_000;
 /// Requests in flight of a run.
 const CLIENTS_MAX: u64 = 10_000_000;
 const THREADS_MAX: u64 = 1_024;
-const KEY_BYTES_MAX: u64 = 64 << 10;
-const VALUE_BYTES_MAX: u64 = 64 << 20;
+const REPEATS_MAX: u64 = 100;
 
 /// Load generator for etcd and Windlass.
 #[derive(Debug, Parser)]
@@ -33,6 +36,9 @@ struct Shared {
     /// gRPC endpoints, separated by commas; connections are dealt to them in turn.
     #[arg(long, global = true, value_delimiter = ',', default_value = "127.0.0.1:2379")]
     endpoints: Vec<Endpoint>,
+    /// Send everything to the endpoint that leads.
+    #[arg(long, global = true)]
+    target_leader: bool,
     /// Number of connections.
     #[arg(long, global = true, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=CONNS_MAX))]
     conns: u64,
@@ -45,120 +51,93 @@ struct Shared {
     /// Seed of the keys and of the value.
     #[arg(long, global = true, default_value_t = 1)]
     seed: u64,
+    /// User and password, as NAME:PASSWORD.
+    #[arg(long, global = true, value_name = "NAME:PASSWORD")]
+    user: Option<String>,
+    /// Requests that go ahead and are not counted.
+    #[arg(long, global = true, default_value_t = 0, value_name = "REQUESTS")]
+    warm_up: u64,
+    /// Runs; the report is of the one with the median rate, and shows the spread of all.
+    #[arg(long, global = true, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=REPEATS_MAX))]
+    repeats: u64,
     /// Report CPU time, memory and written bytes of this process; may be repeated.
-    #[arg(long = "pid", global = true, value_name = "PID")]
-    pids: Vec<u32>,
+    #[arg(long = "server-pid", alias = "pid", global = true, value_name = "PID", value_delimiter = ',')]
+    server_pids: Vec<u32>,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Where the report goes.
+#[derive(Clone, Debug, Args)]
+pub struct Output {
     /// Print the report as JSON.
     #[arg(long, global = true)]
-    json: bool,
+    pub json: bool,
+    /// Also write it as one HTML page with plots.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Also write each plot as an SVG file into this folder, which is made.
+    #[arg(long, global = true, value_name = "FOLDER")]
+    pub svg: Option<PathBuf>,
 }
 
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Puts.
-    Put {
-        #[command(flatten)]
-        load: Load,
-        #[command(flatten)]
-        keys: KeyFlags,
-        /// Size of the value in bytes.
-        #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(..=VALUE_BYTES_MAX))]
-        val_size: u64,
-    },
-    /// Ranges: KEY alone, KEY to END, or without KEY single keys as `put` writes them.
-    Range {
-        /// Key, or first key of the range.
-        #[arg(conflicts_with_all = ["keys", "sequential_keys", "key_size", "key_space_size"])]
-        key: Option<String>,
-        /// First key after the range.
-        end: Option<String>,
-        #[command(flatten)]
-        load: Load,
-        #[command(flatten)]
-        keys: KeyFlags,
-        /// Linearizable or serializable.
-        #[arg(long, value_enum, default_value_t = Consistency::L)]
-        consistency: Consistency,
-    },
-}
-
-#[derive(Debug, Args)]
-struct Load {
-    /// Number of requests.
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
-    total: u64,
-    /// Requests per second, begun at their times whatever the server does; 0: as many as it answers.
-    #[arg(long, default_value_t = 0)]
-    rate: u64,
-}
-
-#[derive(Debug, Args)]
-struct KeyFlags {
-    /// Size of a key in bytes.
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=KEY_BYTES_MAX))]
-    key_size: u64,
-    /// Number of different keys.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
-    key_space_size: u64,
-    /// How requests spread over the keys.
-    #[arg(long, value_enum, default_value_t = Spread::Uniform)]
-    keys: Spread,
-    /// The same as --keys sequential.
-    #[arg(long, conflicts_with = "keys")]
-    sequential_keys: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Consistency {
-    /// Linearizable.
-    L,
-    /// Serializable.
-    S,
-}
-
-/// A run: what to send, where to and how.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    pub(crate) endpoints: Vec<Endpoint>,
-    pub(crate) conns: usize,
-    pub(crate) clients: usize,
-    pub(crate) threads: usize,
-    pub(crate) total: u64,
-    pub(crate) rate: Option<NonZeroU64>,
-    pub(crate) workload: Workload,
-    pub(crate) pids: Vec<u32>,
+/// What the command line asks for.
+#[derive(Debug)]
+pub enum Asked {
+    /// One load.
+    Load(Box<Plan>),
+    /// Two systems side by side.
+    Compare(CompareFlags),
 }
 
 impl Flags {
-    /// Whether the report is to be JSON.
+    /// Where the report goes.
     #[must_use]
-    pub fn json(&self) -> bool {
-        self.shared.json
+    pub fn output(&self) -> Output {
+        self.shared.output.clone()
     }
 
     /// What was asked for.
     ///
     /// # Errors
     /// The flags contradict each other; says how.
+    pub fn asked(self) -> Result<Asked, String> {
+        match self.command {
+            Command::Compare(flags) => Ok(Asked::Compare(flags)),
+            _ => self.plan().map(|plan| Asked::Load(Box::new(plan))),
+        }
+    }
+
+    /// The load that was asked for.
+    ///
+    /// # Errors
+    /// The flags contradict each other, or ask for no load; says how.
     pub fn plan(self) -> Result<Plan, String> {
         let Self { shared, command } = self;
-        let Shared { endpoints, conns, clients, threads, seed, pids, .. } = shared;
+        let Shared { clients, conns, threads, .. } = shared;
         if clients < conns {
             return Err(format!("--clients {clients} leaves some of --conns {conns} without requests"));
         }
         if conns < threads {
             return Err(format!("--conns {conns} leaves some of --threads {threads} without connections"));
         }
-        let (load, workload) = command.workload(seed)?;
-        Ok(Plan {
-            endpoints,
+        let user = shared.user.as_deref().map(parts::user).transpose()?;
+        let reach = Reach {
+            endpoints: shared.endpoints,
+            target_leader: shared.target_leader,
             conns: conns as usize,
             clients: clients as usize,
             threads: threads as usize,
-            total: load.total,
-            rate: NonZeroU64::new(load.rate),
-            workload,
-            pids,
+            user,
+        };
+        Ok(Plan {
+            name: command.name(),
+            after: command.after()?,
+            job: command.job(&reach, shared.seed)?,
+            reach,
+            warm_up: shared.warm_up,
+            repeats: shared.repeats,
+            pids: shared.server_pids,
         })
     }
 
@@ -166,40 +145,6 @@ impl Flags {
     #[must_use]
     pub fn refuse(kind: ErrorKind, why: &str) -> clap::Error {
         Self::command().error(kind, why)
-    }
-}
-
-impl Command {
-    fn workload(self, seed: u64) -> Result<(Load, Workload), String> {
-        Ok(match self {
-            Self::Put { load, keys, val_size } => {
-                let (chosen, key_size) = keys.build(seed)?;
-                (load, Workload::put(chosen, key_size, val_size as usize, seed))
-            }
-            Self::Range { key: Some(key), end, load, consistency, .. } => {
-                let end = end.unwrap_or_default();
-                (load, Workload::range(&key, &end, consistency == Consistency::S))
-            }
-            Self::Range { key: None, load, keys, consistency, .. } => {
-                let (chosen, key_size) = keys.build(seed)?;
-                (load, Workload::get(chosen, key_size, consistency == Consistency::S))
-            }
-        })
-    }
-}
-
-impl KeyFlags {
-    /// The keys and their size in bytes.
-    fn build(self, seed: u64) -> Result<(Keys, usize), String> {
-        let (size, digits) = (self.key_size as usize, keys::digits(self.key_space_size));
-        if size < digits {
-            let space = self.key_space_size;
-            return Err(format!(
-                "--key-size {size} is too short for --key-space-size {space}: {digits} digits"
-            ));
-        }
-        let spread = if self.sequential_keys { Spread::Sequential } else { self.keys };
-        Ok((Keys::new(self.key_space_size, spread, seed), size))
     }
 }
 
@@ -220,14 +165,25 @@ mod tests {
     #[test]
     fn etcds_command_lines_are_understood() {
         let line = "--endpoints=http://a:1,b:2 --conns=10 --clients 100 put --key-size=8 --sequential-keys \
-                    --key-space-size 1000 --total=10000 --val-size=256 --rate 50 --pid 1 --pid 2";
+                    --key-space-size 1000 --total=10000 --val-size=256 --rate 50 --pid 1 --server-pid 2,3 \
+                    --compact-interval 5s --compact-index-delta 100 --user a:b:c";
         let plan = parse(line).expect("is understood");
-        assert_eq!(plan.endpoints.len(), 2);
-        assert_eq!((plan.conns, plan.clients, plan.threads, plan.total), (10, 100, 1, 10_000));
-        assert_eq!((plan.rate.map(NonZeroU64::get), plan.pids), (Some(50), vec![1, 2]));
-        for line in ["range a", "range a z --consistency=s", "range --key-space-size 5 --keys zipf --seed 3"]
-        {
-            assert!(parse(line).is_ok(), "{line}");
+        assert_eq!(plan.reach.endpoints.len(), 2);
+        assert_eq!((plan.reach.conns, plan.reach.clients, plan.reach.threads), (10, 100, 1));
+        assert_eq!((plan.pids, plan.reach.user), (vec![1, 2, 3], Some(("a".to_owned(), "b:c".to_owned()))));
+        for line in [
+            "range a",
+            "range a z --consistency=s --limit 5 --count-only",
+            "range --key-space-size 5 --keys zipf --seed 3",
+            "txn-put --txn-ops 5 --key-space-size 100 --key-size 10",
+            "txn-mixed a z --rw-ratio 4 --limit 10 --key-size 10 --key-space-size 10",
+            "stm --isolation ss --keys 100 --keys-per-txn 3 --txn-wr-percent 25 --val-size 8",
+            "watch --streams 5 --watch-per-stream 10 --watched-key-total 3 --put-rate 100 --put-total 50",
+            "watch-get --watchers 10 --events 3",
+            "watch-latency --total 100 --put-rate 200 --key-size 32 --val-size 32",
+            "lease-keepalive --total 100",
+        ] {
+            assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err());
         }
     }
 
@@ -240,9 +196,13 @@ mod tests {
             ("put --keys zipf --sequential-keys", "cannot be used with"),
             ("range a --key-size 9", "cannot be used with"),
             ("range a --consistency x", "possible values"),
-            ("put --endpoints https://a:1", "TLS is not supported"),
             ("put --total 0", "0"),
-            ("put --check-hashkv", "unexpected argument"),
+            ("put --compact-interval 5", "duration"),
+            ("put --user name", "NAME:PASSWORD"),
+            ("watch-latency --val-size 8", "16"),
+            ("watch-get --watchers 3 --streams 2", "--watchers"),
+            ("stm --keys 2 --keys-per-txn 3", "--keys-per-txn"),
+            ("txn-mixed --rw-ratio=-1", "--rw-ratio"),
             ("", "Usage"),
         ] {
             let refusal = parse(line).expect_err(line);

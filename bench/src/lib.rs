@@ -1,22 +1,34 @@
 //! A load generator for the etcd v3 API that costs far less CPU than the servers it measures.
 //!
 //! Each thread owns some connections, keeps their streams busy over one epoll, and writes each connection once per
-//! turn. [`run()`] does a whole run; everything that decides (keys, schedule, report) is pure.
+//! turn. [`run()`] does a whole run; everything that decides (keys, schedule, report) is pure. `windlass-disk tune` drives
+//! servers with it too.
 //!
 //! It must never measure itself kindly: with a rate, latency counts from the moment a request was due, not from when it
 //! could be sent, and whatever was not answered well is an error in the report.
 
+pub mod compare;
 mod connection;
+mod control;
 pub mod flags;
-mod keys;
-mod process;
+pub mod keys;
+pub mod launch;
+mod link;
+pub mod load;
+pub mod plan;
+pub mod process;
+mod progress;
 mod random;
 mod report;
 mod run;
 mod schedule;
 mod tally;
+pub mod throttle;
+mod timeline;
+mod watching;
 mod worker;
-mod workload;
+pub mod workload;
 
-pub use report::Report;
+pub use plan::Plan;
+pub use report::{Report, plots_of};
 pub use run::run;

@@ -1,29 +1,30 @@
-//! A whole run: connects, starts the threads, and makes the report of what they counted.
+//! A whole run: warm-up, repeats, what the servers used, and the report of it.
 
-use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use windlass_client::Endpoint;
 
 use crate::Report;
-use crate::connection::{Clock, Connection};
-use crate::flags::Plan;
+use crate::connection::Clock;
+use crate::load::{Load, drive, drive_by};
+use crate::plan::{Job, Plan, WatchGet, WatchPuts};
 use crate::process::Usage;
-use crate::schedule::{Schedule, Share};
 use crate::tally::Tally;
-use crate::worker::Worker;
+use crate::watching::{Classes, Watchers};
+use crate::worker::Signals;
+use crate::workload::{Reading, Target, Workload};
+use crate::{control, progress};
 
-/// Bound of one attempt to connect.
-const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
-/// A server that says nothing at all for so long while it owes answers has lost them.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
-
-/// A connected socket, where it leads, and how many requests may be under way on it.
-struct Socket<'a> {
-    socket: TcpStream,
-    endpoint: &'a Endpoint,
-    in_flight_max: usize,
+/// What one run of a plan has shown.
+pub struct Outcome {
+    /// What was counted.
+    pub tally: Tally,
+    /// Names of the tally's classes.
+    pub classes: Vec<&'static str>,
+    /// From the first request to the last answer.
+    pub took: Duration,
 }
 
 /// Does what `plan` says. Every request of it is counted in the report, as answered or as an error.
@@ -31,70 +32,192 @@ struct Socket<'a> {
 /// # Errors
 /// A connection cannot be made, a watched process cannot be read before the run, or the kernel refuses an epoll.
 pub fn run(plan: &Plan) -> Result<Report> {
-    let sockets = connect(plan)?;
+    let mut plan = plan.clone();
+    if plan.reach.target_leader {
+        plan.reach.endpoints = vec![control::leader_of(&plan.reach.endpoints)?];
+    }
+    let first = plan.reach.endpoints.first().context("there is an endpoint")?.clone();
+    let token = match &plan.reach.user {
+        Some((name, password)) => control::log_in(&first, (name, password))?,
+        None => String::new(),
+    };
+    let leases = prepare(&mut plan, &first)?;
+    plan.job.reach(&plan.reach.endpoints, &token);
+    if plan.warm_up > 0 {
+        warm_up(&plan)?;
+    }
+    let mut reports = Vec::new();
+    for _ in 0..plan.repeats {
+        reports.push(run_once(&plan, &first)?);
+    }
+    if !leases.is_empty() {
+        control::revoke(&first, &leases)?;
+    }
+    Ok(Report::median(reports))
+}
+
+/// What a job needs before it can begin; gives the leases that were granted.
+fn prepare(plan: &mut Plan, first: &Endpoint) -> Result<Vec<i64>> {
+    match &mut plan.job {
+        Job::KeepAlive { total, rate, leases } => {
+            let granted = control::grant(first, *leases)?;
+            plan.job = Job::Load(plan.reach.load(*total, *rate, Workload::keep_alive(&granted)));
+            Ok(granted)
+        }
+        Job::WatchGet(WatchGet { watches, events }) => {
+            watches.start_revision = control::put_events(first, &watches.keys[0], *events)?;
+            Ok(Vec::new())
+        }
+        Job::Load(_) | Job::Watch(_) => Ok(Vec::new()),
+    }
+}
+
+impl Job {
+    /// Says where to and as whom.
+    fn reach(&mut self, endpoints: &[Endpoint], token: &str) {
+        let set = |load: &mut Load| (load.endpoints, load.token) = (endpoints.to_vec(), token.to_owned());
+        match self {
+            Self::Load(load) => set(load),
+            Self::Watch(WatchPuts { watches, puts }) => {
+                set(puts);
+                (watches.endpoints, watches.token) = (endpoints.to_vec(), token.to_owned());
+            }
+            Self::WatchGet(WatchGet { watches, .. }) => {
+                (watches.endpoints, watches.token) = (endpoints.to_vec(), token.to_owned());
+            }
+            Self::KeepAlive { .. } => {}
+        }
+    }
+
+    /// Outcomes that are to come.
+    fn amount(&self) -> u64 {
+        match self {
+            Self::Load(load) => load.total,
+            Self::KeepAlive { total, .. } => *total,
+            Self::Watch(WatchPuts { puts, .. }) => puts.total,
+            Self::WatchGet(WatchGet { watches, events }) => watches.count() as u64 * events,
+        }
+    }
+}
+
+/// The same requests, uncounted.
+fn warm_up(plan: &Plan) -> Result<()> {
+    let (Job::Load(load) | Job::Watch(WatchPuts { puts: load, .. })) = &plan.job else { return Ok(()) };
+    let load = Load { total: plan.warm_up, rate: None, ..load.clone() };
+    let signals = Signals::default();
+    progress::show("warm-up", load.total, &signals, || drive(&load, &signals))?;
+    Ok(())
+}
+
+fn run_once(plan: &Plan, first: &Endpoint) -> Result<Report> {
     let before = plan.pids.iter().map(|&pid| Usage::of(pid)).collect::<Result<Vec<_>>>()?;
     let own_before = Usage::of(std::process::id())?;
-    let clock = Clock { began: Instant::now() };
-    let tally = run_threads(plan, sockets, clock)?;
-    let took = clock.began.elapsed();
-    let own_after = Usage::of(std::process::id())?;
-    let mut report = Report::new(tally, took, own_after.cpu_us.saturating_sub(own_before.cpu_us));
+    let signals = Signals::default();
+    let outcome = progress::show(plan.name, plan.job.amount(), &signals, || {
+        beside_compaction(plan, first, || perform(plan, &signals))
+    })?;
+    let own_cpu_us = Usage::of(std::process::id())?.cpu_us.saturating_sub(own_before.cpu_us);
+    let mut report = Report::new(plan.name, outcome, own_cpu_us, plan.reach.threads);
     for (&pid, before) in plan.pids.iter().zip(&before) {
         report.add_process(pid, before, Usage::of(pid).ok());
+    }
+    if plan.after.check_hash {
+        let (revision, hash) = control::compare_hashes(&plan.reach.endpoints)?;
+        report.say(format!("all endpoints have hash {hash} at revision {revision}"));
     }
     Ok(report)
 }
 
-/// Opens every connection and deals the clients to them.
-fn connect(plan: &Plan) -> Result<Vec<Socket<'_>>> {
-    let open = |index: usize| {
-        let endpoint = &plan.endpoints[index % plan.endpoints.len()];
-        let in_flight_max = plan.clients / plan.conns + usize::from(index < plan.clients % plan.conns);
-        let socket = dial(endpoint).with_context(|| format!("cannot connect to {}", endpoint.authority()))?;
-        Ok(Socket { socket, endpoint, in_flight_max })
-    };
-    (0..plan.conns).map(open).collect()
-}
-
-/// Connects to the first address of the endpoint that answers.
-fn dial(endpoint: &Endpoint) -> Result<TcpStream> {
-    let mut last = anyhow!("the host has no address");
-    for address in endpoint.authority().to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, DIAL_TIMEOUT) {
-            Ok(socket) => return Ok(socket),
-            Err(error) => last = error.into(),
-        }
-    }
-    Err(last)
-}
-
-fn run_threads(plan: &Plan, sockets: Vec<Socket<'_>>, clock: Clock) -> Result<Tally> {
-    let mut shares: Vec<Vec<Socket<'_>>> = (0..plan.threads).map(|_| Vec::new()).collect();
-    for (index, socket) in sockets.into_iter().enumerate() {
-        shares[index % plan.threads].push(socket);
-    }
-    let mut all = Tally::new();
+/// Performs `work`, with compactions beside it if there are to be any.
+fn beside_compaction(
+    plan: &Plan,
+    endpoint: &Endpoint,
+    work: impl FnOnce() -> Result<Outcome>,
+) -> Result<Outcome> {
+    let Some(compaction) = plan.after.compaction else { return work() };
+    let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let threads: Vec<_> = shares
-            .into_iter()
-            .enumerate()
-            .map(|(worker, share)| scope.spawn(move || run_worker(plan, worker, share, clock)))
-            .collect();
-        for thread in threads {
-            all.merge(&thread.join().expect("a worker's panic is a bug")?);
-        }
-        Ok(all)
+        let compactor = scope.spawn(|| control::compact(endpoint, compaction, &over));
+        let outcome = work();
+        over.store(true, Ordering::Relaxed);
+        let compactions = compactor.join().expect("a compactor's panic is a bug")?;
+        let mut outcome = outcome?;
+        outcome.tally.note("compactions", compactions);
+        Ok(outcome)
     })
 }
 
-/// One thread. Sessions are made here, because they never leave their thread.
-fn run_worker(plan: &Plan, worker: usize, share: Vec<Socket<'_>>, clock: Clock) -> Result<Tally> {
-    let open = |Socket { socket, endpoint, in_flight_max }: Socket<'_>| {
-        Connection::new(socket, endpoint.authority(), plan.workload.path(), in_flight_max, clock)
+fn perform(plan: &Plan, signals: &Signals) -> Result<Outcome> {
+    match &plan.job {
+        Job::Load(load) => {
+            let (tally, took) = drive(load, signals)?;
+            Ok(Outcome { tally, classes: load.workload.classes().to_vec(), took })
+        }
+        Job::Watch(job) => watch_puts(job, signals),
+        Job::WatchGet(job) => watch_gets(job, signals),
+        Job::KeepAlive { .. } => unreachable!("leases were granted"),
+    }
+}
+
+/// Creates the watches, then puts, and receives meanwhile.
+fn watch_puts(job: &WatchPuts, signals: &Signals) -> Result<Outcome> {
+    const CLASSES: Classes = Classes { created: 0, events: Some(1) };
+    /// Until all puts are answered nobody knows how many events there will be.
+    const UNKNOWN: u64 = u64::MAX;
+    let clock = Clock { began: Instant::now() };
+    let mut tally = Tally::new(2);
+    let mut watchers = Watchers::open(&job.watches)?;
+    let before = watchers.create(clock, CLASSES, &mut tally)?;
+    // The clock of the puts is the one by which events are late: their values carry its time.
+    let clock = Clock { began: Instant::now() };
+    let answered = AtomicU64::new(UNKNOWN);
+    let (puts, took) = std::thread::scope(|scope| {
+        let receiver = scope.spawn(|| {
+            watchers.receive(clock, CLASSES, &mut tally, before, || match answered.load(Ordering::Acquire) {
+                UNKNOWN => None,
+                answered => Some(before + job.watches.events_of(answered)),
+            })
+        });
+        let puts = drive_by(&job.puts, clock, signals);
+        let count = puts.as_ref().map_or(0, |puts| puts.classes[0].latencies.len());
+        answered.store(count, Ordering::Release);
+        receiver.join().expect("a receiver's panic is a bug")?;
+        puts.map(|puts| (puts, clock.began.elapsed()))
+    })?;
+    tally.beside(puts);
+    Ok(Outcome { tally, classes: vec!["watch creation", "watch event", "put"], took })
+}
+
+/// Gets a key while the watches catch up.
+fn watch_gets(job: &WatchGet, signals: &Signals) -> Result<Outcome> {
+    const CLASSES: Classes = Classes { created: 0, events: None };
+    let watches = &job.watches;
+    let reading = Reading { serializable: true, ..Reading::default() };
+    let target = Target::Range("abc".to_owned(), String::new());
+    let gets = Load {
+        endpoints: watches.endpoints.clone(),
+        conns: 1,
+        clients: 1,
+        threads: 1,
+        total: u64::MAX - 1,
+        rate: None,
+        workload: Workload::range(target, reading),
+        token: watches.token.clone(),
     };
-    let connections = share.into_iter().map(open).collect::<std::io::Result<Vec<_>>>()?;
-    let (worker, workers) = (worker as u64, plan.threads as u64);
-    let schedule = Schedule::new(Share { worker, workers, total: plan.total }, plan.rate);
-    let worker = Worker::new(connections, schedule, plan.workload.clone(), clock, SILENCE_MAX)?;
-    Ok(worker.run()?)
+    let clock = Clock { began: Instant::now() };
+    let mut tally = Tally::new(1);
+    let expected = watches.count() as u64 * job.events;
+    let mut watchers = Watchers::open(watches)?;
+    std::thread::scope(|scope| {
+        let getter = scope.spawn(|| drive_by(&gets, clock, signals));
+        let received = watchers
+            .create(clock, CLASSES, &mut tally)
+            .and_then(|events| watchers.receive(clock, CLASSES, &mut tally, events, || Some(expected)));
+        let took = clock.began.elapsed();
+        signals.stop.store(true, Ordering::Relaxed);
+        let gets = getter.join().expect("a getter's panic is a bug")?;
+        tally.note("events received", received?);
+        tally.beside(gets);
+        Ok(Outcome { tally, classes: vec!["watch creation", "get"], took })
+    })
 }

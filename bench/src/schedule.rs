@@ -63,6 +63,11 @@ impl Schedule {
         Some(due)
     }
 
+    /// Nothing more is to begin.
+    pub fn stop(&mut self) {
+        self.next = u64::MAX;
+    }
+
     /// When the next request is due; `None` without a rate or when there is no further one.
     pub fn next_due_ns(&self) -> Option<u64> {
         if self.is_exhausted() { None } else { self.due_ns() }

@@ -4,16 +4,17 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags};
 
-use crate::connection::{Clock, Connection};
-use crate::schedule::Schedule;
+use crate::connection::{Clock, Connection, Step};
+use crate::schedule::{Due, Schedule};
 use crate::tally::Tally;
-use crate::workload::Workload;
+use crate::workload::{Next, Workload};
 
 /// What the timer's events carry in place of a connection's index.
 const TIMER: u64 = u64::MAX;
@@ -23,8 +24,20 @@ const EVENTS_MAX: usize = 1_024;
 const READ_BYTES: usize = 256 << 10;
 const NS_PER_S: u64 = 1_000_000_000;
 
+/// What threads of a run and its owner tell each other.
+#[derive(Debug, Default)]
+pub struct Signals {
+    /// Requests that have their outcome; watched by the progress bar.
+    pub settled: AtomicU64,
+    /// Begin no more requests.
+    pub stop: AtomicBool,
+}
+
 /// A thread's state.
-pub struct Worker {
+pub struct Worker<'a> {
+    signals: &'a Signals,
+    /// What `signals` was told of this thread.
+    told: u64,
     epoll: OwnedFd,
     timer: OwnedFd,
     connections: Vec<Connection>,
@@ -42,7 +55,7 @@ pub struct Worker {
     input: Vec<u8>,
 }
 
-impl Worker {
+impl<'a> Worker<'a> {
     /// A worker for `connections`, of which there is at least one. When all of them are silent for `silence_max` although
     /// they owe answers, these have failed.
     ///
@@ -54,6 +67,7 @@ impl Worker {
         workload: Workload,
         clock: Clock,
         silence_max: Duration,
+        signals: &'a Signals,
     ) -> io::Result<Self> {
         assert!(!connections.is_empty(), "flags give each thread a connection");
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
@@ -64,14 +78,17 @@ impl Worker {
                 epoll::add(&epoll, socket, EventData::new_u64(index as u64), EventFlags::IN)?;
             }
         }
+        let tally = Tally::new(workload.classes().len());
         Ok(Self {
+            signals,
+            told: 0,
             epoll,
             timer,
             connections,
             schedule,
             workload,
             clock,
-            tally: Tally::new(),
+            tally,
             turn: 0,
             heard: Instant::now(),
             silence_max,
@@ -98,8 +115,20 @@ impl Worker {
             if self.schedule.is_open_loop() {
                 self.deal()?;
             }
+            self.signal();
         }
+        self.signal();
         Ok(self.tally)
+    }
+
+    /// Tells how far it is, and hears whether to go on.
+    fn signal(&mut self) {
+        let settled = self.tally.settled();
+        self.signals.settled.fetch_add(settled - self.told, Ordering::Relaxed);
+        self.told = settled;
+        if self.signals.stop.load(Ordering::Relaxed) {
+            self.schedule.stop();
+        }
     }
 
     /// Begins as much as there is room for.
@@ -185,6 +214,9 @@ impl Worker {
         if flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
             now = Some(self.connections[index].receive(&mut self.input, &mut self.tally));
         }
+        if let Some(now) = now {
+            self.follow(index, now);
+        }
         if self.schedule.is_open_loop() {
             self.touched.push(index);
             return Ok(());
@@ -195,13 +227,39 @@ impl Worker {
         self.flush(index)
     }
 
+    /// Begins the next steps of the chains whose last one was answered on a connection.
+    fn follow(&mut self, index: usize, now: Instant) {
+        let connection = &mut self.connections[index];
+        if connection.steps.is_empty() {
+            return;
+        }
+        let now_ns = self.clock.ns(now);
+        let mut steps = std::mem::take(&mut connection.steps);
+        for Step { chain, start_ns, answer } in steps.drain(..) {
+            match self.workload.follow(chain, answer) {
+                Ok(Next::Step) => {
+                    let due = Due { number: 0, start_ns };
+                    connection.begin(due, &self.workload.step(chain), &mut self.tally);
+                }
+                Ok(Next::Done { class, conflicts }) => {
+                    self.tally.answered(class, now_ns, now_ns.saturating_sub(start_ns));
+                    if conflicts > 0 {
+                        self.tally.note("transactions tried again after a conflict", conflicts);
+                    }
+                }
+                Err(why) => self.tally.failed(&why, 1),
+            }
+        }
+        connection.steps = steps;
+    }
+
     /// Begins requests on a connection while it has room and any is due.
     fn fill(&mut self, index: usize, now: Instant) {
         let now_ns = self.clock.ns(now);
         let connection = &mut self.connections[index];
         while connection.has_room() {
             let Some(due) = self.schedule.take(now_ns) else { return };
-            connection.begin(due, self.workload.request(due.number), &mut self.tally);
+            connection.begin(due, &self.workload.request(due.number, due.start_ns), &mut self.tally);
         }
     }
 
@@ -210,7 +268,8 @@ impl Worker {
         let now_ns = self.clock.ns(Instant::now());
         while let Some(index) = self.next_with_room() {
             let Some(due) = self.schedule.take(now_ns) else { break };
-            self.connections[index].begin(due, self.workload.request(due.number), &mut self.tally);
+            let request = self.workload.request(due.number, due.start_ns);
+            self.connections[index].begin(due, &request, &mut self.tally);
             self.turn = (index + 1) % self.connections.len();
             self.touched.push(index);
         }
@@ -228,10 +287,14 @@ impl Worker {
     /// Writes to a connection, and asks to be told when it takes more if it did not take all.
     fn flush(&mut self, index: usize) -> io::Result<()> {
         let connection = &mut self.connections[index];
-        let was_blocked = connection.is_blocked;
+        let was_blocked = connection.is_blocked();
         connection.flush(&mut self.tally);
-        if connection.is_blocked != was_blocked {
-            let more = if connection.is_blocked { EventFlags::OUT } else { EventFlags::empty() };
+        if !connection.steps.is_empty() {
+            self.follow(index, Instant::now());
+        }
+        let connection = &mut self.connections[index];
+        if connection.is_blocked() != was_blocked {
+            let more = if connection.is_blocked() { EventFlags::OUT } else { EventFlags::empty() };
             let data = EventData::new_u64(index as u64);
             if let Some(socket) = connection.socket() {
                 epoll::modify(&self.epoll, socket, data, EventFlags::IN | more)?;
@@ -247,18 +310,21 @@ mod tests {
     use std::num::NonZeroU64;
 
     use super::*;
+    use crate::link::Link;
     use crate::schedule::Share;
+    use crate::workload::{Reading, Target};
 
     /// Runs against a server that takes connections and says nothing.
     fn run_silent(rate: Option<NonZeroU64>) -> Tally {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let socket = TcpStream::connect(listener.local_addr().expect("is bound")).expect("connects");
         let clock = Clock { began: Instant::now() };
-        let workload = Workload::range("a", "", false);
-        let connection = Connection::new(socket, "test:1", workload.path(), 3, clock).expect("has memory");
+        let workload = Workload::range(Target::Range("a".to_owned(), String::new()), Reading::default());
+        let link = Link::over(socket, "test:1", "").expect("has memory");
+        let (connection, signals) = (Connection::new(link, 3, clock), Signals::default());
         let schedule = Schedule::new(Share { worker: 0, workers: 1, total: 10 }, rate);
         let silence_max = Duration::from_millis(20);
-        let worker = Worker::new(vec![connection], schedule, workload, clock, silence_max);
+        let worker = Worker::new(vec![connection], schedule, workload, clock, silence_max, &signals);
         worker.expect("an epoll").run().expect("runs")
     }
 

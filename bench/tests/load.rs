@@ -153,7 +153,7 @@ fn the_puts_that_were_asked_for_arrive() {
         "put --conns 3 --clients 20 --total 1000 --key-size 9 --val-size 70 --key-space-size 500 --sequential-keys",
     );
     assert!(report.is_clean(), "{report}");
-    assert_eq!(report.requests, 1_000);
+    assert_eq!(report.requests(), 1_000);
     assert_eq!(server.keys(), (0..500).map(|n| (format!("{n:09}").into_bytes(), 2)).collect());
     let seen = server.seen.lock().expect("not poisoned");
     assert_eq!(seen.connections, 3);
@@ -167,7 +167,7 @@ fn threads_share_the_work_and_the_seed_decides_the_keys() {
     let run = |flags: &str| {
         let server = Server::start(Duration::ZERO, always_ok);
         let report = server.load(&format!("put --total 900 --key-space-size 1000 {flags}"));
-        assert_eq!((report.requests, report.is_clean()), (900, true), "{report}");
+        assert_eq!((report.requests(), report.is_clean()), (900, true), "{report}");
         server.keys()
     };
     let one = run("--keys zipf --seed 5");
@@ -179,14 +179,14 @@ fn threads_share_the_work_and_the_seed_decides_the_keys() {
 fn values_larger_than_the_window_go_out() {
     let server = Server::start(Duration::ZERO, always_ok);
     let report = server.load("put --total 20 --clients 4 --val-size 3000000");
-    assert_eq!((report.requests, report.is_clean()), (20, true), "{report}");
+    assert_eq!((report.requests(), report.is_clean()), (20, true), "{report}");
 }
 
 #[test]
 fn ranges_arrive_as_asked_for() {
     let server = Server::start(Duration::ZERO, always_ok);
     let report = server.load("range a z --consistency s --total 10 --clients 2");
-    assert_eq!((report.requests, report.is_clean()), (10, true), "{report}");
+    assert_eq!((report.requests(), report.is_clean()), (10, true), "{report}");
     for (path, message) in &server.seen.lock().expect("not poisoned").requests {
         let range = RangeRequest::decode(&message[..]).expect("is a range");
         assert_eq!((path.as_str(), range.serializable), ("/etcdserverpb.KV/Range", true));
@@ -202,7 +202,7 @@ fn refusals_are_counted_by_their_text() {
         _ => Answer::Ok,
     });
     let report = server.load("put --clients 5 --total 100");
-    assert_eq!((report.requests, report.is_clean()), (80, false), "{report}");
+    assert_eq!((report.requests(), report.is_clean()), (80, false), "{report}");
     let want = [("etcdserver: too many requests", 10), ("the answer has no message", 10)];
     assert_eq!(report.errors, want.map(|(why, count)| (why.to_owned(), count)).into());
 }
@@ -213,8 +213,8 @@ fn a_lost_connection_fails_what_was_under_way_and_the_others_go_on() {
     for flags in ["", "--rate 100000"] {
         let report = server.load(&format!("put --conns 2 --clients 8 --total 100 {flags}"));
         let failed: u64 = report.errors.values().sum();
-        assert_eq!(report.requests + failed, 100, "{report}");
-        assert!(report.requests <= 20 && report.errors.keys().any(|why| why.contains("lost")), "{report}");
+        assert_eq!(report.requests() + failed, 100, "{report}");
+        assert!(report.requests() <= 20 && report.errors.keys().any(|why| why.contains("lost")), "{report}");
         assert!(report.errors.keys().any(|why| why.starts_with("not sent")), "{report}");
     }
 }
@@ -223,7 +223,7 @@ fn a_lost_connection_fails_what_was_under_way_and_the_others_go_on() {
 fn a_fixed_rate_is_kept() {
     let server = Server::start(Duration::ZERO, always_ok);
     let report = server.load("put --rate 2000 --total 400 --conns 3 --clients 30");
-    assert_eq!((report.requests, report.is_clean()), (400, true), "{report}");
+    assert_eq!((report.requests(), report.is_clean()), (400, true), "{report}");
     // The last one is due 199.5 ms after the first.
     assert!(report.total_s >= 0.199, "{report}");
     let keys = server.keys();
@@ -236,10 +236,18 @@ fn a_stall_is_paid_by_every_request_that_was_due_meanwhile() {
     let server = Server::start(STALL, always_ok);
     // One stream: only one request is under way while the server stalls, but 300 are due.
     let report = server.load("put --rate 1000 --total 300");
-    let median = report.latency_ns.percentiles[2].1;
+    let median = report.sections[0].latency_ns.percentiles[2].1;
     assert!(median >= 140_000_000, "the median of 0 to 300 ms is half of that: {report}");
     // A closed loop shows the stall once.
     let report = server.load("put --total 300");
-    assert!(report.latency_ns.percentiles[2].1 < 140_000_000, "{report}");
-    assert!(report.latency_ns.slowest >= STALL.as_nanos() as u64, "{report}");
+    assert!(report.sections[0].latency_ns.percentiles[2].1 < 140_000_000, "{report}");
+    assert!(report.sections[0].latency_ns.slowest >= STALL.as_nanos() as u64, "{report}");
+}
+
+#[test]
+fn warm_up_is_not_counted_and_repeats_are() {
+    let server = Server::start(Duration::ZERO, always_ok);
+    let report = server.load("put --total 100 --warm-up 50 --repeats 3 --clients 4");
+    assert_eq!((report.requests(), report.repeats.len()), (100, 3), "{report}");
+    assert_eq!(server.seen.lock().expect("not poisoned").requests.len(), 350);
 }

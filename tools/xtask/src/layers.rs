@@ -82,7 +82,11 @@ const LAYERS: &[Layer] = &[
         tests_may_use: &["windlass-client"],
     },
     layer("windlassctl", &["windlass-types", "windlass-api", "windlass-client", "windlass-http2"]),
-    layer("windlass-bench", &["windlass-types", "windlass-api", "windlass-client", "windlass-http2"]),
+    layer("windlass-report", &[]),
+    layer(
+        "windlass-bench",
+        &["windlass-types", "windlass-api", "windlass-client", "windlass-http2", "windlass-report"],
+    ),
     layer("windlass-xtask", &[]),
 ];
 
@@ -95,7 +99,17 @@ const SHELLS: &[(&str, &[&str])] = &[
     ("libnghttp2-sys", &["windlass-http2"]),
     ("libc", &["windlass", "windlass-io-disk"]),
     ("rustls", &["windlass-tls"]),
-    ("rustix", &["windlass", "windlass-io-disk", "windlass-rpc", "windlass-client", "windlass-bench"]),
+    (
+        "rustix",
+        &[
+            "windlass",
+            "windlass-io-disk",
+            "windlass-rpc",
+            "windlass-client",
+            "windlass-bench",
+            "windlass-report",
+        ],
+    ),
     ("tokio", &["windlass", "windlass-peer", "windlass-rpc", "windlass-tls"]),
     ("tokio-rustls", &["windlass-tls"]),
 ];

@@ -1,0 +1,154 @@
+//! The report for a terminal, in the shape of etcd's benchmark.
+
+use std::fmt::{Display, Formatter, Result};
+
+use windlass_report::units::{bytes, ns, thousands};
+
+use super::{Process, Report, Section};
+
+const NS_PER_S: f64 = 1e9;
+/// Length of the longest bar: etcd's benchmark's.
+const BAR_LEN: u64 = 40;
+
+impl Display for Report {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let many = self.sections.len() > 1;
+        self.sections.iter().try_for_each(|section| self.write_section(f, section, many))?;
+        self.write_usage(f)?;
+        self.write_repeats(f)?;
+        if !self.notes.is_empty() {
+            writeln!(f, "\nNotes:")?;
+            self.notes.iter().try_for_each(|note| writeln!(f, "  {note}"))?;
+        }
+        if !self.errors.is_empty() {
+            writeln!(f, "\nError distribution:")?;
+            self.errors.iter().try_for_each(|(why, count)| writeln!(f, "  [{count}]\t{why}"))?;
+        }
+        if self.is_saturated() {
+            let percent = self.own_busy * 100.0;
+            writeln!(
+                f,
+                "\nWarning: the load generator was busy {percent:.0}% of the time: it, not the server, is what limits these figures. Give it more --threads, or a slower load."
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Report {
+    fn write_section(&self, f: &mut Formatter<'_>, section: &Section, many: bool) -> Result {
+        let latency = &section.latency_ns;
+        match many {
+            true => writeln!(f, "\nSummary of {}:", section.name)?,
+            false => writeln!(f, "\nSummary:")?,
+        }
+        writeln!(f, "  Total:\t{:.4} secs.", self.total_s)?;
+        writeln!(f, "  Slowest:\t{:.6} secs.", latency.slowest as f64 / NS_PER_S)?;
+        writeln!(f, "  Fastest:\t{:.6} secs.", latency.fastest as f64 / NS_PER_S)?;
+        writeln!(f, "  Average:\t{:.6} secs.", latency.average / NS_PER_S)?;
+        writeln!(f, "  Stddev:\t{:.6} secs.", latency.stddev / NS_PER_S)?;
+        writeln!(f, "  Requests/sec:\t{:.4}", section.requests_per_s)?;
+        writeln!(f, "\nResponse time histogram:")?;
+        let most = latency.histogram.iter().map(|(_, count)| *count).max().unwrap_or(0);
+        for (edge, count) in &latency.histogram {
+            let len = (count * BAR_LEN).checked_div(most).unwrap_or(0);
+            writeln!(f, "  {:.6} [{count}]\t|{}", *edge as f64 / NS_PER_S, "∎".repeat(len as usize))?;
+        }
+        writeln!(f, "\nLatency distribution:")?;
+        for (percent, ns) in &latency.percentiles {
+            writeln!(f, "  {percent}% in {:.6} secs.", *ns as f64 / NS_PER_S)?;
+        }
+        Ok(())
+    }
+
+    fn write_usage(&self, f: &mut Formatter<'_>) -> Result {
+        writeln!(f, "\nProcesses:")?;
+        for Process { pid, usage } in &self.processes {
+            let Some(used) = usage else {
+                writeln!(f, "  {pid}\tended during the run")?;
+                continue;
+            };
+            writeln!(
+                f,
+                "  {pid} ({})\t{:.2} us CPU and {:.0} bytes written per request, {} resident",
+                used.name,
+                used.cpu_us_per_request,
+                used.written_bytes_per_request,
+                bytes(used.resident_bytes),
+            )?;
+        }
+        let (cpu_us, percent) = (self.own_cpu_us_per_request, self.own_busy * 100.0);
+        writeln!(f, "  load generator\t{cpu_us:.2} us CPU per request, busy {percent:.0}% of the time")
+    }
+
+    fn write_repeats(&self, f: &mut Formatter<'_>) -> Result {
+        if self.repeats.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "\nRuns (the one with the median rate is above):")?;
+        for repeat in &self.repeats {
+            writeln!(
+                f,
+                "  {} requests/sec, p50 {}, p99 {}, {:.2} us server CPU per request",
+                thousands(repeat.requests_per_s),
+                ns(repeat.p50_ns),
+                ns(repeat.p99_ns),
+                repeat.cpu_us_per_request,
+            )?;
+        }
+        let mut rates: Vec<_> = self.repeats.iter().map(|repeat| repeat.requests_per_s).collect();
+        rates.sort_by(f64::total_cmp);
+        let (low, median, high) = (rates[0], rates[rates.len() / 2], rates[rates.len() - 1]);
+        writeln!(
+            f,
+            "  median {}, from {} to {}: spread {:.1}%",
+            thousands(median),
+            thousands(low),
+            thousands(high),
+            (high - low) / median * 100.0,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::report;
+
+    #[test]
+    fn text_has_the_shape_of_etcds_benchmark() {
+        let text = report().to_string();
+        let lines: Vec<_> = text.lines().collect();
+        let want = "
+Summary:
+  Total:\t0.5000 secs.
+  Slowest:\t0.001000 secs.
+  Fastest:\t0.000001 secs.
+  Average:\t0.000501 secs.
+  Stddev:\t0.000289 secs.
+  Requests/sec:\t2000.0000
+
+Response time histogram:
+  0.000001 [1]\t|
+  0.000101 [99]\t|∎∎∎∎∎∎∎∎∎∎∎∎∎∎∎∎∎∎∎∎∎∎∎∎∎∎∎∎∎∎∎∎∎∎∎∎∎∎∎";
+        assert_eq!(lines[..want.lines().count()], want.lines().collect::<Vec<_>>());
+        let want = "
+Latency distribution:
+  10% in 0.000100 secs.
+  25% in 0.000250 secs.
+  50% in 0.000500 secs.
+  75% in 0.000750 secs.
+  90% in 0.000900 secs.
+  95% in 0.000950 secs.
+  99% in 0.000990 secs.
+  99.9% in 0.001000 secs.
+  99.99% in 0.001000 secs.
+
+Processes:
+  7 (server)\t20.00 us CPU and 512 bytes written per request, 3 MiB resident
+  load generator\t3.00 us CPU per request, busy 1% of the time
+
+Error distribution:
+  [2]\tetcdserver: too many requests\n";
+        assert!(text.ends_with(want), "{text}");
+    }
+}

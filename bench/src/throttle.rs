@@ -1,0 +1,61 @@
+//! A slow disk for every server alike: a control group whose processes may write so often a second.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// Where systems mount the old and the new hierarchy.
+const V1: &str = "/sys/fs/cgroup/blkio";
+const V2: &str = "/sys/fs/cgroup";
+
+/// The group. It is removed with the value, once its processes have ended.
+#[derive(Debug)]
+pub struct Throttle {
+    group: PathBuf,
+}
+
+impl Throttle {
+    /// Of `write_iops` writes a second to the disk under `folder`.
+    ///
+    /// # Errors
+    /// Control groups cannot be made here: that takes root.
+    pub fn new(folder: &Path, write_iops: u64) -> Result<Self> {
+        let device = fs::metadata(folder)?.dev();
+        let device = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
+        let old = Path::new(V1).is_dir();
+        let group =
+            Path::new(if old { V1 } else { V2 }).join(format!("windlass-bench-{}", std::process::id()));
+        fs::create_dir_all(&group).with_context(|| {
+            format!("a slow disk takes a control group, which takes root: {}", group.display())
+        })?;
+        let throttle = Self { group };
+        if old {
+            throttle.write("blkio.throttle.write_iops_device", &format!("{device} {write_iops}"))?;
+        } else {
+            throttle.write("io.max", &format!("{device} wiops={write_iops}"))?;
+        }
+        Ok(throttle)
+    }
+
+    /// Puts a process under it.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn add(&self, pid: u32) -> Result<()> {
+        self.write("cgroup.procs", &pid.to_string())
+    }
+
+    fn write(&self, file: &str, text: &str) -> Result<()> {
+        let path = self.group.join(file);
+        fs::write(&path, text).with_context(|| format!("cannot write {text:?} to {}", path.display()))
+    }
+}
+
+impl Drop for Throttle {
+    fn drop(&mut self) {
+        // A group with processes stays; whoever started them sees to it that they end first.
+        let _ = fs::remove_dir(&self.group);
+    }
+}

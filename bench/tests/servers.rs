@@ -1,0 +1,104 @@
+//! Every load against real servers: Windlass, and etcd where `WINDLASS_ETCD_DIR` says where it is.
+
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use windlass_bench::Report;
+use windlass_bench::flags::Flags;
+use windlass_bench::launch::{Cluster, Launch};
+
+/// A server in a folder of its own.
+struct Server {
+    cluster: Cluster,
+    _folder: tempfile::TempDir,
+}
+
+impl Server {
+    fn start(label: &str, program: &Path) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let launch = Launch { label, program, nodes: 1, flags: &[], folder: folder.path(), throttle: None };
+        Self { cluster: Cluster::start(&launch).expect("starts"), _folder: folder }
+    }
+
+    fn load(&self, flags: &str) -> Report {
+        let endpoint = &self.cluster.endpoints()[0];
+        let line = format!("windlass-bench --endpoints {} {flags}", endpoint.authority());
+        let flags = Flags::try_parse_from(line.split_whitespace()).expect("the flags are valid");
+        windlass_bench::run(&flags.plan().expect("the flags fit together")).expect("runs")
+    }
+}
+
+/// Each load with a few requests; how many answers of the named class there must be.
+fn every_load(server: &Server) {
+    let pid = server.cluster.pids()[0];
+    for (flags, class, count) in [
+        ("put --total 300 --clients 10 --conns 2 --key-space-size 100 --check-hashkv", "put", 300),
+        (
+            "put --total 2000 --clients 10 --rate 4000 --compact-interval 100ms --compact-index-delta 50",
+            "put",
+            2_000,
+        ),
+        ("range 0 a --total 50 --limit 10", "range", 50),
+        ("range --total 50 --key-space-size 100 --consistency s", "range", 50),
+        ("txn-put --total 100 --txn-ops 4 --key-space-size 500 --sequential-keys", "txn", 100),
+        ("txn-put --total 100 --key-space-size 50 --if-absent --clients 5", "txn", 100),
+        (
+            "stm --total 200 --clients 10 --keys 3 --keys-per-txn 2 --isolation r --txn-wr-percent 100",
+            "transaction",
+            200,
+        ),
+        ("stm --total 200 --clients 10 --keys 3 --keys-per-txn 2 --isolation ss", "transaction", 200),
+        ("stm --total 50 --isolation c", "transaction", 50),
+        (
+            "watch --streams 4 --watch-per-stream 5 --watched-key-total 3 --put-total 30 --conns 2 --clients 2",
+            "watch event",
+            200,
+        ),
+        ("watch-latency --total 50 --put-rate 500 --streams 2 --watchers-per-stream 3", "watch event", 300),
+        ("lease-keepalive --total 100 --leases 5", "keepalive", 100),
+    ] {
+        let report = server.load(&format!("{flags} --server-pid {pid}"));
+        assert!(report.is_clean(), "{flags}: {report}");
+        assert_eq!(report.section(class).expect("has the class").requests, count, "{flags}: {report}");
+        assert!(report.used().count() == 1, "{flags}: {report}");
+    }
+    let mixed =
+        server.load("txn-mixed 0 1 --total 400 --rw-ratio 3 --limit 5 --key-space-size 10 --clients 4");
+    assert_eq!((mixed.requests(), mixed.is_clean()), (400, true), "{mixed}");
+    assert!(
+        mixed.section("read").expect("reads").requests > mixed.section("write").expect("writes").requests
+    );
+    let behind = server.load("watch-get --watchers 40 --streams 4 --events 6 --conns 1");
+    assert!(behind.is_clean() && behind.notes.iter().any(|note| note == "240 events received"), "{behind}");
+}
+
+/// The program that a build leaves beside the tests; `cargo test --workspace` builds it.
+fn windlass() -> Option<PathBuf> {
+    let test = std::env::current_exe().expect("a test has a program");
+    let program = test.ancestors().nth(2).expect("tests lie in target/PROFILE/deps").join("windlass");
+    found(program, "no windlass is built beside this test: cargo build -p windlass")
+}
+
+fn found(program: PathBuf, otherwise: &str) -> Option<PathBuf> {
+    if program.is_file() {
+        return Some(program);
+    }
+    assert!(std::env::var_os("CI").is_none(), "{otherwise}");
+    eprintln!("skipped: {otherwise}");
+    None
+}
+
+#[test]
+fn every_load_runs_against_windlass() {
+    if let Some(program) = windlass() {
+        every_load(&Server::start("windlass", &program));
+    }
+}
+
+#[test]
+fn every_load_runs_against_etcd() {
+    let folder = std::env::var_os("WINDLASS_ETCD_DIR").map(PathBuf::from).unwrap_or_default();
+    if let Some(program) = found(folder.join("etcd"), "WINDLASS_ETCD_DIR names no folder with an etcd") {
+        every_load(&Server::start("etcd", &program));
+    }
+}
