@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use prost::Message;
 use windlass_api::etcdserverpb::{
-    CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse, HashKvRequest,
+    AuthenticateRequest, AuthenticateResponse, CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse, HashKvRequest,
     HashKvResponse, LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveRequest, LeaseKeepAliveResponse,
     LeaseLeasesRequest, LeaseLeasesResponse, LeaseRevokeRequest, LeaseRevokeResponse, LeaseTimeToLiveRequest,
     LeaseTimeToLiveResponse, MemberListRequest, MemberListResponse, PutRequest, PutResponse, RangeRequest,
@@ -15,15 +15,23 @@ use windlass_api::etcdserverpb::{
 use windlass_api::method;
 use windlass_types::Code;
 
-use crate::{Connection, Endpoint, Error};
+use crate::security::Dialer;
+use crate::{Connection, Endpoint, Error, Security, User};
+
+/// What a cluster without users answers to one who names himself.
+const NO_USERS: &str = "etcdserver: authentication is not enabled";
 
 /// How long to wait when no server answered before asking them again.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
+/// How often one request may find its token refused, and get a new one: tokens change when users do, and a cluster whose
+/// users change faster than this is told as it is.
+const LOGINS_MAX: usize = 3;
+
 /// What a [`Client`] needs to know.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The servers, `host:port` or `http://host:port`, in the order in which they are tried.
+    /// The servers as [`Endpoint::parse`] reads them, in the order in which they are tried.
     pub endpoints: Vec<String>,
     /// Bound of one attempt to connect.
     pub dial_timeout: Duration,
@@ -37,30 +45,53 @@ pub struct Client {
     /// Index of the endpoint to connect to next.
     current: usize,
     connection: Option<Connection>,
+    dialer: Dialer,
+    user: Option<User>,
+    /// Of the user; empty where the cluster wants none, none before it was asked for.
+    token: Option<String>,
     dial_timeout: Duration,
     command_timeout: Duration,
 }
 
 /// Whether a request may be sent again when its answer is lost.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Repeat {
+pub(crate) enum Repeat {
     Safe,
     Never,
 }
 
 impl Client {
-    /// A client that connects when it is first used.
+    /// A client that connects when it is first used, without TLS but to `https://`, and as nobody.
     ///
     /// # Errors
-    /// [`Error::NoEndpoints`], [`Error::BadEndpoint`].
+    /// [`Error::NoEndpoints`], [`Error::BadEndpoint`], [`Error::Tls`].
     pub fn new(config: &Config) -> Result<Self, Error> {
+        Self::secured(config, &Security::default())
+    }
+
+    /// A client that connects, and says who it is, when it is first used.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn secured(config: &Config, security: &Security) -> Result<Self, Error> {
         let endpoints: Vec<Endpoint> =
-            config.endpoints.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
+            config.endpoints.iter().map(|text| Endpoint::parse(text)).collect::<Result<_, _>>()?;
         if endpoints.is_empty() {
             return Err(Error::NoEndpoints);
         }
+        let dialer = Dialer::new(security, &endpoints)?;
         let Config { dial_timeout, command_timeout, .. } = *config;
-        Ok(Self { endpoints, current: 0, connection: None, dial_timeout, command_timeout })
+        let user = security.user.clone();
+        Ok(Self {
+            endpoints,
+            current: 0,
+            connection: None,
+            dialer,
+            user,
+            token: None,
+            dial_timeout,
+            command_timeout,
+        })
     }
 
     /// Reads a range of keys.
@@ -200,14 +231,14 @@ impl Client {
         self.call(method::maintenance::HASH_KV, request, Repeat::Safe)
     }
 
-    fn call<Q: Message, R: Message + Default>(
+    pub(crate) fn call<Q: Message, R: Message + Default>(
         &mut self,
         method: &str,
         request: &Q,
         repeat: Repeat,
     ) -> Result<R, Error> {
         let deadline = Instant::now() + self.command_timeout;
-        let mut cause = None;
+        let (mut cause, mut logins) = (None, 0);
         loop {
             let (connection, call) =
                 self.begin(method, request, deadline).map_err(|error| add_cause(error, &cause))?;
@@ -216,6 +247,10 @@ impl Client {
                 return answer;
             };
             self.forget_lost(&error);
+            if error.is_stale_token() && self.user.is_some() && logins < LOGINS_MAX {
+                logins += 1;
+                continue;
+            }
             let is_transient =
                 matches!(error, Error::Disconnected { .. }) || error.code() == Some(Code::Unavailable);
             if !is_transient || repeat == Repeat::Never || Instant::now() + RETRY_PAUSE >= deadline {
@@ -228,7 +263,7 @@ impl Client {
     }
 
     /// Sends the request to the first server that takes it.
-    fn begin<Q: Message>(
+    pub(crate) fn begin<Q: Message>(
         &mut self,
         method: &str,
         request: &Q,
@@ -239,7 +274,8 @@ impl Client {
                 Some(connection) => connection,
                 None => self.connect(deadline)?,
             };
-            match connection.begin(method, request, deadline.saturating_duration_since(Instant::now())) {
+            self.log_in(&mut connection, deadline)?;
+            match connection.begin(method, request, left(deadline)) {
                 Ok(call) => return Ok((self.connection.insert(connection), call)),
                 // The server is about to leave: a new connection will do.
                 Err(Error::NotSent { .. }) => {}
@@ -257,6 +293,7 @@ impl Client {
         let deadline = Instant::now() + self.command_timeout;
         loop {
             let mut connection = self.connect(deadline)?;
+            self.log_in(&mut connection, deadline)?;
             match connection.begin_stream(method, request, deadline) {
                 Ok(call) => return Ok((connection, call)),
                 Err(Error::NotSent { .. }) => self.next_endpoint(),
@@ -270,8 +307,8 @@ impl Client {
         let mut attempts = 0;
         loop {
             let endpoint = &self.endpoints[self.current];
-            let left = deadline.saturating_duration_since(Instant::now());
-            let cause = match Connection::open(endpoint, self.dial_timeout.min(left)) {
+            let left = left(deadline);
+            let cause = match self.dialer.dial(endpoint, self.dial_timeout.min(left)) {
                 Ok(connection) => return Ok(connection),
                 Err(error) => format!("{}: {error}", endpoint.authority()),
             };
@@ -285,8 +322,34 @@ impl Client {
         }
     }
 
+    /// Makes sure that what is asked on `connection` is asked as the user.
+    fn log_in(&mut self, connection: &mut Connection, deadline: Instant) -> Result<(), Error> {
+        let Some(User { name, password }) = &self.user else { return Ok(()) };
+        let token = match &self.token {
+            Some(token) => token,
+            None => {
+                let request = AuthenticateRequest { name: name.clone(), password: password.clone() };
+                let answer = connection
+                    .begin(method::auth::AUTHENTICATE, &request, left(deadline))
+                    .and_then(|call| connection.finish::<AuthenticateResponse>(call, deadline));
+                let token = match answer {
+                    Ok(answer) => answer.token,
+                    // Then nobody needs one.
+                    Err(Error::Status { message, .. }) if message == NO_USERS => String::new(),
+                    Err(error) => return Err(Error::Login(Box::new(error))),
+                };
+                self.token.insert(token)
+            }
+        };
+        connection.set_token(token);
+        Ok(())
+    }
+
     /// Drops the connection where `error` says that it, or its server, is of no more use.
-    fn forget_lost(&mut self, error: &Error) {
+    pub(crate) fn forget_lost(&mut self, error: &Error) {
+        if error.is_stale_token() {
+            self.token = None;
+        }
         let is_usable = matches!(error, Error::Status { code, .. } if *code != Code::Unavailable);
         if !is_usable {
             self.connection = None;
@@ -296,6 +359,10 @@ impl Client {
     fn next_endpoint(&mut self) {
         self.current = (self.current + 1) % self.endpoints.len();
     }
+}
+
+fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
 }
 
 /// A deadline is better understood with what went wrong before it.

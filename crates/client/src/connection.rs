@@ -5,12 +5,15 @@
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use prost::Message;
 use windlass_http2::{ClientSession, ErrorCode, Field, Ready, Settings, StreamRef};
+use windlass_tls::Tls;
 
-use crate::{Endpoint, Error, framing};
+use crate::socket::Socket;
+use crate::{Endpoint, Error, Scheme, framing};
 
 /// The largest answer taken, in bytes; a larger one fails its call.
 const ANSWER_BYTES_MAX: usize = 1 << 30;
@@ -22,7 +25,8 @@ const CHUNK_BYTES: usize = 64 << 10;
 /// A connection.
 pub struct Connection {
     endpoint: Endpoint,
-    socket: TcpStream,
+    socket: Socket,
+    caller: Caller,
     session: ClientSession,
     calls: HashMap<StreamRef, Incoming>,
     output: Vec<u8>,
@@ -33,6 +37,45 @@ pub struct Connection {
 #[derive(Debug)]
 pub struct Call(StreamRef);
 
+/// What is said at the head of every call.
+struct Caller {
+    scheme: &'static str,
+    authority: String,
+    /// Who asks; empty for nobody.
+    token: String,
+}
+
+impl Caller {
+    fn new(socket: &Socket, endpoint: &Endpoint) -> Self {
+        let authority = match socket {
+            // The authority of a socket in the file system is its path, which is none for HTTP.
+            Socket::Unix(_) => "localhost",
+            Socket::Tcp(_) | Socket::Tls(_) => endpoint.authority(),
+        };
+        let scheme = if matches!(socket, Socket::Tls(_)) { "https" } else { "http" };
+        Self { scheme, authority: authority.to_owned(), token: String::new() }
+    }
+
+    /// The headers of a call.
+    fn head<'a>(&'a self, method: &'a str, timeout: Option<&'a str>) -> Vec<Field<'a>> {
+        // A token is the server's own text: one that could not be sent back is as good as none.
+        let field = |name: &'static str, value: &'a str| Field::new(name.as_bytes(), value.as_bytes()).ok();
+        let mut head = vec![Field::constant(":method", "POST"), Field::constant(":scheme", self.scheme)];
+        head.extend(field(":authority", &self.authority));
+        head.extend(field(":path", method));
+        head.extend([
+            Field::constant("content-type", "application/grpc"),
+            Field::constant("te", "trailers"),
+            Field::constant("user-agent", concat!("windlass-client/", env!("CARGO_PKG_VERSION"))),
+        ]);
+        head.extend(timeout.and_then(|timeout| field("grpc-timeout", timeout)));
+        if !self.token.is_empty() {
+            head.extend(field("token", &self.token));
+        }
+        head
+    }
+}
+
 /// What has arrived for a call.
 #[derive(Default)]
 struct Incoming {
@@ -41,23 +84,39 @@ struct Incoming {
 }
 
 impl Connection {
-    /// Connects within `timeout`; every address of the host gets its try.
+    /// Connects without TLS within `timeout`; every address of the host gets its try.
     ///
     /// # Errors
-    /// The name is unknown, or no address answers.
+    /// The name is unknown, no address answers, or the endpoint asks for TLS.
     pub fn open(endpoint: &Endpoint, timeout: Duration) -> io::Result<Self> {
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-        for address in endpoint.authority().to_socket_addrs()? {
-            match TcpStream::connect_timeout(&address, timeout.max(Duration::from_millis(1))) {
-                Ok(socket) => return Self::over(socket, endpoint),
-                Err(error) => last = error,
+        match endpoint.scheme() {
+            Scheme::Https => {
+                Err(io::Error::new(io::ErrorKind::InvalidInput, "the endpoint is to be reached by TLS"))
             }
+            Scheme::Unix => Self::over(Socket::Unix(UnixStream::connect(endpoint.authority())?), endpoint),
+            Scheme::Unsaid | Scheme::Http => Self::over(Socket::Tcp(dial(endpoint, timeout)?), endpoint),
         }
-        Err(last)
     }
 
-    fn over(socket: TcpStream, endpoint: &Endpoint) -> io::Result<Self> {
-        socket.set_nodelay(true)?;
+    /// Connects with TLS; the certificate must be for `name`.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and if the two sides do not accept each other.
+    pub fn open_protected(
+        endpoint: &Endpoint,
+        tls: &Tls,
+        name: &str,
+        timeout: Duration,
+    ) -> io::Result<Self> {
+        let socket = dial(endpoint, timeout)?;
+        let timeout = Some(timeout.max(Duration::from_millis(1)));
+        socket.set_read_timeout(timeout)?;
+        socket.set_write_timeout(timeout)?;
+        let stream = tls.connect_blocking(socket, name).map_err(io::Error::other)?;
+        Self::over(Socket::Tls(Box::new(stream)), endpoint)
+    }
+
+    fn over(socket: Socket, endpoint: &Endpoint) -> io::Result<Self> {
         let settings = Settings {
             stream_window_bytes: WINDOW_BYTES,
             connection_window_bytes: WINDOW_BYTES,
@@ -67,7 +126,13 @@ impl Connection {
         };
         let session = ClientSession::new(&settings, Instant::now()).map_err(io::Error::other)?;
         let (output, input) = (Vec::new(), vec![0; CHUNK_BYTES]);
-        Ok(Self { endpoint: endpoint.clone(), socket, session, calls: HashMap::new(), output, input })
+        let (endpoint, caller) = (endpoint.clone(), Caller::new(&socket, endpoint));
+        Ok(Self { endpoint, socket, caller, session, calls: HashMap::new(), output, input })
+    }
+
+    /// Sends `token` with every call from now on.
+    pub fn set_token(&mut self, token: &str) {
+        token.clone_into(&mut self.caller.token);
     }
 
     /// Sends a request to `method`, a path of `windlass_api::method`.
@@ -76,7 +141,7 @@ impl Connection {
     /// [`Error::NotSent`] if the server takes no more here, [`Error::Disconnected`] if the connection broke.
     pub fn begin(&mut self, method: &str, request: &impl Message, timeout: Duration) -> Result<Call, Error> {
         let timeout_ms = format!("{}m", timeout.as_millis().clamp(1, 99_999_999));
-        let head = head(self.endpoint.authority(), method, &timeout_ms);
+        let head = self.caller.head(method, Some(&timeout_ms));
         let framed = framing::frame(request);
         let stream = self.session.request_whole(&head, &framed).map_err(|error| self.not_sent(error))?;
         self.calls.insert(stream, Incoming::default());
@@ -94,14 +159,21 @@ impl Connection {
         request: &impl Message,
         deadline: Instant,
     ) -> Result<Call, Error> {
-        let head = head(self.endpoint.authority(), method, "");
-        // The last field is the deadline.
-        let stream =
-            self.session.request(&head[..head.len() - 1], true).map_err(|error| self.not_sent(error))?;
+        let head = self.caller.head(method, None);
+        let stream = self.session.request(&head, true).map_err(|error| self.not_sent(error))?;
         self.session.push(stream, &framing::frame(request));
         self.calls.insert(stream, Incoming::default());
         self.flush(deadline)?;
         Ok(Call(stream))
+    }
+
+    /// Sends a further message of a call that [`Self::begin_stream`] began.
+    ///
+    /// # Errors
+    /// A broken connection, or the deadline.
+    pub fn push(&mut self, call: &Call, message: &impl Message, deadline: Instant) -> Result<(), Error> {
+        self.session.push(call.0, &framing::frame(message));
+        self.flush(deadline)
     }
 
     /// Waits for the next message of `call`; `None` when the call has ended well.
@@ -145,7 +217,7 @@ impl Connection {
     fn pump(&mut self, deadline: Instant) -> Result<(), Error> {
         self.flush(deadline)?;
         let left = remaining(deadline)?;
-        self.socket.set_read_timeout(Some(left)).map_err(|error| self.lost(&error))?;
+        self.socket.set_read_timeout(left).map_err(|error| self.lost(&error))?;
         match self.socket.read(&mut self.input) {
             Ok(0) => return Err(self.lost(&"the server closed it")),
             Ok(len) => {
@@ -189,8 +261,11 @@ impl Connection {
                 break;
             }
             let left = remaining(deadline)?;
-            let written =
-                self.socket.set_write_timeout(Some(left)).and_then(|()| self.socket.write_all(&self.output));
+            let written = self
+                .socket
+                .set_write_timeout(left)
+                .and_then(|()| self.socket.write_all(&self.output))
+                .and_then(|()| self.socket.flush());
             match written {
                 Err(error) if is_timeout(&error) => return Err(Error::DeadlineExceeded { cause: None }),
                 written => written.map_err(|error| self.lost(&error))?,
@@ -209,21 +284,19 @@ impl Connection {
     }
 }
 
-/// The headers of a call.
-fn head<'a>(authority: &'a str, method: &'a str, timeout: &'a str) -> [Field<'a>; 8] {
-    let field = |name: &'static str, value: &'a str| {
-        Field::new(name.as_bytes(), value.as_bytes()).expect("paths and hosts are plain")
-    };
-    [
-        Field::constant(":method", "POST"),
-        Field::constant(":scheme", "http"),
-        field(":authority", authority),
-        field(":path", method),
-        Field::constant("content-type", "application/grpc"),
-        Field::constant("te", "trailers"),
-        Field::constant("user-agent", concat!("windlass-client/", env!("CARGO_PKG_VERSION"))),
-        field("grpc-timeout", timeout),
-    ]
+/// A TCP connection to one of the host's addresses.
+fn dial(endpoint: &Endpoint, timeout: Duration) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    for address in endpoint.authority().to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, timeout.max(Duration::from_millis(1))) {
+            Ok(socket) => {
+                socket.set_nodelay(true)?;
+                return Ok(socket);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 /// The time left, never zero, which sockets take for no bound.

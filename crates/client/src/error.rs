@@ -44,6 +44,12 @@ pub enum Error {
         /// For people.
         why: &'static str,
     },
+    /// Connections cannot be protected as asked.
+    #[error("{0}")]
+    Tls(String),
+    /// The user's name or password is not accepted, or nobody could be asked.
+    #[error("{0}")]
+    Login(Box<Self>),
     /// The answer is not what the method returns.
     #[error("malformed answer: {0}")]
     Malformed(String),
@@ -55,8 +61,15 @@ impl Error {
     pub fn code(&self) -> Option<Code> {
         match self {
             Self::Status { code, .. } => Some(*code),
+            Self::Login(error) => error.code(),
             _ => None,
         }
+    }
+    /// Whether the server does not take the token that was sent, and did nothing: with a new one it may.
+    #[must_use]
+    pub fn is_stale_token(&self) -> bool {
+        const TEXTS: [&str; 2] = ["etcdserver: invalid auth token", "etcdserver: revision of auth store is old"];
+        matches!(self, Self::Status { message, .. } if TEXTS.contains(&message.as_str()))
     }
 }
 

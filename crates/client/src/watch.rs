@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use windlass_api::etcdserverpb::watch_request::RequestUnion;
-use windlass_api::etcdserverpb::{WatchCreateRequest, WatchRequest, WatchResponse};
+use windlass_api::etcdserverpb::{
+    WatchCreateRequest, WatchProgressRequest, WatchRequest, WatchResponse,
+};
 use windlass_api::method;
 use windlass_types::Code;
 
@@ -29,7 +31,15 @@ impl Watch {
     /// # Errors
     /// As all requests: no server answers in time, or the endpoints cannot be read.
     pub fn new(config: &Config, request: WatchCreateRequest) -> Result<Self, Error> {
-        let mut watch = Self { client: Client::new(config)?, request, stream: None };
+        Self::over(Client::new(config)?, request)
+    }
+
+    /// Asks for a watch as `client` asks, on connections of its own.
+    ///
+    /// # Errors
+    /// As all requests.
+    pub fn over(client: Client, request: WatchCreateRequest) -> Result<Self, Error> {
+        let mut watch = Self { client, request, stream: None };
         watch.begin()?;
         Ok(watch)
     }
@@ -40,28 +50,58 @@ impl Watch {
     /// The server's refusal. A lost connection is none.
     pub fn next_response(&mut self) -> Result<WatchResponse, Error> {
         loop {
-            if self.stream.is_none() {
-                self.begin()?;
-            }
-            let (connection, call) = self.stream.as_mut().expect("just begun");
-            match connection.next::<WatchResponse>(call, Instant::now() + LOOK) {
-                Ok(Some(response)) => {
-                    self.note(&response);
-                    return Ok(response);
-                }
-                Err(Error::DeadlineExceeded { .. }) => {}
-                Err(error @ Error::Status { code, .. })
-                    if !matches!(code, Code::Unavailable | Code::Internal) =>
-                {
-                    return Err(error);
-                }
-                // The server ended it, or is gone.
-                Ok(None) | Err(_) => {
-                    self.stream = None;
-                    std::thread::sleep(RETRY_PAUSE);
-                }
+            if let Some(response) = self.next_response_within(LOOK)? {
+                return Ok(response);
             }
         }
+    }
+
+    /// The next response of any kind, if there is one within `wait`.
+    ///
+    /// # Errors
+    /// As [`Self::next_response`].
+    pub fn next_response_within(&mut self, wait: Duration) -> Result<Option<WatchResponse>, Error> {
+        if self.stream.is_none() {
+            self.begin()?;
+        }
+        let (connection, call) = self.stream.as_mut().expect("just begun");
+        match connection.next::<WatchResponse>(call, Instant::now() + wait) {
+            Ok(Some(response)) => {
+                self.note(&response);
+                return Ok(Some(response));
+            }
+            Err(Error::DeadlineExceeded { .. }) => {}
+            Err(error @ Error::Status { code, .. })
+                if !matches!(code, Code::Unavailable | Code::Internal) =>
+            {
+                return Err(error);
+            }
+            // The server ended it, or is gone.
+            Ok(None) | Err(_) => {
+                self.stream = None;
+                std::thread::sleep(RETRY_PAUSE);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Asks up to which revision everything was sent; the answer is a response without events, or nothing where the
+    /// server still has to send.
+    ///
+    /// # Errors
+    /// As all requests.
+    pub fn request_progress(&mut self) -> Result<(), Error> {
+        if self.stream.is_none() {
+            self.begin()?;
+        }
+        let (connection, call) = self.stream.as_mut().expect("just begun");
+        let request = RequestUnion::ProgressRequest(WatchProgressRequest {});
+        let request = WatchRequest { request_union: Some(request) };
+        // On a lost connection nobody answers; who reads next begins anew.
+        if connection.push(call, &request, Instant::now() + LOOK).is_err() {
+            self.stream = None;
+        }
+        Ok(())
     }
 
     fn begin(&mut self) -> Result<(), Error> {

@@ -6,6 +6,7 @@
 //! named in the log, and the former ones stay in use. It must never accept what a flag forbids because a file is missing,
 //! and never log a key.
 
+mod blocking;
 mod error;
 mod files;
 mod identity;
@@ -15,6 +16,7 @@ mod stream;
 mod tls;
 mod verify;
 
+pub use blocking::BlockingStream;
 pub use error::{Error, HandshakeError};
 pub use identity::Identity;
 pub use self_signed::self_signed;

@@ -83,9 +83,13 @@ impl Tls {
     pub async fn connect(&self, tcp: TcpStream, host: &str) -> Result<Stream, HandshakeError> {
         let name =
             ServerName::try_from(host.to_owned()).map_err(|_| HandshakeError::Host(host.to_owned()))?;
-        let config = self.0.client.lock().current(|| client_config(&self.0.settings));
-        let stream = TlsConnector::from(config).connect(name, tcp).await?;
+        let stream = TlsConnector::from(self.client_config()).connect(name, tcp).await?;
         Ok(Stream::Tls(Box::new(stream.into())))
+    }
+
+    /// What to dial with at the moment.
+    pub(crate) fn client_config(&self) -> Arc<ClientConfig> {
+        self.0.client.lock().current(|| client_config(&self.0.settings))
     }
 }
 

@@ -61,7 +61,7 @@ const LAYERS: &[Layer] = &[
     layer("windlass-peer", &["windlass-types", "windlass-records", "windlass-raft", "windlass-tls"]),
     layer("windlass-http2", &[]),
     layer("windlass-rpc", &["windlass-types", "windlass-api", "windlass-tls", "windlass-http2"]),
-    layer("windlass-client", &["windlass-types", "windlass-api", "windlass-http2"]),
+    layer("windlass-client", &["windlass-types", "windlass-api", "windlass-tls", "windlass-http2"]),
     Layer {
         package: "windlass",
         may_use: &[
@@ -81,7 +81,10 @@ const LAYERS: &[Layer] = &[
         ],
         tests_may_use: &["windlass-client"],
     },
-    layer("windlassctl", &["windlass-types", "windlass-api", "windlass-client", "windlass-http2"]),
+    layer(
+        "windlassctl",
+        &["windlass-types", "windlass-api", "windlass-tls", "windlass-http2", "windlass-client"],
+    ),
     layer("windlass-report", &[]),
     layer(
         "windlass-bench",
