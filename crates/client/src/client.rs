@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use prost::Message;
 use windlass_api::etcdserverpb::{
-    AuthenticateRequest, AuthenticateResponse, CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse, HashKvRequest,
-    HashKvResponse, LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveRequest, LeaseKeepAliveResponse,
-    LeaseLeasesRequest, LeaseLeasesResponse, LeaseRevokeRequest, LeaseRevokeResponse, LeaseTimeToLiveRequest,
-    LeaseTimeToLiveResponse, MemberListRequest, MemberListResponse, PutRequest, PutResponse, RangeRequest,
-    RangeResponse, RangeStreamResponse, StatusRequest, StatusResponse, TxnRequest, TxnResponse,
+    AuthenticateRequest, AuthenticateResponse, CompactionRequest, CompactionResponse, DeleteRangeRequest,
+    DeleteRangeResponse, HashKvRequest, HashKvResponse, LeaseGrantRequest, LeaseGrantResponse,
+    LeaseKeepAliveRequest, LeaseKeepAliveResponse, LeaseLeasesRequest, LeaseLeasesResponse,
+    LeaseRevokeRequest, LeaseRevokeResponse, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
+    MemberListRequest, MemberListResponse, PutRequest, PutResponse, RangeRequest, RangeResponse,
+    RangeStreamResponse, StatusRequest, StatusResponse, TxnRequest, TxnResponse,
 };
 use windlass_api::method;
 use windlass_types::Code;
@@ -253,8 +254,14 @@ impl Client {
             }
             let is_transient =
                 matches!(error, Error::Disconnected { .. }) || error.code() == Some(Code::Unavailable);
-            if !is_transient || repeat == Repeat::Never || Instant::now() + RETRY_PAUSE >= deadline {
+            if !is_transient || repeat == Repeat::Never {
                 return Err(add_cause(error, &cause));
+            }
+            if Instant::now() + RETRY_PAUSE >= deadline {
+                return Err(match error {
+                    Error::Disconnected { .. } => Error::DeadlineExceeded { cause: Some(error.to_string()) },
+                    error => error,
+                });
             }
             cause = Some(error.to_string());
             self.next_endpoint();

@@ -4,16 +4,13 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
-use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use prost::Message;
 use windlass_http2::{ClientSession, ErrorCode, Field, Ready, Settings, StreamRef};
-use windlass_tls::Tls;
 
 use crate::socket::Socket;
-use crate::{Endpoint, Error, Scheme, framing};
+use crate::{Endpoint, Error, framing};
 
 /// The largest answer taken, in bytes; a larger one fails its call.
 const ANSWER_BYTES_MAX: usize = 1 << 30;
@@ -89,34 +86,10 @@ impl Connection {
     /// # Errors
     /// The name is unknown, no address answers, or the endpoint asks for TLS.
     pub fn open(endpoint: &Endpoint, timeout: Duration) -> io::Result<Self> {
-        match endpoint.scheme() {
-            Scheme::Https => {
-                Err(io::Error::new(io::ErrorKind::InvalidInput, "the endpoint is to be reached by TLS"))
-            }
-            Scheme::Unix => Self::over(Socket::Unix(UnixStream::connect(endpoint.authority())?), endpoint),
-            Scheme::Unsaid | Scheme::Http => Self::over(Socket::Tcp(dial(endpoint, timeout)?), endpoint),
-        }
+        Self::over(Socket::dial(endpoint, timeout)?, endpoint)
     }
 
-    /// Connects with TLS; the certificate must be for `name`.
-    ///
-    /// # Errors
-    /// As [`Self::open`], and if the two sides do not accept each other.
-    pub fn open_protected(
-        endpoint: &Endpoint,
-        tls: &Tls,
-        name: &str,
-        timeout: Duration,
-    ) -> io::Result<Self> {
-        let socket = dial(endpoint, timeout)?;
-        let timeout = Some(timeout.max(Duration::from_millis(1)));
-        socket.set_read_timeout(timeout)?;
-        socket.set_write_timeout(timeout)?;
-        let stream = tls.connect_blocking(socket, name).map_err(io::Error::other)?;
-        Self::over(Socket::Tls(Box::new(stream)), endpoint)
-    }
-
-    fn over(socket: Socket, endpoint: &Endpoint) -> io::Result<Self> {
+    pub(crate) fn over(socket: Socket, endpoint: &Endpoint) -> io::Result<Self> {
         let settings = Settings {
             stream_window_bytes: WINDOW_BYTES,
             connection_window_bytes: WINDOW_BYTES,
@@ -282,21 +255,6 @@ impl Connection {
     fn lost(&self, why: &dyn std::fmt::Display) -> Error {
         Error::Disconnected { endpoint: self.endpoint.authority().to_owned(), why: why.to_string() }
     }
-}
-
-/// A TCP connection to one of the host's addresses.
-fn dial(endpoint: &Endpoint, timeout: Duration) -> io::Result<TcpStream> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-    for address in endpoint.authority().to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, timeout.max(Duration::from_millis(1))) {
-            Ok(socket) => {
-                socket.set_nodelay(true)?;
-                return Ok(socket);
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }
 
 /// The time left, never zero, which sockets take for no bound.

@@ -68,7 +68,8 @@ impl Error {
     /// Whether the server does not take the token that was sent, and did nothing: with a new one it may.
     #[must_use]
     pub fn is_stale_token(&self) -> bool {
-        const TEXTS: [&str; 2] = ["etcdserver: invalid auth token", "etcdserver: revision of auth store is old"];
+        const TEXTS: [&str; 2] =
+            ["etcdserver: invalid auth token", "etcdserver: revision of auth store is old"];
         matches!(self, Self::Status { message, .. } if TEXTS.contains(&message.as_str()))
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use windlass_tls::{Settings, Tls};
 
+use crate::socket::Socket;
 use crate::{Connection, Endpoint, Error, Scheme};
 
 /// The user as whom a client asks.
@@ -61,6 +62,10 @@ impl Dialer {
     }
 
     pub(crate) fn dial(&self, endpoint: &Endpoint, timeout: Duration) -> io::Result<Connection> {
+        Connection::over(self.socket(endpoint, timeout)?, endpoint)
+    }
+
+    pub(crate) fn socket(&self, endpoint: &Endpoint, timeout: Duration) -> io::Result<Socket> {
         let tls = match endpoint.scheme() {
             Scheme::Http | Scheme::Unix => None,
             Scheme::Unsaid => self.tls.as_ref(),
@@ -69,9 +74,9 @@ impl Dialer {
         match tls {
             Some(tls) => {
                 let name = self.server_name.as_deref().unwrap_or_else(|| endpoint.host());
-                Connection::open_protected(endpoint, tls, name, timeout)
+                Socket::dial_protected(endpoint, tls, name, timeout)
             }
-            None => Connection::open(endpoint, timeout),
+            None => Socket::dial(endpoint, timeout),
         }
     }
 }

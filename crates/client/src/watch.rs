@@ -3,9 +3,7 @@
 use std::time::{Duration, Instant};
 
 use windlass_api::etcdserverpb::watch_request::RequestUnion;
-use windlass_api::etcdserverpb::{
-    WatchCreateRequest, WatchProgressRequest, WatchRequest, WatchResponse,
-};
+use windlass_api::etcdserverpb::{WatchCreateRequest, WatchProgressRequest, WatchRequest, WatchResponse};
 use windlass_api::method;
 use windlass_types::Code;
 

@@ -1,27 +1,99 @@
 //! The commands: which there are, and what each needs and gives.
 //!
-//! A command turns its arguments into requests and the answers into an [`Outcome`]; it never prints its reply, but for
-//! `watch`, whose reply has no end.
+//! [`COMMANDS`] is the one list of them; parser, help and completions are made of it. A command turns its arguments into
+//! requests and the answers into an [`Outcome`]; it never prints its reply, but for those whose reply has no end.
 
+mod alarm;
+mod auth;
+mod check;
 mod compaction;
+mod completion;
+mod defrag;
 mod del;
+mod downgrade;
+mod elect;
 mod endpoint;
 mod get;
 mod lease;
+mod lock;
+mod make_mirror;
 mod member;
+mod move_leader;
+mod options;
 mod put;
+mod role;
+mod snapshot;
 mod txn;
+mod user;
 mod version;
 mod watch;
 
-use std::io::{BufRead, Write};
+use std::io::{self, BufRead, Write};
+use std::time::Duration;
 
 use clap::ArgMatches;
-use windlass_client::Client;
+use windlass_client::{Client, Security};
 
 use crate::config::{self, Config};
 use crate::exit::Failure;
 use crate::output::{Reply, Style};
+use crate::{flags, terminal};
+
+/// How long a command looks for something from the cluster before it looks for signals.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What a command gives; nothing where only a group of commands was named, whose help is shown then.
+type Ran = Option<Result<Outcome, Failure>>;
+
+/// A command, or a group of them.
+struct Command {
+    /// Its command line.
+    command: fn() -> clap::Command,
+    /// Runs it.
+    run: fn(&ArgMatches, &mut Session) -> Ran,
+}
+
+/// A command that is no group.
+macro_rules! single {
+    ($module:ident) => {
+        Command { command: $module::command, run: |matches, session| Some($module::run(matches, session)) }
+    };
+}
+
+/// A group of commands.
+macro_rules! group {
+    ($module:ident) => {
+        Command { command: $module::command, run: $module::run }
+    };
+}
+
+/// All commands, in the order of the help.
+const COMMANDS: &[Command] = &[
+    single!(put),
+    single!(get),
+    single!(del),
+    single!(txn),
+    single!(compaction),
+    single!(watch),
+    group!(lease),
+    group!(member),
+    group!(endpoint),
+    group!(alarm),
+    single!(defrag),
+    single!(move_leader),
+    group!(snapshot),
+    single!(make_mirror),
+    group!(downgrade),
+    single!(lock),
+    single!(elect),
+    group!(auth),
+    group!(user),
+    group!(role),
+    group!(check),
+    single!(completion),
+    single!(options),
+    single!(version),
+];
 
 /// What a command may use.
 pub struct Session {
@@ -31,18 +103,48 @@ pub struct Session {
     pub input: Box<dyn BufRead>,
     /// Where prompts go.
     pub prompt: Box<dyn Write>,
+    /// Made of the options when the first client is; asks for a password at most once.
+    security: Option<Security>,
 }
 
 impl Session {
-    /// A client for all endpoints.
-    fn client(&self) -> Result<Client, Failure> {
-        self.client_of(&self.config.endpoints)
+    /// On the process's own streams.
+    pub fn new(config: Config) -> Self {
+        let (input, prompt) = (Box::new(io::BufReader::new(io::stdin())), Box::new(io::stdout()));
+        Self { config, input, prompt, security: None }
     }
 
-    fn client_of(&self, endpoints: &[String]) -> Result<Client, Failure> {
-        let Config { dial_timeout, command_timeout, .. } = self.config;
-        let config = windlass_client::Config { endpoints: endpoints.to_vec(), dial_timeout, command_timeout };
-        Ok(Client::new(&config)?)
+    /// A client for all endpoints.
+    fn client(&mut self) -> Result<Client, Failure> {
+        let endpoints = self.config.endpoints.clone();
+        self.client_of(&endpoints)
+    }
+
+    fn client_of(&mut self, endpoints: &[String]) -> Result<Client, Failure> {
+        let security = self.security()?;
+        Ok(Client::secured(&self.config.connect(endpoints), &security)?)
+    }
+
+    /// How the cluster is reached, and as whom.
+    fn security(&mut self) -> Result<Security, Failure> {
+        if let Some(security) = &self.security {
+            return Ok(security.clone());
+        }
+        let access = self.config.access.clone();
+        let security = access.security(|| self.ask("Password: "))?;
+        Ok(self.security.insert(security).clone())
+    }
+
+    /// A line that the terminal does not show.
+    fn ask(&mut self, prompt: &str) -> io::Result<String> {
+        write!(self.prompt, "{prompt}")?;
+        self.prompt.flush()?;
+        let line = terminal::without_echo(|| {
+            let mut line = Vec::new();
+            self.input.read_until(b'\n', &mut line).map(|_| line)
+        })?;
+        writeln!(self.prompt)?;
+        Ok(String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned())
     }
 }
 
@@ -72,36 +174,14 @@ pub fn root() -> clap::Command {
         .args(config::args())
         // As etcdctl: `compact` will do.
         .infer_subcommands(true)
-        .subcommands([
-            put::command(),
-            get::command(),
-            del::command(),
-            txn::command(),
-            compaction::command(),
-            endpoint::command(),
-            lease::command(),
-            member::command(),
-            version::command(),
-            watch::command(),
-        ])
+        .subcommands(COMMANDS.iter().map(|entry| (entry.command)()))
 }
 
 /// Runs the command that `matches` names, or nothing where it names only a group of commands.
-pub fn run(matches: &ArgMatches, session: &mut Session) -> Option<Result<Outcome, Failure>> {
+pub fn run(matches: &ArgMatches, session: &mut Session) -> Ran {
     let (name, matches) = matches.subcommand()?;
-    Some(match name {
-        "put" => put::run(matches, session),
-        "get" => get::run(matches, session),
-        "del" => del::run(matches, session),
-        "txn" => txn::run(matches, session),
-        "compaction" => compaction::run(matches, session),
-        "endpoint" => return endpoint::run(matches, session),
-        "lease" => return lease::run(matches, session),
-        "member" => return member::run(matches, session),
-        "version" => Ok(version::run()),
-        "watch" => Err(watch::run(matches, session)),
-        _ => unreachable!("clap knows the commands of root() only"),
-    })
+    let entry = COMMANDS.iter().find(|entry| (entry.command)().get_name() == name);
+    (entry.expect("clap knows the commands of root() only").run)(matches, session)
 }
 
 /// The help of the group of commands that `matches` names.
@@ -110,8 +190,26 @@ pub fn help(root: &mut clap::Command, matches: &ArgMatches) -> String {
     group.unwrap_or_else(|| root.clone()).render_help().to_string()
 }
 
+/// The only argument, as text.
+fn only_argument(matches: &ArgMatches, otherwise: &str) -> Result<String, Failure> {
+    match flags::arguments(matches).as_slice() {
+        [argument] => Ok(String::from_utf8_lossy(argument).into_owned()),
+        _ => Err(Failure::bad_args(otherwise)),
+    }
+}
+
+/// All arguments, as texts.
+fn texts(matches: &ArgMatches) -> Vec<String> {
+    flags::arguments(matches).iter().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).collect()
+}
+
+/// Refuses arguments where there may be none.
+fn no_arguments(matches: &ArgMatches, otherwise: &str) -> Result<(), Failure> {
+    if flags::arguments(matches).is_empty() { Ok(()) } else { Err(Failure::bad_args(otherwise)) }
+}
+
 /// The end of the range of all keys that start with `prefix`: the prefix plus one at its last byte below 255.
-fn prefix_end(prefix: &[u8]) -> Vec<u8> {
+pub fn prefix_end(prefix: &[u8]) -> Vec<u8> {
     let Some(last) = prefix.iter().rposition(|&byte| byte < 0xff) else {
         return vec![0];
     };
@@ -161,5 +259,22 @@ mod tests {
     #[test]
     fn every_command_is_well_formed() {
         root().debug_assert();
+    }
+
+    /// The reference page names every command, and every option that all have.
+    #[test]
+    fn the_page_is_complete() {
+        let page = include_str!("../../../docs/reference/windlassctl.md");
+        let mut names = Vec::new();
+        for command in root().get_subcommands() {
+            let subs: Vec<_> = command
+                .get_subcommands()
+                .map(|sub| format!("{} {}", command.get_name(), sub.get_name()))
+                .collect();
+            names.extend(if subs.is_empty() { vec![command.get_name().to_owned()] } else { subs });
+        }
+        names.extend(config::args().iter().map(|arg| format!("--{}", arg.get_id())));
+        let missing: Vec<_> = names.iter().filter(|name| !page.contains(&format!("`{name}`"))).collect();
+        assert!(missing.is_empty(), "not in docs/reference/windlassctl.md: {missing:?}");
     }
 }

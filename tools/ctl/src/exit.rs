@@ -6,22 +6,39 @@ use std::fmt;
 
 /// etcdctl's exit codes. Source: etcd `pkg/cobrautl/error.go`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Code {
     /// The server or the command line refused.
-    Error = 1,
-    /// No endpoint to talk to.
-    BadConnection = 2,
-    /// Standard input is not what the command reads.
-    InvalidInput = 3,
+    Error,
+    /// No endpoint to talk to, or none that takes the user.
+    BadConnection,
+    /// Standard input, or what the cluster holds, is not what the command works on.
+    InvalidInput,
     /// A known option with a value that nothing implements.
-    BadFeature = 4,
+    BadFeature,
     /// What ends by itself only if something is wrong has ended.
-    Interrupted = 5,
+    Interrupted,
     /// Reading or writing the terminal failed.
-    Io = 6,
+    Io,
     /// Wrong number or combination of arguments.
-    BadArgs = 128,
+    BadArgs,
+    /// A program that the command ran ended with this.
+    Child(u8),
+}
+
+impl Code {
+    /// What the process ends with.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Error => 1,
+            Self::BadConnection => 2,
+            Self::InvalidInput => 3,
+            Self::BadFeature => 4,
+            Self::Interrupted => 5,
+            Self::Io => 6,
+            Self::BadArgs => 128,
+            Self::Child(number) => number,
+        }
+    }
 }
 
 /// A command that did not work, with the text for its user.
@@ -60,8 +77,8 @@ impl fmt::Display for Failure {
 impl From<windlass_client::Error> for Failure {
     fn from(error: windlass_client::Error) -> Self {
         let code = match error {
-            windlass_client::Error::NoEndpoints => Code::BadConnection,
-            windlass_client::Error::BadEndpoint { .. } => Code::BadArgs,
+            windlass_client::Error::NoEndpoints | windlass_client::Error::Login(_) => Code::BadConnection,
+            windlass_client::Error::BadEndpoint { .. } | windlass_client::Error::Tls(_) => Code::BadArgs,
             _ => Code::Error,
         };
         let message = error.to_string();

@@ -17,13 +17,26 @@ const POSITIONAL: &str = "args";
 
 /// A boolean option, false by default.
 pub fn switch(name: &'static str, help: &'static str) -> Arg {
+    boolean(name, help).default_value("false")
+}
+
+/// A boolean option, true by default.
+pub fn switch_on(name: &'static str, help: &'static str) -> Arg {
+    boolean(name, help).default_value("true")
+}
+
+/// A boolean option without a default, which [`crate::config`] reads.
+pub fn global_switch(name: &'static str, help: &'static str) -> Arg {
+    boolean(name, help).global(true)
+}
+
+fn boolean(name: &'static str, help: &'static str) -> Arg {
     Arg::new(name)
         .long(name)
         .help(help)
         .action(ArgAction::Set)
         .num_args(0..=1)
         .require_equals(true)
-        .default_value("false")
         .default_missing_value("true")
         .overrides_with(name)
         .hide_default_value(true)
@@ -33,7 +46,12 @@ pub fn switch(name: &'static str, help: &'static str) -> Arg {
 
 /// An integer option, 0 by default.
 pub fn integer(name: &'static str, help: &'static str) -> Arg {
-    valued(name, help).default_value("0").value_parser(|text: &str| go::parse_int(text, 0))
+    integer_or(name, "0", help)
+}
+
+/// An integer option.
+pub fn integer_or(name: &'static str, default: &'static str, help: &'static str) -> Arg {
+    valued(name, help).default_value(default).value_parser(|text: &str| go::parse_int(text, 0))
 }
 
 /// A text option.
@@ -59,6 +77,11 @@ pub fn positional(help: &'static str) -> Arg {
 pub fn arguments(matches: &ArgMatches) -> Vec<Vec<u8>> {
     let args = matches.get_many::<OsString>(POSITIONAL).unwrap_or_default();
     args.map(|arg| arg.as_bytes().to_vec()).collect()
+}
+
+/// A [`global_switch`]'s value, if it is given.
+pub fn given(matches: &ArgMatches, name: &str) -> Option<bool> {
+    matches.get_one(name).copied()
 }
 
 /// A [`switch`]'s value.

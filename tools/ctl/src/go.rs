@@ -28,6 +28,18 @@ pub fn parse_int(text: &str, base: u32) -> Result<i64, String> {
     i64::try_from(value).map_err(|_| fault("value out of range"))
 }
 
+/// `strconv.ParseUint(text, 16, 64)`, by which ids of members are read.
+///
+/// # Errors
+/// Go's text for what is wrong.
+pub fn parse_hex(text: &str) -> Result<u64, String> {
+    let fault = |what| format!("strconv.ParseUint: parsing {}: {what}", quote(text.as_bytes()));
+    if text.is_empty() || !text.chars().all(|c| c.is_ascii_hexdigit()) {
+        return Err(fault("invalid syntax"));
+    }
+    u64::from_str_radix(text, 16).map_err(|_| fault("value out of range"))
+}
+
 fn split_base(digits: &str) -> (u32, &str) {
     let prefixed =
         |prefix: &str| digits.get(..2).filter(|p| p.eq_ignore_ascii_case(prefix)).map(|_| &digits[2..]);
@@ -75,6 +87,14 @@ mod tests {
             Err(format!("strconv.ParseInt: parsing \"{large}\": value out of range"))
         );
         assert!(parse_int("1_0", 10).is_err());
+    }
+
+    #[test]
+    fn hexadecimal_ids() {
+        assert_eq!(parse_hex("ff"), Ok(255));
+        assert_eq!(parse_hex("zz"), Err("strconv.ParseUint: parsing \"zz\": invalid syntax".into()));
+        assert!(parse_hex("-1").is_err() && parse_hex("").is_err());
+        assert!(parse_hex("11111111111111111").expect_err("too large").ends_with("value out of range"));
     }
 
     #[test]

@@ -3,12 +3,16 @@
 //! It parses, asks the cluster through `windlass-client` and prints; it must know nothing about how a server works.
 //! Standard output carries replies only; everything else goes to standard error.
 
+mod access;
 mod command;
 mod config;
+mod dns;
 mod exit;
 mod flags;
 mod go;
 mod output;
+mod recipe;
+mod terminal;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -29,7 +33,7 @@ fn main() -> ExitCode {
                 // Nobody is left to tell when standard error is gone too.
                 let _ = writeln!(io::stderr(), "{line}");
             }
-            ExitCode::from(failure.code as u8)
+            ExitCode::from(failure.code.number())
         }
     }
 }
@@ -41,9 +45,15 @@ fn run() -> Result<(), Failure> {
         Err(help) if help.kind() == ErrorKind::DisplayHelp => return show(&help.to_string()),
         Err(error) => return Err(flags::failure(&error)),
     };
-    let config = Config::new(&matches, |name| std::env::var(name).ok())?;
+    let mut config = Config::new(&matches, |name| std::env::var(name).ok())?;
+    for warning in config.discover(dns::services)? {
+        writeln!(io::stderr(), "{warning}")?;
+    }
+    if config.debug {
+        writeln!(io::stderr(), "{config:#?}")?;
+    }
     let (hex, format) = (config.hex, config.format);
-    let mut session = Session { config, input: Box::new(io::stdin().lock()), prompt: Box::new(io::stdout()) };
+    let mut session = Session::new(config);
     let Some(outcome) = command::run(&matches, &mut session) else {
         return show(&command::help(&mut root, &matches));
     };

@@ -2,6 +2,7 @@
 //!
 //! Formats write into buffers and never fail but by not existing for a reply; `main` does the printing.
 
+pub mod admin;
 mod fields;
 mod json;
 mod lease;
@@ -15,7 +16,7 @@ use std::time::Duration;
 use windlass_api::etcdserverpb::{
     DeleteRangeResponse, HashKvResponse, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse,
     LeaseRevokeResponse, LeaseTimeToLiveResponse, MemberListResponse, PutResponse, RangeResponse,
-    StatusResponse, TxnResponse, WatchResponse,
+    ResponseHeader, StatusResponse, TxnResponse, WatchResponse,
 };
 
 use windlass_api::mvccpb::Event;
@@ -93,8 +94,27 @@ pub enum Reply {
     HashKv(Vec<EndpointHashKv>),
     /// One response of `watch`.
     Watch(WatchResponse),
+    /// Of a command that administers a cluster.
+    Forms(Forms),
     /// Text that has no formats.
     Text(String),
+    /// Nothing at all.
+    Nothing,
+}
+
+/// A reply that knows its own formats; there is no table of it.
+#[derive(Debug)]
+pub struct Forms {
+    /// The response's, for `fields`.
+    pub header: Option<ResponseHeader>,
+    /// All lines of `simple`.
+    pub simple: Vec<u8>,
+    /// All of `json`.
+    pub json: json::value::Value,
+    /// The lines of `fields` behind the header's; none where etcdctl has no such format.
+    pub fields: Option<String>,
+    /// The response.
+    pub protobuf: Vec<u8>,
 }
 
 /// An endpoint and its answer.
@@ -140,13 +160,15 @@ pub struct Rendered {
 /// # Errors
 /// The format does not exist for this reply.
 pub fn render(reply: &Reply, format: Format, style: Style) -> Result<Rendered, Failure> {
-    if let Reply::Text(text) = reply {
-        return Ok(Rendered { out: format!("{text}\n").into_bytes(), err: Vec::new() });
+    match reply {
+        Reply::Text(text) => return Ok(Rendered { out: format!("{text}\n").into_bytes(), err: Vec::new() }),
+        Reply::Nothing => return Ok(Rendered::default()),
+        _ => {}
     }
     let out = match format {
         Format::Simple => return Ok(simple::render(reply, style)),
         Format::Json => json::render(reply, style.hex).into_bytes(),
-        Format::Fields => fields::render(reply).into_bytes(),
+        Format::Fields => fields::render(reply).ok_or_else(|| unsupported("fields"))?.into_bytes(),
         Format::Table => table::render(reply).ok_or_else(|| unsupported("table"))?.into_bytes(),
         Format::Protobuf => protobuf::render(reply).ok_or_else(|| unsupported("protobuf"))?,
     };

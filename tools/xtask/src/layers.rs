@@ -111,6 +111,7 @@ const SHELLS: &[(&str, &[&str])] = &[
             "windlass-client",
             "windlass-bench",
             "windlass-report",
+            "windlassctl",
         ],
     ),
     ("tokio", &["windlass", "windlass-peer", "windlass-rpc", "windlass-tls"]),

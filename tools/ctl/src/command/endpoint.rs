@@ -8,7 +8,7 @@ use clap::ArgMatches;
 use windlass_api::etcdserverpb::{HashKvRequest, MemberListRequest, RangeRequest, StatusRequest};
 use windlass_client::Client;
 
-use super::{Outcome, Session};
+use super::{Outcome, Ran, Session};
 use crate::exit::{Code, Failure};
 use crate::flags;
 use crate::output::{EndpointHashKv, EndpointHealth, EndpointStatus, Reply};
@@ -28,7 +28,7 @@ pub fn command() -> clap::Command {
 }
 
 /// Runs the subcommand, if there is one.
-pub fn run(matches: &ArgMatches, session: &mut Session) -> Option<Result<Outcome, Failure>> {
+pub fn run(matches: &ArgMatches, session: &mut Session) -> Ran {
     let (name, matches) = matches.subcommand()?;
     let outcome = endpoints(matches, session).and_then(|endpoints| match name {
         "status" => status(&endpoints, session),
@@ -38,7 +38,8 @@ pub fn run(matches: &ArgMatches, session: &mut Session) -> Option<Result<Outcome
     Some(outcome)
 }
 
-fn endpoints(matches: &ArgMatches, session: &Session) -> Result<Vec<String>, Failure> {
+/// Those that were given, or all of the cluster if `--cluster` says so.
+pub fn endpoints(matches: &ArgMatches, session: &mut Session) -> Result<Vec<String>, Failure> {
     if !flags::is_set(matches, "cluster") {
         return Ok(session.config.endpoints.clone());
     }
@@ -59,7 +60,7 @@ struct Asked<T> {
 
 fn ask_each<T>(
     endpoints: &[String],
-    session: &Session,
+    session: &mut Session,
     what: &str,
     ask: impl Fn(String, &mut Client) -> Result<T, windlass_client::Error>,
 ) -> Result<Asked<T>, Failure> {
@@ -77,7 +78,7 @@ fn ask_each<T>(
     Ok(asked)
 }
 
-fn status(endpoints: &[String], session: &Session) -> Result<Outcome, Failure> {
+fn status(endpoints: &[String], session: &mut Session) -> Result<Outcome, Failure> {
     let Asked { answers, warnings, last_error } =
         ask_each(endpoints, session, "status", |endpoint, client| {
             let status = client.status(&StatusRequest {})?;
@@ -87,7 +88,7 @@ fn status(endpoints: &[String], session: &Session) -> Result<Outcome, Failure> {
     Ok(Outcome { warnings, failure, ..Reply::Status(answers).into() })
 }
 
-fn hash_kv(endpoints: &[String], session: &Session, revision: i64) -> Result<Outcome, Failure> {
+fn hash_kv(endpoints: &[String], session: &mut Session, revision: i64) -> Result<Outcome, Failure> {
     let Asked { answers, warnings, last_error } =
         ask_each(endpoints, session, "hash", |endpoint, client| {
             let hash = client.hash_kv(&HashKvRequest { revision })?;
@@ -98,7 +99,7 @@ fn hash_kv(endpoints: &[String], session: &Session, revision: i64) -> Result<Out
 }
 
 /// All endpoints at once: the slowest decides how long it takes, not the sum.
-fn health(endpoints: &[String], session: &Session) -> Result<Outcome, Failure> {
+fn health(endpoints: &[String], session: &mut Session) -> Result<Outcome, Failure> {
     let clients = endpoints.iter().map(|endpoint| session.client_of(std::slice::from_ref(endpoint)));
     let clients = clients.collect::<Result<Vec<Client>, Failure>>()?;
     let answers: Vec<EndpointHealth> = std::thread::scope(|scope| {

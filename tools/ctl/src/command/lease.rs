@@ -8,7 +8,7 @@ use windlass_api::etcdserverpb::{
     LeaseGrantRequest, LeaseKeepAliveRequest, LeaseLeasesRequest, LeaseRevokeRequest, LeaseTimeToLiveRequest,
 };
 
-use super::{Outcome, Session};
+use super::{Outcome, Ran, Session, only_argument};
 use crate::exit::{Code, Failure};
 use crate::output::{self, Reply, Style};
 use crate::{flags, go};
@@ -31,7 +31,7 @@ pub fn command() -> clap::Command {
 }
 
 /// Runs the subcommand, if there is one.
-pub fn run(matches: &ArgMatches, session: &mut Session) -> Option<Result<Outcome, Failure>> {
+pub fn run(matches: &ArgMatches, session: &mut Session) -> Ran {
     let (name, matches) = matches.subcommand()?;
     Some(match name {
         "grant" => grant(matches, session),
@@ -43,7 +43,7 @@ pub fn run(matches: &ArgMatches, session: &mut Session) -> Option<Result<Outcome
     })
 }
 
-fn grant(matches: &ArgMatches, session: &Session) -> Result<Outcome, Failure> {
+fn grant(matches: &ArgMatches, session: &mut Session) -> Result<Outcome, Failure> {
     let ttl = only_argument(matches, "lease grant command needs TTL argument")?;
     let ttl = go::parse_int(&ttl, 10).map_err(|fault| Failure::bad_args(format!("bad TTL ({fault})")))?;
     let granted = session.client()?.lease_grant(&LeaseGrantRequest { ttl, id: 0 });
@@ -51,25 +51,25 @@ fn grant(matches: &ArgMatches, session: &Session) -> Result<Outcome, Failure> {
     Ok(Reply::LeaseGrant(granted).into())
 }
 
-fn revoke(matches: &ArgMatches, session: &Session) -> Result<Outcome, Failure> {
+fn revoke(matches: &ArgMatches, session: &mut Session) -> Result<Outcome, Failure> {
     let id = lease(&only_argument(matches, "lease revoke command needs 1 argument")?)?;
     let revoked = session.client()?.lease_revoke(&LeaseRevokeRequest { id });
     Ok(Reply::LeaseRevoke(id, revoked.map_err(|error| failed("revoke", &error))?).into())
 }
 
-fn time_to_live(matches: &ArgMatches, session: &Session) -> Result<Outcome, Failure> {
+fn time_to_live(matches: &ArgMatches, session: &mut Session) -> Result<Outcome, Failure> {
     let id = lease(&only_argument(matches, "lease timetolive command needs lease ID as argument")?)?;
     let keys = flags::is_set(matches, "keys");
     let response = session.client()?.lease_time_to_live(&LeaseTimeToLiveRequest { id, keys })?;
     Ok(Reply::LeaseTimeToLive(response, keys).into())
 }
 
-fn list(session: &Session) -> Result<Outcome, Failure> {
+fn list(session: &mut Session) -> Result<Outcome, Failure> {
     Ok(Reply::Leases(session.client()?.lease_leases(&LeaseLeasesRequest {})?).into())
 }
 
 /// Renews until the lease is no more or the program is ended; each renewal is printed as it is answered.
-fn keep_alive(matches: &ArgMatches, session: &Session) -> Result<Outcome, Failure> {
+fn keep_alive(matches: &ArgMatches, session: &mut Session) -> Result<Outcome, Failure> {
     let id = lease(&only_argument(matches, "lease keep-alive command needs lease ID as argument")?)?;
     let mut client = session.client()?;
     loop {
@@ -92,13 +92,6 @@ fn keep_alive(matches: &ArgMatches, session: &Session) -> Result<Outcome, Failur
         out.write_all(&rendered.out)?;
         out.flush()?;
         std::thread::sleep(pause);
-    }
-}
-
-fn only_argument(matches: &ArgMatches, otherwise: &str) -> Result<String, Failure> {
-    match flags::arguments(matches).as_slice() {
-        [argument] => Ok(String::from_utf8_lossy(argument).into_owned()),
-        _ => Err(Failure::bad_args(otherwise)),
     }
 }
 

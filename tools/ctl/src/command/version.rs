@@ -1,6 +1,9 @@
 //! `version`.
 
-use super::Outcome;
+use clap::ArgMatches;
+
+use super::{Outcome, Session};
+use crate::exit::Failure;
 use crate::output::Reply;
 
 /// The etcd API that the program speaks.
@@ -12,7 +15,7 @@ pub fn command() -> clap::Command {
 }
 
 /// Runs it.
-pub fn run() -> Outcome {
+pub fn run(_: &ArgMatches, _: &mut Session) -> Result<Outcome, Failure> {
     let version = env!("CARGO_PKG_VERSION");
-    Reply::Text(format!("windlassctl version: {version}\nAPI version: {API_VERSION}")).into()
+    Ok(Reply::Text(format!("windlassctl version: {version}\nAPI version: {API_VERSION}")).into())
 }

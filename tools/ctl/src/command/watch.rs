@@ -2,16 +2,19 @@
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, Write};
+use std::os::unix::ffi::OsStringExt;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::{Arg, ArgMatches, value_parser};
 use windlass_api::etcdserverpb::{WatchCreateRequest, WatchResponse};
+use windlass_api::mvccpb::Event;
 use windlass_client::Watch;
 
-use super::{Session, key_range, txn};
-use crate::config::Config;
+use super::{LOOK, Outcome, Session, key_range, txn};
 use crate::exit::{Code, Failure};
-use crate::output::{Reply, Style, event_type, render};
+use crate::output::{Format, Reply, Style, event_type, render};
 use crate::{flags, go};
 
 /// The name under which the program to run is kept.
@@ -43,20 +46,56 @@ fn options() -> [Arg; 5] {
 }
 
 /// Runs it. It ends with a failure, if it ends.
-pub fn run(matches: &ArgMatches, session: &mut Session) -> Failure {
+pub fn run(matches: &ArgMatches, session: &mut Session) -> Result<Outcome, Failure> {
     if flags::is_set(matches, "interactive") {
-        return interactive(session);
+        return Err(interactive(session));
     }
     let exec: Vec<OsString> = matches.get_many(EXEC).unwrap_or_default().cloned().collect();
-    request(matches).and_then(|request| follow(&session.config, request, &exec)).err().unwrap_or_else(ended)
+    let request = request(matches, &Range::of_environment()?)?;
+    let printer = Printer { format: session.config.format, hex: session.config.hex, exec };
+    let mut watch = Watch::over(session.client()?, request)?;
+    loop {
+        let response = watch.next_response()?;
+        if printer.take(response)? {
+            return Err(ended());
+        }
+    }
+}
+
+/// What the environment says is to be watched.
+#[derive(Default)]
+struct Range {
+    key: Option<Vec<u8>>,
+    end: Option<Vec<u8>>,
+}
+
+impl Range {
+    fn of_environment() -> Result<Self, Failure> {
+        let variable =
+            |name: &str| std::env::var_os(name).map(OsString::into_vec).filter(|text| !text.is_empty());
+        let range = Self { key: variable("ETCDCTL_WATCH_KEY"), end: variable("ETCDCTL_WATCH_RANGE_END") };
+        if let Self { key: None, end: Some(end) } = &range {
+            let text = go::quote(end);
+            let why = format!("ETCDCTL_WATCH_KEY is empty but got ETCDCTL_WATCH_RANGE_END={text}");
+            return Err(Failure::bad_args(why));
+        }
+        Ok(range)
+    }
 }
 
 fn ended() -> Failure {
     Failure::new(Code::Interrupted, "watch is canceled by the server")
 }
 
-fn request(matches: &ArgMatches) -> Result<WatchCreateRequest, Failure> {
-    let args = flags::arguments(matches);
+fn request(matches: &ArgMatches, environment: &Range) -> Result<WatchCreateRequest, Failure> {
+    let mut args = flags::arguments(matches);
+    if let Some(key) = &environment.key {
+        if !args.is_empty() {
+            return Err(Failure::bad_args("bad number of arguments (found conflicting environment key)"));
+        }
+        args.push(key.clone());
+        args.extend(environment.end.clone());
+    }
     if args.is_empty() || args.len() > 2 {
         return Err(Failure::bad_args("bad number of arguments"));
     }
@@ -72,49 +111,52 @@ fn request(matches: &ArgMatches) -> Result<WatchCreateRequest, Failure> {
     })
 }
 
-/// Prints responses until the watch ends.
-fn follow(config: &Config, request: WatchCreateRequest, exec: &[OsString]) -> Result<(), Failure> {
-    let Config { dial_timeout, command_timeout, .. } = *config;
-    let endpoints = config.endpoints.clone();
-    let mut watch =
-        Watch::new(&windlass_client::Config { endpoints, dial_timeout, command_timeout }, request)?;
-    loop {
-        let response = watch.next_response()?;
-        if response.created && !response.canceled {
-            continue;
-        }
-        let is_over = response.canceled;
-        show(config, response, exec)?;
-        if is_over {
-            return Ok(());
-        }
-    }
+/// Prints what a watch is sent.
+struct Printer {
+    format: Format,
+    hex: bool,
+    /// A program and its arguments, run at each event; may be empty.
+    exec: Vec<OsString>,
 }
 
-/// Prints one response and runs the program for each of its events.
-fn show(config: &Config, response: WatchResponse, exec: &[OsString]) -> Result<(), Failure> {
-    if response.canceled {
-        let why = if response.compact_revision != 0 {
-            "etcdserver: mvcc: required revision has been compacted"
-        } else {
-            &response.cancel_reason
-        };
-        writeln!(io::stderr(), "watch was canceled ({why})")?;
+impl Printer {
+    /// Prints one response; true if it is the last.
+    fn take(&self, response: WatchResponse) -> Result<bool, Failure> {
+        if response.created && !response.canceled {
+            return Ok(false);
+        }
+        let is_over = response.canceled;
+        self.show(response)?;
+        Ok(is_over)
     }
-    let revision = response.header.as_ref().map_or(0, |header| header.revision);
-    let mut out = Vec::new();
-    if !response.canceled && response.events.is_empty() {
-        writeln!(out, "progress notify: {revision}")?;
+
+    /// Prints one response and runs the program for each of its events.
+    fn show(&self, response: WatchResponse) -> Result<(), Failure> {
+        if response.canceled {
+            let why = if response.compact_revision != 0 {
+                "etcdserver: mvcc: required revision has been compacted"
+            } else {
+                &response.cancel_reason
+            };
+            writeln!(io::stderr(), "watch was canceled ({why})")?;
+        }
+        let revision = response.header.as_ref().map_or(0, |header| header.revision);
+        let mut out = Vec::new();
+        if !response.canceled && response.events.is_empty() {
+            writeln!(out, "progress notify: {revision}")?;
+        }
+        let reply = Reply::Watch(response);
+        out.extend_from_slice(&render(&reply, self.format, Style { hex: self.hex, ..Style::default() })?.out);
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(&out)?;
+        stdout.flush()?;
+        drop(stdout);
+        let Reply::Watch(response) = &reply else { return Ok(()) };
+        response.events.iter().try_for_each(|event| self.execute(event, revision))
     }
-    let reply = Reply::Watch(response);
-    let style = Style { hex: config.hex, ..Style::default() };
-    out.extend_from_slice(&render(&reply, config.format, style)?.out);
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(&out)?;
-    stdout.flush()?;
-    drop(stdout);
-    let (Reply::Watch(response), Some((program, args))) = (&reply, exec.split_first()) else { return Ok(()) };
-    for event in &response.events {
+
+    fn execute(&self, event: &Event, revision: i64) -> Result<(), Failure> {
+        let Some((program, args)) = self.exec.split_first() else { return Ok(()) };
         let kv = event.kv.clone().unwrap_or_default();
         let ended = Command::new(program)
             .args(args)
@@ -123,15 +165,29 @@ fn show(config: &Config, response: WatchResponse, exec: &[OsString]) -> Result<(
             .env("ETCD_WATCH_KEY", go::quote(&kv.key))
             .env("ETCD_WATCH_VALUE", go::quote(&kv.value))
             .status();
-        if !ended.is_ok_and(|status| status.success()) {
-            return Err(Failure::new(Code::Error, format!("command {program:?} failed")));
+        if ended.is_ok_and(|status| status.success()) {
+            return Ok(());
         }
+        Err(Failure::new(Code::Error, format!("command {program:?} failed")))
     }
-    Ok(())
 }
 
-/// Reads watches, one a line; each prints beside the others.
+/// What one line of input asks for.
+enum Line {
+    /// A watch, and a program to run at each of its events.
+    Watch(WatchCreateRequest, Vec<OsString>),
+    /// How far all watches are.
+    Progress,
+}
+
+/// Reads watches, one a line; each prints beside the others, from a thread of its own.
 fn interactive(session: &mut Session) -> Failure {
+    let environment = match Range::of_environment() {
+        Ok(range) => range,
+        Err(failure) => return failure,
+    };
+    // Each watch counts on its own how many of these it has passed on.
+    let asked = Arc::new(AtomicU64::new(0));
     loop {
         let mut line = Vec::new();
         match session.input.read_until(b'\n', &mut line) {
@@ -139,37 +195,99 @@ fn interactive(session: &mut Session) -> Failure {
             Ok(_) => return Failure::new(Code::InvalidInput, "error reading watch request line: EOF"),
             Err(error) => return error.into(),
         }
-        match watch_of_line(&line) {
-            Ok(request) => {
-                let config = session.config.clone();
-                std::thread::spawn(move || {
-                    if let Err(failure) = follow(&config, request, &[]) {
-                        // Nobody is left to tell when standard error is gone.
-                        let _ = writeln!(io::stderr(), "{failure}");
-                    }
-                });
+        match parse_line(&line, &environment) {
+            Ok(Line::Watch(request, exec)) => {
+                let printer = Printer { format: session.config.format, hex: session.config.hex, exec };
+                let started = session.client().and_then(|client| Ok(Watch::over(client, request)?));
+                match started {
+                    Ok(watch) => follow_beside(watch, printer, Arc::clone(&asked)),
+                    Err(failure) => return failure,
+                }
             }
-            Err(text) => {
-                let _ = writeln!(io::stderr(), "{text}");
+            Ok(Line::Progress) => {
+                asked.fetch_add(1, Ordering::Relaxed);
             }
+            // Nobody is left to tell when standard error is gone.
+            Err(text) => drop(writeln!(io::stderr(), "{text}")),
         }
     }
 }
 
-fn watch_of_line(line: &[u8]) -> Result<WatchCreateRequest, String> {
-    let text = String::from_utf8_lossy(line.trim_ascii()).into_owned();
-    let words = txn::words(line.trim_ascii()).filter(|words| !words.is_empty());
-    let Some(words) = words.filter(|words| words[0] == b"watch") else {
-        return Err(format!("Invalid command {text} (only support watch)"));
+fn follow_beside(mut watch: Watch, printer: Printer, asked: Arc<AtomicU64>) {
+    std::thread::spawn(move || {
+        let mut passed_on = asked.load(Ordering::Relaxed);
+        loop {
+            let ended = watch.next_response_within(LOOK).map_err(Failure::from).and_then(|response| {
+                if asked.load(Ordering::Relaxed) > passed_on {
+                    passed_on += 1;
+                    watch.request_progress()?;
+                }
+                response.map_or(Ok(false), |response| printer.take(response))
+            });
+            match ended {
+                Ok(false) => {}
+                Ok(true) => return,
+                // Nobody is left to tell when standard error is gone.
+                Err(failure) => return drop(writeln!(io::stderr(), "{failure}")),
+            }
+        }
+    });
+}
+
+fn parse_line(line: &[u8], environment: &Range) -> Result<Line, String> {
+    let text = String::from_utf8_lossy(line).trim_end_matches('\n').to_owned();
+    let words = txn::words(line.trim_ascii()).unwrap_or_default();
+    let Some((command, words)) = words.split_first() else {
+        return Err(format!("Invalid command: {text} (watch and progress supported)"));
     };
-    if words.len() < 2 {
+    match command.as_slice() {
+        b"watch" => {}
+        b"progress" => return Ok(Line::Progress),
+        _ => return Err(format!("Invalid command {text} (only support watch)")),
+    }
+    if words.is_empty() && environment.key.is_none() {
         return Err(format!("Invalid command {text} (command type or key is not provided)"));
     }
-    let words = words.into_iter().skip(1).map(std::os::unix::ffi::OsStringExt::from_vec);
+    let end = words.iter().position(|word| word == b"--").unwrap_or(words.len());
+    let exec = words.iter().skip(end + 1).cloned().map(OsString::from_vec).collect();
     let matches = clap::Command::new("watch")
         .no_binary_name(true)
         .args(options())
-        .try_get_matches_from(words.collect::<Vec<OsString>>())
+        .try_get_matches_from(words[..end].iter().cloned().map(OsString::from_vec).collect::<Vec<_>>())
         .map_err(|error| format!("Invalid command {text} ({})", flags::failure(&error)))?;
-    request(&matches).map_err(|failure| format!("Invalid command {text} ({failure})"))
+    let request =
+        request(&matches, environment).map_err(|failure| format!("Invalid command {text} ({failure})"))?;
+    Ok(Line::Watch(request, exec))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watch(line: &str, environment: &Range) -> Result<(WatchCreateRequest, usize), String> {
+        parse_line(line.as_bytes(), environment).map(|line| match line {
+            Line::Watch(request, exec) => (request, exec.len()),
+            Line::Progress => panic!("a watch"),
+        })
+    }
+
+    #[test]
+    fn lines_take_options_and_programs() {
+        let none = Range::default();
+        let (request, exec) = watch("watch a --rev 3 --prefix -- echo -n x\n", &none).expect("valid");
+        assert_eq!((request.key, request.range_end, request.start_revision), ("a".into(), "b".into(), 3));
+        assert_eq!(exec, 3);
+        assert!(matches!(parse_line(b"progress\n", &none), Ok(Line::Progress)));
+        let told = Range { key: Some(b"k".to_vec()), end: Some(b"z".to_vec()) };
+        assert_eq!(watch("watch\n", &told).expect("valid").0.range_end, "z");
+        assert!(watch("watch a\n", &told).is_err());
+    }
+
+    #[test]
+    fn wrong_lines_are_named() {
+        let fault = |line: &str| watch(line, &Range::default()).expect_err("is wrong");
+        assert_eq!(fault("foo\n"), "Invalid command foo (only support watch)");
+        assert_eq!(fault("watch\n"), "Invalid command watch (command type or key is not provided)");
+        assert_eq!(fault("\n"), "Invalid command:  (watch and progress supported)");
+    }
 }

@@ -9,11 +9,11 @@ use windlass_api::etcdserverpb::{
 };
 use windlass_api::mvccpb::KeyValue;
 
-use super::{EndpointHashKv, EndpointHealth, EndpointStatus, Reply, event_type, lease};
+use super::{EndpointHashKv, EndpointHealth, EndpointStatus, Forms, Reply, event_type, lease};
 use crate::go;
 
-/// Shows `reply`.
-pub fn render(reply: &Reply) -> String {
+/// Shows `reply`, if it has fields.
+pub fn render(reply: &Reply) -> Option<String> {
     let mut fields = Fields(String::new());
     match reply {
         Reply::Put(response) => fields.put(response),
@@ -26,13 +26,17 @@ pub fn render(reply: &Reply) -> String {
         Reply::Health(endpoints) => endpoints.iter().for_each(|endpoint| fields.health(endpoint)),
         Reply::HashKv(endpoints) => endpoints.iter().for_each(|endpoint| fields.hash_kv(endpoint)),
         Reply::Text(text) => fields.0.push_str(text),
+        Reply::Forms(Forms { header, fields: lines, .. }) => {
+            fields.header(*header);
+            fields.0.push_str(lines.as_deref()?);
+        }
         leases => {
             let (header, lines) = lease::fields(leases).expect("no others are left");
             fields.header(header);
             lines.iter().for_each(|(name, value)| fields.field(name, value));
         }
     }
-    fields.0
+    Some(fields.0)
 }
 
 struct Fields(String);

@@ -29,12 +29,14 @@ pub fn render(reply: &Reply, hex: bool) -> String {
         Reply::Health(endpoints) => Value::array(endpoints, health_of),
         Reply::HashKv(endpoints) => Value::array(endpoints, hash_of),
         Reply::Text(text) => Value::string(text),
+        Reply::Forms(forms) => forms.json.clone(),
         leases => lease::json(leases).expect("no others are left"),
     };
     format!("{value}\n")
 }
 
-fn header(header: Option<ResponseHeader>) -> Value {
+/// A header, as all responses show it.
+pub(super) fn header(header: Option<ResponseHeader>) -> Value {
     header_with(header, Value::unsigned)
 }
 
@@ -117,18 +119,24 @@ fn watch(response: &WatchResponse) -> Value {
 
 fn members(response: &MemberListResponse, hex: bool) -> Value {
     let id = if hex { |id| Value::string(&format!("{id:x}")) } else { Value::unsigned };
-    let member = |member: &Member| {
-        Value::object([
-            ("ID", id(member.id)),
-            ("name", Value::string(&member.name)),
-            ("peerURLs", Value::array(&member.peer_ur_ls, |url| Value::string(url))),
-            ("clientURLs", Value::array(&member.client_ur_ls, |url| Value::string(url))),
-            ("isLearner", Value::Bool(member.is_learner)),
-        ])
-    };
     Value::object([
         ("header", header_with(response.header, id)),
-        ("members", Value::array(&response.members, member)),
+        ("members", Value::array(&response.members, |member| member_of(member, id))),
+    ])
+}
+
+/// A member of the cluster.
+pub(super) fn member(member: &Member) -> Value {
+    member_of(member, Value::unsigned)
+}
+
+fn member_of(member: &Member, id: fn(u64) -> Value) -> Value {
+    Value::object([
+        ("ID", id(member.id)),
+        ("name", Value::string(&member.name)),
+        ("peerURLs", Value::array(&member.peer_ur_ls, |url| Value::string(url))),
+        ("clientURLs", Value::array(&member.client_ur_ls, |url| Value::string(url))),
+        ("isLearner", Value::Bool(member.is_learner)),
     ])
 }
 

@@ -13,6 +13,7 @@ pub fn render(reply: &Reply) -> Option<Vec<u8>> {
         Reply::Txn(response) => Some(response.encode_to_vec()),
         Reply::Members(response) => Some(response.encode_to_vec()),
         Reply::Watch(response) => Some(response.encode_to_vec()),
+        Reply::Forms(forms) => Some(forms.protobuf.clone()),
         _ => None,
     }
 }

@@ -23,6 +23,7 @@ pub fn render(reply: &Reply, style: Style) -> Rendered {
         Reply::Health(endpoints) => return health(endpoints),
         Reply::Members(_) | Reply::Status(_) | Reply::HashKv(_) => lines.rows(reply),
         Reply::Text(text) => lines.line(text.as_bytes()),
+        Reply::Forms(forms) => lines.out.extend_from_slice(&forms.simple),
         leases => lines.out.extend(lease::simple(leases).expect("no others are left").bytes()),
     }
     Rendered { out: lines.out, err: Vec::new() }
