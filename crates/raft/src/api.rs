@@ -18,7 +18,7 @@ pub struct Config {
     pub incarnation: u64,
     /// Seed of the randomised election timeouts; members should differ.
     pub seed: u64,
-    /// Ticks without a leader before a campaign, from 2; the real timeout is random in `n..2n`.
+    /// Ticks without a leader before a campaign, from 2; the real timeout is random in `n..n + n / 2`.
     pub election_ticks: u32,
     /// Ticks between a leader's heartbeats, at least 1 and less than `election_ticks`.
     pub heartbeat_ticks: u32,

@@ -1,6 +1,10 @@
 //! Terms, votes and timers: who leads. Source: Raft thesis 3.4, 3.6.1, 9.6 (pre-vote), 6.2 (check-quorum).
 //!
 //! A member never counts a vote before it is durable, its own included, and never grants two in one term.
+//!
+//! While a majority is connected there is a leader again within three election timeouts of any one fault. A leader steps
+//! down one after it last heard of a quorum. A follower campaigns one to one and a half after it last heard of a leader.
+//! Whoever has heard of one since ignores it, and is asked again with each heartbeat interval until it has not.
 
 use windlass_records::log::EntryKind;
 use windlass_types::{LogIndex, MemberId, Term};
@@ -17,13 +21,16 @@ impl Raft {
     pub(crate) fn tick(&mut self) {
         self.election_elapsed = self.election_elapsed.saturating_add(1);
         if self.role == Role::Leader {
-            self.tick_leader();
-        } else {
-            self.age_forwarded_reads();
-            if self.election_elapsed >= self.election_timeout {
-                self.restart_election_timer();
-                self.campaign(false);
-            }
+            return self.tick_leader();
+        }
+        self.age_forwarded_reads();
+        if self.election_elapsed >= self.election_timeout {
+            self.restart_election_timer();
+            self.campaign(false);
+        } else if self.role == Role::PreCandidate
+            && self.election_elapsed.is_multiple_of(self.config.heartbeat_ticks)
+        {
+            self.ask_for_pre_votes();
         }
     }
 
@@ -31,10 +38,12 @@ impl Raft {
         if self.election_elapsed >= self.config.election_ticks {
             self.election_elapsed = 0;
             self.transferee = MemberId::ZERO;
-            if self.config.check_quorum && !self.take_quorum_activity() {
-                self.become_follower(self.term, MemberId::ZERO);
-                return;
-            }
+        }
+        let election_ticks = self.config.election_ticks;
+        self.peers.values_mut().for_each(|peer| peer.tick(election_ticks));
+        if self.config.check_quorum && !self.hears_quorum() {
+            self.become_follower(self.term, MemberId::ZERO);
+            return;
         }
         self.heartbeat_elapsed += 1;
         if self.heartbeat_elapsed >= self.config.heartbeat_ticks {
@@ -44,18 +53,20 @@ impl Raft {
         }
     }
 
-    /// Whether a quorum was heard of since this was last asked.
-    fn take_quorum_activity(&mut self) -> bool {
-        let me = self.config.id;
-        let active = |id| Some(id == me || self.peers.get(&id).is_some_and(|p| p.is_active));
-        let is_active = self.membership.outcome(active) == Outcome::Won;
-        self.peers.values_mut().for_each(Progress::quorum_checked);
-        is_active
+    /// As leader: whether a quorum was heard of within an election timeout.
+    fn hears_quorum(&self) -> bool {
+        let (me, election_ticks) = (self.config.id, self.config.election_ticks);
+        let is_heard =
+            |id| Some(id == me || self.peers.get(&id).is_some_and(|p| !p.is_silent(election_ticks)));
+        self.membership.outcome(is_heard) == Outcome::Won
     }
 
+    /// The spread keeps members from standing at the same time. Half a timeout of ticks is enough for that, and what is
+    /// more would be waited for by everyone's clients.
     pub(crate) fn restart_election_timer(&mut self) {
+        let spread = (self.config.election_ticks / 2).max(1);
         self.election_elapsed = 0;
-        self.election_timeout = self.config.election_ticks + self.random.below(self.config.election_ticks);
+        self.election_timeout = self.config.election_ticks + self.random.below(spread);
     }
 
     /// Stands for election, if this member may. `transfer`: the leader asked for it.
@@ -82,10 +93,15 @@ impl Raft {
         self.drop_reads();
         self.votes.clear();
         self.restart_election_timer();
-        let (last, commit) = (self.log.last(), self.log.committed());
-        self.ask_voters(self.term.next(), &Body::PreVote { last, commit });
+        self.ask_for_pre_votes();
         // It promises nothing, so it need not be durable.
         self.count_vote(self.config.id, true);
+    }
+
+    /// Asks whoever has not answered: who heard of a leader a moment later than this member does not.
+    fn ask_for_pre_votes(&mut self) {
+        let (last, commit) = (self.log.last(), self.log.committed());
+        self.ask_voters(self.term.next(), &Body::PreVote { last, commit });
     }
 
     fn become_candidate(&mut self, transfer: bool) {
@@ -98,7 +114,7 @@ impl Raft {
 
     fn ask_voters(&mut self, term: Term, body: &Body) {
         for id in self.membership.members() {
-            if id != self.config.id && self.membership.is_voter(id) {
+            if id != self.config.id && self.membership.is_voter(id) && !self.votes.contains_key(&id) {
                 self.send_in_term(id, term, body.clone());
             }
         }
@@ -175,7 +191,7 @@ impl Raft {
     pub(crate) fn has_live_leader(&self) -> bool {
         self.config.check_quorum
             && self.leader != MemberId::ZERO
-            && self.election_elapsed < self.config.election_ticks
+            && (self.role == Role::Leader || self.election_elapsed < self.config.election_ticks)
     }
 
     fn is_free_to_vote_for(&self, candidate: MemberId) -> bool {

@@ -8,9 +8,9 @@ use std::collections::VecDeque;
 
 use windlass_types::{LogIndex, MemberId};
 
-/// Checks of the quorum, one in each election timeout, for which the log is kept for a peer that was sent a snapshot and is
-/// not heard of. After that it may be cut, and such a peer needs another snapshot.
-const EXPECTED_CHECKS_MAX: u32 = 120;
+/// Election timeouts for which the log is kept for a peer that was sent a snapshot and is not heard of. After that it may be
+/// cut, and such a peer needs another snapshot.
+const EXPECTED_TIMEOUTS_MAX: u32 = 120;
 
 /// How entries are sent to a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub struct PeerProgress {
     pub next: LogIndex,
     /// How.
     pub state: PeerState,
-    /// Whether it was heard of since the last check of the quorum.
+    /// Whether it was heard of within an election timeout.
     pub is_active: bool,
 }
 
@@ -55,13 +55,15 @@ pub(crate) struct Progress {
     /// The peer said that its log equals the leader's at most up to here. The highest index there is while it has said
     /// nothing, or may have got more since it did: with a snapshot of which the leader heard nothing.
     pub(crate) at_most: LogIndex,
-    /// Whether it was heard of since the last check of the quorum.
-    pub(crate) is_active: bool,
+    /// Whether it was heard of, within an election timeout.
+    is_active: bool,
+    /// Ticks since it was heard of, or since there was nothing to hear it for.
+    silent_ticks: u32,
     /// Index of the newest snapshot on its way to it; of use while above `matched`. Zero when it has been waited for in
     /// vain.
     expected: LogIndex,
-    /// Checks of the quorum since that snapshot was taken.
-    expected_checks: u32,
+    /// Ticks since that snapshot was taken.
+    expected_ticks: u32,
     /// The newest round of reads that it confirmed.
     pub(crate) read_confirmed: u64,
     /// The commit index it was told, as far as its log is known to go.
@@ -81,8 +83,9 @@ impl Progress {
             state: PeerState::Probe,
             at_most: UNKNOWN,
             is_active,
+            silent_ticks: 0,
             expected: LogIndex::ZERO,
-            expected_checks: 0,
+            expected_ticks: 0,
             read_confirmed: 0,
             sent_commit: LogIndex::ZERO,
             is_paused: false,
@@ -97,7 +100,7 @@ impl Progress {
             matched: self.matched,
             next: self.next,
             state: self.state,
-            is_active: self.is_active,
+            is_active: self.is_active(),
         }
     }
 
@@ -109,13 +112,29 @@ impl Progress {
         (self.is_active || self.expected > self.matched).then(|| self.matched.max(self.expected))
     }
 
-    /// The quorum is checked: whoever was not heard of since the last time counts as away.
-    pub(crate) fn quorum_checked(&mut self) {
-        self.is_active = false;
-        self.expected_checks += 1;
-        if self.expected_checks > EXPECTED_CHECKS_MAX {
+    /// Something was heard of it.
+    pub(crate) fn heard(&mut self) {
+        self.is_active = true;
+        self.silent_ticks = 0;
+    }
+
+    /// A tick passed: whoever is silent for an election timeout counts as away.
+    pub(crate) fn tick(&mut self, election_ticks: u32) {
+        self.silent_ticks = self.silent_ticks.saturating_add(1);
+        self.is_active &= !self.is_silent(election_ticks);
+        self.expected_ticks = self.expected_ticks.saturating_add(1);
+        if self.expected_ticks > EXPECTED_TIMEOUTS_MAX.saturating_mul(election_ticks) {
             self.expected = LogIndex::ZERO;
         }
+    }
+
+    /// Whether it had an election timeout to be heard in, and was not.
+    pub(crate) fn is_silent(&self, election_ticks: u32) -> bool {
+        self.silent_ticks >= election_ticks
+    }
+
+    pub(crate) fn is_active(&self) -> bool {
+        self.is_active
     }
 
     pub(crate) fn is_paused(&self) -> bool {
@@ -224,7 +243,7 @@ impl Progress {
     pub(crate) fn snapshot_taken(&mut self, index: LogIndex) {
         assert_eq!(self.state, PeerState::Snapshot { index: None }, "a snapshot was awaited");
         self.state = PeerState::Snapshot { index: Some(index) };
-        (self.expected, self.expected_checks) = (index, 0);
+        (self.expected, self.expected_ticks) = (index, 0);
     }
 
     /// The transfer ended. Nothing is sent before the peer is heard of, for it may not have got it yet.
@@ -299,15 +318,17 @@ mod tests {
         let mut peer = progress(5);
         assert!(peer.accepted(LogIndex(4)));
         assert_eq!(peer.needed_from(), Some(LogIndex(4)));
-        peer.quorum_checked();
+        assert!(!peer.is_silent(1));
+        peer.tick(1);
+        assert!(peer.is_silent(1) && !peer.is_active());
         assert_eq!(peer.needed_from(), None, "it is away");
         peer.await_snapshot();
         peer.snapshot_taken(LogIndex(9));
         peer.snapshot_sent(true);
         assert_eq!(peer.needed_from(), Some(LogIndex(9)), "it is not heard of while it installs");
-        (1..EXPECTED_CHECKS_MAX).for_each(|_| peer.quorum_checked());
+        (1..EXPECTED_TIMEOUTS_MAX).for_each(|_| peer.tick(1));
         assert_eq!(peer.needed_from(), Some(LogIndex(9)));
-        (0..2).for_each(|_| peer.quorum_checked());
+        (0..2).for_each(|_| peer.tick(1));
         assert_eq!(peer.needed_from(), None, "it does not come back");
         for delivered in [false, true] {
             peer.await_snapshot();

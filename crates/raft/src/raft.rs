@@ -42,7 +42,7 @@ pub struct Raft {
     pub(crate) conf_change_index: LogIndex,
     /// As leader: whom leadership is being handed to, zero if nobody.
     pub(crate) transferee: MemberId,
-    /// Ticks since a leader was heard of; as leader, since the last check of the quorum.
+    /// Ticks since a leader was heard of; as leader, since leadership began to be handed over.
     pub(crate) election_elapsed: u32,
     pub(crate) heartbeat_elapsed: u32,
     /// The present randomised timeout in ticks.

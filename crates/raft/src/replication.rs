@@ -61,7 +61,7 @@ impl Sending<'_> {
 
     fn need_snapshot(&mut self, to: MemberId, peer: &mut Progress) {
         // Nobody takes a snapshot for a member that is away.
-        if peer.is_active {
+        if peer.is_active() {
             peer.await_snapshot();
             self.outbox.actions.push(Action::SnapshotNeeded { to });
         }
@@ -123,7 +123,7 @@ impl Raft {
         }
         let start = self.log.start_index();
         let Some(peer) = self.peers.get_mut(&from) else { return Ok(()) };
-        peer.is_active = true;
+        peer.heard();
         let was_paused = peer.is_paused();
         if !peer.accepted(index) {
             return Ok(());
@@ -153,7 +153,7 @@ impl Raft {
         // Logs that differ at the hint differ in their whole terms: skip this log's entries of later terms.
         let (hint, _) = if hint.1 == Term::ZERO { hint } else { self.log.last_not_above(hint.0, hint.1) };
         let Some(peer) = self.peers.get_mut(&from) else { return Ok(()) };
-        peer.is_active = true;
+        peer.heard();
         if peer.rejected(prev_index, hint) {
             self.append_to(from, true);
         }
@@ -167,7 +167,7 @@ impl Raft {
     ) -> Result<(), Fault> {
         let last = self.log.last_index();
         let Some(peer) = self.peers.get_mut(&from) else { return Ok(()) };
-        peer.is_active = true;
+        peer.heard();
         peer.resume();
         if let Some(context) = read.filter(|c| self.reads.is_own(*c, self.term)) {
             peer.read_confirmed = peer.read_confirmed.max(context.sequence);
