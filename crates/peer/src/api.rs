@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use windlass_tls::Tls;
-use windlass_types::{ClusterId, MemberId, RequestId};
+use windlass_types::{ClusterId, MemberId, RequestId, Term};
 
 use crate::ask::{Ask, Failure, Reply};
 use crate::bulk::BulkOffer;
@@ -84,8 +84,13 @@ pub enum Admission {
 pub enum Frame {
     /// From one core to another.
     Raft(windlass_raft::Message),
-    /// Proposals for the leader: a `windlass.batch.Batch`, not looked at here.
-    Forward(Bytes),
+    /// Proposals for the leader.
+    Forward {
+        /// Of this term, and no other.
+        term: Term,
+        /// A `windlass.batch.Batch`, not looked at here.
+        batch: Bytes,
+    },
     /// Proposals that were not taken; none of them is in any log.
     ForwardRefused {
         /// At the member that forwarded them,

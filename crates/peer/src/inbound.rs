@@ -4,10 +4,12 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::io::AsyncReadExt;
 use tokio::sync::Notify;
 use windlass_records::peer::{Answer, Ask as AskRecord, ForwardRefused, Ping, Raft, Record};
 use windlass_tls::Stream;
+use windlass_types::Term;
 
 use crate::api::{Event, Frame};
 use crate::ask::{Ask, AskError, BUSY, Failure, OPEN_MAX, Reply};
@@ -197,7 +199,7 @@ impl Served<'_> {
                 }
                 Frame::Raft(message::from_record(&record, &raw.body, raw.record_len)?)
             }
-            Kind::Forward => Frame::Forward(raw.payload()),
+            Kind::Forward => forward(raw.payload())?,
             _ => {
                 let ForwardRefused { requests, incarnation, failure } = ForwardRefused::parse(raw.record())?;
                 Frame::ForwardRefused { requests, incarnation, failure }
@@ -277,4 +279,15 @@ impl Report {
         self.reported = self.received;
         Some(Ping { sequence: self.newest, received: self.received })
     }
+}
+
+/// A term, then the commands that are meant for its leader.
+fn forward(mut payload: Bytes) -> Result<Frame, Fault> {
+    const TERM_BYTES: usize = 8;
+    if payload.len() < TERM_BYTES {
+        return Err(Fault::Unexpected("commands without a term"));
+    }
+    let term = payload.split_to(TERM_BYTES);
+    let term = Term(u64::from_le_bytes(term[..].try_into().expect("eight bytes")));
+    Ok(Frame::Forward { term, batch: payload })
 }

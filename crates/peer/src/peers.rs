@@ -105,8 +105,11 @@ impl Shared {
                 let (record, parts) = (message::to_record(&message), message::parts(&message));
                 Ok((lane, self.pack_bounded(Kind::Raft, &record, &parts)?))
             }
-            Frame::Forward(batch) if batch.len() > self.frame_bytes_max => Err(NotSent::TooLarge),
-            Frame::Forward(batch) => Ok((Lane::Data, pack(Kind::Forward, &[], &[batch]))),
+            Frame::Forward { batch, .. } if batch.len() > self.frame_bytes_max => Err(NotSent::TooLarge),
+            Frame::Forward { term, batch } => {
+                let term = Bytes::copy_from_slice(&term.0.to_le_bytes());
+                Ok((Lane::Data, pack(Kind::Forward, &[], &[term, batch])))
+            }
             Frame::ForwardRefused { requests, incarnation, failure } => {
                 let record = ForwardRefused { requests, incarnation, failure };
                 Ok((Lane::Data, self.pack_bounded(Kind::ForwardRefused, &record, &[])?))

@@ -38,6 +38,9 @@ impl Raft {
         if self.election_elapsed >= self.config.election_ticks {
             self.election_elapsed = 0;
             self.transferee = MemberId::ZERO;
+            if self.is_leaving() {
+                self.leave();
+            }
         }
         let election_ticks = self.config.election_ticks;
         self.peers.values_mut().for_each(|peer| peer.tick(election_ticks));

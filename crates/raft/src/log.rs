@@ -183,6 +183,12 @@ impl Log {
         self.entries.range(from..end).any(|e| e.kind == EntryKind::ConfChange)
     }
 
+    /// The changes of the membership that were not handed out.
+    pub(crate) fn unhanded_conf_changes(&self) -> impl Iterator<Item = &Entry> {
+        let from = (self.handed.0 - self.start_index.0) as usize;
+        self.entries.range(from..).filter(|entry| entry.kind == EntryKind::ConfChange)
+    }
+
     /// Adds the next entry.
     pub(crate) fn append(&mut self, entry: Entry) {
         assert_eq!(entry.index, self.last_index().next(), "entries are consecutive");

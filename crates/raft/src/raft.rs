@@ -31,6 +31,8 @@ pub struct Raft {
     pub(crate) log: Log,
     pub(crate) membership: Membership,
     pub(crate) pipeline: Pipeline,
+    /// Whether the commit index is worth a write of its own.
+    pub(crate) commit_must_be_written: bool,
     /// A snapshot that this step's write has to carry.
     pub(crate) snapshot_to_write: Option<SnapshotMeta>,
     /// As leader: all members but this one.
@@ -73,6 +75,7 @@ impl Raft {
             log,
             membership,
             pipeline: Pipeline::new(hard_state),
+            commit_must_be_written: false,
             snapshot_to_write: None,
             peers: BTreeMap::new(),
             votes: BTreeMap::new(),
@@ -139,18 +142,19 @@ impl Raft {
         let entries = self.log.take_unwritten();
         let snapshot = self.snapshot_to_write.take();
         let old = self.pipeline.hard_state;
-        let must = (old.term, old.vote) != (self.term, self.vote);
-        if entries.is_empty() && snapshot.is_none() && !must {
-            return;
-        }
-        // The commit index is a hint that spares a restarted member some waiting: worth a place in a write, not a
+        // The commit index is mostly a hint that spares a restarted member some waiting: worth a place in a write, not a
         // write. It never runs ahead of what is durable with it.
         let durable = snapshot.as_ref().map_or(self.log.durable(), |s| s.index);
         let commit = self.log.commit().min(durable).max(old.commit);
+        let commits = std::mem::take(&mut self.commit_must_be_written) && commit > old.commit;
+        let votes = (old.term, old.vote) != (self.term, self.vote);
+        if entries.is_empty() && snapshot.is_none() && !votes && !commits {
+            return;
+        }
         let new = HardState { term: self.term, vote: self.vote, commit };
         self.pipeline.hard_state = new;
         let durable_to = entries.last().map(|e| e.index).or(snapshot.as_ref().map(|s| s.index));
-        let candidacy = (must && self.role == Role::Candidate).then_some(self.term);
+        let candidacy = (votes && self.role == Role::Candidate).then_some(self.term);
         let id = self.pipeline.push(durable_to, candidacy);
         let hard_state = (new != old).then_some(new);
         self.outbox.actions.push(Action::Persist(Persist { id, hard_state, snapshot, entries }));
@@ -181,7 +185,7 @@ impl Raft {
         if self.role != Role::Leader {
             return Some(DropReason::NotLeader);
         }
-        if self.transferee != MemberId::ZERO {
+        if self.transferee != MemberId::ZERO || self.is_leaving() {
             return Some(DropReason::Transferring);
         }
         let bytes = entry_bytes(data.len());

@@ -24,16 +24,20 @@ impl Raft {
     fn switch_membership(&mut self, index: LogIndex, next: Membership) {
         self.membership = next.clone();
         self.outbox.actions.push(Action::MembershipChanged { index, membership: next });
+        // Whoever is told of it may rely on it: of two voters, one alone would wait for the other's vote for ever if it
+        // forgot that the other is gone.
+        self.commit_must_be_written = true;
         if self.role != Role::Leader {
-            return;
-        }
-        if !self.membership.is_voter(self.config.id) {
-            self.become_follower(self.term, MemberId::ZERO);
             return;
         }
         self.switch_peers();
         if !self.membership.voters.contains(&self.transferee) {
             self.transferee = MemberId::ZERO;
+        }
+        if self.is_leaving() {
+            self.broadcast_appends(true);
+            self.leave();
+            return;
         }
         if !self.commit_and_tell() {
             self.broadcast_appends(false);
@@ -50,6 +54,32 @@ impl Raft {
         let members = self.membership.members().into_iter().filter(|&id| id != self.config.id);
         self.peers =
             members.map(|id| (id, old.remove(&id).unwrap_or_else(fresh))).collect::<BTreeMap<_, _>>();
+    }
+
+    /// Whether this member leads and has no vote any more. It leads on until one that has is elected, or until it hears no
+    /// quorum of them: whoever stays and does not know yet that this member is gone can hear it from nobody else. Source:
+    /// Raft thesis 4.2.2.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.role == Role::Leader && !self.membership.is_voter(self.config.id)
+    }
+
+    /// Hands leadership to whoever of those that stay has most of the log.
+    pub(crate) fn leave(&mut self) {
+        let voters = &self.membership.voters;
+        let stays = self.peers.iter().filter(|(id, _)| voters.contains(id));
+        if let Some(to) = stays.max_by_key(|(_, peer)| peer.matched).map(|(&id, _)| id) {
+            self.transfer_leader(to);
+        }
+    }
+
+    /// Whether an entry that has not taken effect here would make this member none any more.
+    #[must_use]
+    pub fn may_be_removed(&self) -> bool {
+        let removes = |entry: &Entry| {
+            let change = ConfChange::decode(&entry.data);
+            matches!(change.map(|change| self.membership.after(&change)), Ok(Ok(next)) if !next.contains(self.config.id))
+        };
+        self.membership.contains(self.config.id) && self.log.unhanded_conf_changes().any(removes)
     }
 
     /// As leader: ends a joint membership that ends by itself, once it is in effect.

@@ -8,6 +8,7 @@ pub mod checks;
 pub mod compactor;
 pub mod consensus;
 pub mod damage;
+pub mod departure;
 pub mod evaluate;
 pub mod founding;
 pub mod install;

@@ -101,7 +101,10 @@ pub struct Checker {
     /// Those whose clients do not wait any more.
     given_up: BTreeMap<Asked, LogIndex>,
     expected: BTreeMap<Asked, Expected>,
+    /// Writes that are in no log, as their clients were told.
     refused: BTreeSet<Asked>,
+    /// Writes that are in no log or in the log of a leader that lost its place, and never will be applied.
+    void: BTreeSet<Asked>,
     /// Requests in committed entries.
     done: BTreeMap<Asked, LogIndex>,
 }
@@ -128,6 +131,7 @@ impl Checker {
             given_up: BTreeMap::new(),
             expected: BTreeMap::new(),
             refused: BTreeSet::new(),
+            void: BTreeSet::new(),
             done: BTreeMap::new(),
         }
     }
@@ -443,6 +447,14 @@ impl Checker {
     }
 
     fn note_refusal(&mut self, asked: Asked, error: RequestError) -> Result<(), Violation> {
+        if error == RequestError::LeaderChanged {
+            let done = self.done.get(&asked);
+            ensure(done.is_none(), Check::RefusedHadEffect, || {
+                format!("{asked:?} is refused ({error}), but is in entry {done:?}")
+            })?;
+            self.void.insert(asked);
+            return Ok(());
+        }
         let in_log =
             |site: &Site| site.log.from(site.applied.next()).any(|e| e.requests().any(|r| r == asked));
         let in_log = self.done.contains_key(&asked) || self.sites.iter().any(in_log);
@@ -509,7 +521,7 @@ impl Checker {
             let text = format!("{asked:?} is in entry {before} and in entry {index}");
             return Err(Violation::new(Check::Repeated, text));
         }
-        ensure(!self.refused.contains(&asked), Check::RefusedHadEffect, || {
+        ensure(!self.refused.contains(&asked) && !self.void.contains(&asked), Check::RefusedHadEffect, || {
             format!("{asked:?} was refused, and is applied")
         })
     }

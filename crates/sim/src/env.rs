@@ -87,8 +87,6 @@ pub enum Event {
     Arrive(Packet),
     /// A transfer of a snapshot is given up if it is still under way.
     Patience(u32, u64),
-    /// The process ends, as it was removed.
-    Leave(u32),
     /// An operator does something.
     Operate,
     /// Something goes wrong.
@@ -300,12 +298,10 @@ impl Env {
         site.disks.set_full(full);
     }
 
-    /// Whether some member has no room, or had none a short while ago. A log that asks for none does not notice that there
-    /// is room again, and in a cluster it may not ask for long: there it may have had none at any time.
+    /// Whether some member has no room, or had none a short while ago.
     #[must_use]
     pub fn lacked_room(&self) -> bool {
-        let is_cluster = self.sites.len() > 1;
-        let recent = |since: u64| is_cluster || self.agenda.now_ns() - since < ROOM_NOTICED_NS;
+        let recent = |since: u64| self.agenda.now_ns() - since < ROOM_NOTICED_NS;
         self.sites.iter().any(|site| site.disks.full || site.room_since_ns.is_some_and(recent))
     }
 

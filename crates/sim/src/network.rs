@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use windlass_raft::Message;
 use windlass_records::batch::Origin;
-use windlass_types::{RequestError, RequestId};
+use windlass_types::{RequestError, RequestId, Term};
 
 use crate::agenda::{MILLISECOND_NS, SECOND_NS};
 use crate::env::{Env, Event, member_of};
@@ -27,8 +27,8 @@ const DEAD_AFTER_NS: u64 = SECOND_NS;
 pub enum Content {
     /// Between the Raft cores.
     Raft(Message),
-    /// Commands for the leader.
-    Forward(Bytes),
+    /// Commands for the leader of a term.
+    Forward(Term, Bytes),
     /// They are in no log.
     Refused(Origin, Vec<RequestId>, RequestError),
     /// A part of the transfer of a snapshot, on a connection of its own.
@@ -134,6 +134,12 @@ impl Env {
         link.epoch += 1;
         link.last_ns = now_ns;
         true
+    }
+
+    /// A connection is made and refused at once.
+    pub fn connection_refused(&mut self, peer: usize) {
+        self.network.links[self.at][peer].connected = None;
+        self.connect_later(peer);
     }
 
     /// The connection of this number is noticed to be lost; whether it was the present one.

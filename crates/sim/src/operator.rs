@@ -62,9 +62,6 @@ fn choose(member: &Member, random: &mut Random, env: &Env) -> Option<Operation> 
             Some(Operation::Change(CommandKind::MemberAdd, Record { peer_ur_ls, is_learner, ..of(id) }))
         }
         3 | 4 => some(ids(true), random).map(|id| Operation::Change(CommandKind::MemberPromote, of(id))),
-        // Of two voters the one that stays may not hear that the other has gone, and then waits for its vote for ever: so
-        // it is in etcd, too.
-        _ if ids(false).len() <= 2 => None,
         _ => {
             let all = members.iter().map(|m| MemberId(m.id)).collect();
             some(all, random).map(|id| Operation::Change(CommandKind::MemberRemove, of(id)))

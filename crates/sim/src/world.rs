@@ -161,14 +161,13 @@ impl World {
                 return member.wake(thread, env);
             }
             Event::Disk(life, disk) if life == now => member.disk(disk, env),
-            Event::Tick(life) if life == now => member.tick(env),
+            Event::Tick(life) if life == now => return member.tick(env),
             Event::Retry(life) if life == now => member.retry(env),
             Event::Turn(life) if life == now => return member.clients_turn(env),
             Event::WriteTimeout(life, id) if life == now => member.write_times_out(id, env),
             Event::ReadTimeout(life, id) if life == now => member.reads_time_out(id, env),
             Event::Patience(life, id) if life == now => member.patience_ends(id, env),
-            Event::Leave(life) if life == now => return Err(Stop::Removed),
-            Event::Connect(life, peer) if life == now => return self.connect(peer),
+            Event::Connect(life, peer) if life == now => self.connect(peer),
             Event::Disconnect(life, peer, epoch) if life == now && env.disconnect(peer, epoch) => {
                 member.disconnected(peer, env);
             }
@@ -179,19 +178,20 @@ impl World {
     }
 
     /// The process here tries to connect with another one, which may know that its member was removed, and says so.
-    fn connect(&mut self, peer: usize) -> Result<(), Stop> {
+    fn connect(&mut self, peer: usize) {
         let Self { env, members, .. } = self;
         if !env.connect(peer) {
-            return Ok(());
+            return;
         }
         let other = members[peer].as_ref();
-        if other.is_some_and(|other| other.core().members().is_removed(env.member())) {
-            return Err(Stop::Removed);
-        }
-        if let Some(member) = &mut members[env.at] {
+        let refused = other.is_some_and(|other| other.core().members().is_removed(env.member()));
+        let Some(member) = &mut members[env.at] else { return };
+        if refused {
+            env.connection_refused(peer);
+            member.said_removed(peer);
+        } else {
             member.connected(peer, env);
         }
-        Ok(())
     }
 
     /// Some member that lives is asked for something.

@@ -129,6 +129,24 @@ fn regression_snapshot_after_snapshot() {
     expect_kept(&run_seed(50, Kind::Cluster, None, false));
 }
 
+/// Of two voters the leader removed itself, and ended before the other had heard of it: that one asked for its vote for ever.
+#[test]
+fn regression_one_of_two_voters_leaves() {
+    [2806, 2824].into_iter().for_each(|seed| expect_kept(&run_seed(seed, Kind::Cluster, None, false)));
+}
+
+/// Writes were refused for want of room although there was some: nobody had asked the disk since it had none.
+#[test]
+fn regression_room_that_nobody_asked_for() {
+    expect_kept(&run_seed(988, Kind::Cluster, None, false));
+}
+
+/// Commands were answered twice: as void, and when the leader that had lost its place refused them.
+#[test]
+fn regression_refused_and_void() {
+    expect_kept(&run_seed(2952, Kind::Cluster, None, false));
+}
+
 /// While a segment was being prepared the sequencer's stream asked for a tick at once, again and again.
 #[test]
 fn regression_endless_ticks() {

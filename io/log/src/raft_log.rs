@@ -60,6 +60,9 @@ pub struct RaftLog {
     announce: bool,
     /// The newest append was refused for want of room.
     refused: bool,
+    /// The disk was asked for room since there is too little for the next frame. It may have had none long before that, when
+    /// the spare segment was to be made, and have some now.
+    asked: bool,
     /// What the first frame of this start holds beside the hard state.
     boot_entries: Vec<Entry>,
     /// The newest append has no frame behind it that proves it was durable.
@@ -112,6 +115,7 @@ impl RaftLog {
             pending: VecDeque::new(),
             announce: false,
             refused: false,
+            asked: false,
             boot_entries: Vec::new(),
             unproven: false,
             fbb: FlatBufferBuilder::new(),
@@ -165,7 +169,7 @@ impl RaftLog {
     /// a prepared segment (or none to be had, which `append` then says).
     #[must_use]
     pub fn can_flush(&self) -> bool {
-        let room = self.journal.room_bytes() >= self.journal.options().frame_bytes_max;
+        let room = self.has_room_for_a_frame();
         self.pending.is_empty()
             && self.journal.slot_free()
             && (room || self.journal.has_spare() || self.journal.is_starved())
@@ -190,6 +194,9 @@ impl RaftLog {
         assert!(self.can_flush(), "append without asking can_flush");
         self.check_entries(entries);
         let parts = split(entries, self.journal.options());
+        if !self.has_room(&parts) {
+            self.ask_for_room();
+        }
         self.refused = !self.has_room(&parts);
         if self.refused {
             return Err(Full);
@@ -248,7 +255,7 @@ impl RaftLog {
     /// Whether the log takes entries.
     #[must_use]
     pub fn space(&self) -> Space {
-        let room = self.journal.room_bytes() >= self.journal.options().frame_bytes_max;
+        let room = self.has_room_for_a_frame();
         // One that is larger than a frame may lack room where others would have some.
         let waits = self.refused || !self.pending.is_empty();
         if self.journal.is_starved() && (waits || !room) { Space::Full } else { Space::Ok }
@@ -282,6 +289,18 @@ impl RaftLog {
         assert!(entries.windows(2).all(|w| w[0].index.next() == w[1].index), "entries are not consecutive");
     }
 
+    fn has_room_for_a_frame(&self) -> bool {
+        self.journal.room_bytes() >= self.journal.options().frame_bytes_max
+    }
+
+    /// Asks the disk again, once for each time that the room runs out; after that it is the timer's to ask.
+    fn ask_for_room(&mut self) {
+        if self.journal.is_starved() && !self.asked {
+            self.asked = true;
+            self.journal.retry();
+        }
+    }
+
     fn has_room(&self, parts: &[&[Entry]]) -> bool {
         if !self.journal.is_starved() {
             return true;
@@ -306,6 +325,11 @@ impl RaftLog {
         }
         if self.announce && self.pending.is_empty() && self.can_submit(&[]) {
             self.submit(None, None, &[], ops);
+        }
+        if !self.pending.is_empty() || !self.has_room_for_a_frame() {
+            self.ask_for_room();
+        } else {
+            self.asked = false;
         }
         self.journal.upkeep(!self.pending.is_empty(), ops);
     }

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use windlass_peer::{Event, Failure, Frame, NotSent};
-use windlass_types::RequestId;
+use windlass_types::{RequestId, Term};
 
 use super::world::*;
 
@@ -37,7 +36,7 @@ fn data_frames_arrive_whole_and_in_order() {
         for i in 1..=200_u64 {
             let len = (i as usize * 7919) % 120_000;
             sent.push(append(1, 2, i, len));
-            sent.push(Frame::Forward(Bytes::from(vec![i as u8; len / 3 + 1])));
+            sent.push(Frame::Forward { term: Term(i), batch: vec![i as u8; len / 3 + 1].into() });
             sent.push(Frame::ForwardRefused {
                 requests: vec![RequestId(i)],
                 incarnation: i,

@@ -133,6 +133,8 @@ pub enum Input {
     Forwarded {
         /// Who sent it.
         from: MemberId,
+        /// The term for whose leader it is meant. Nobody else may propose it.
+        term: Term,
         /// A [`Batch`], as it came.
         data: Bytes,
     },
@@ -177,6 +179,8 @@ pub enum Output {
     Forward {
         /// The leader.
         to: MemberId,
+        /// Of this term.
+        term: Term,
         /// A [`Batch`].
         data: Bytes,
         /// The requests in it, to be answered if it cannot be sent.

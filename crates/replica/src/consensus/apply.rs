@@ -6,10 +6,10 @@ use bytes::Bytes;
 use windlass_raft::{ConfChange, READS_MAX, ReadId, SnapshotMeta};
 use windlass_records::log::{Entry, EntryKind};
 use windlass_records::state::State;
-use windlass_types::{LogIndex, MemberId, ShardId};
+use windlass_types::{LogIndex, MemberId, RequestError, ShardId};
 
-use super::Consensus;
 use super::api::{Error, HANDED_BYTES_MAX, Output};
+use super::{Consensus, refuse};
 use crate::sequencer;
 use crate::task::ShardTask;
 
@@ -63,10 +63,13 @@ impl Consensus {
             self.terms.push_back((entry.index, entry.term));
         }
         let data = match entry.kind {
-            EntryKind::Normal => entry.data,
+            EntryKind::Normal => entry.data.clone(),
             // Raft itself acts on it; for the store it is the command that asked for it.
             EntryKind::ConfChange => context_of(&entry.data),
         };
+        for void in self.unsettled.applied(&entry, &data) {
+            refuse(void.commands().map(|command| command.id), RequestError::LeaderChanged, out);
+        }
         self.applying.handed.push_back((entry.index, data.len()));
         self.applying.handed_bytes += data.len();
         let input = sequencer::Input::Committed { index: entry.index, term: entry.term, data };

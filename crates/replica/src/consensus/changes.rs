@@ -157,6 +157,9 @@ impl Consensus {
             }
         };
         let context = change.batch();
+        if change.origin == self.us {
+            self.unsettled.push(self.raft.term(), context.clone());
+        }
         match raft_change(change.kind, &member) {
             Some(single) => {
                 let data = ConfChange { context, ..ConfChange::single(single) }.encode();
@@ -173,8 +176,11 @@ impl Consensus {
         if !self.changes.is_reachable(leader) {
             return self.refuse_old_changes(out);
         }
+        let term = self.raft.term();
         for change in self.changes.waiting.drain(..) {
-            out.push(Output::Forward { to: leader, data: change.batch(), ids: vec![change.id] });
+            let data = change.batch();
+            self.unsettled.push(term, data.clone());
+            out.push(Output::Forward { to: leader, term, data, ids: vec![change.id] });
         }
     }
 

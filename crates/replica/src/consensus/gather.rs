@@ -6,7 +6,7 @@ use bytes::Bytes;
 use windlass_raft::{DropReason, Role};
 use windlass_records::batch::{Batch, BatchBuilder, Origin, Pool};
 use windlass_records::log::EntryKind;
-use windlass_types::{MemberId, RequestError, RequestId};
+use windlass_types::{MemberId, RequestError, RequestId, Term};
 
 use super::api::{
     BATCH_COMMANDS_MAX, CATCH_UP_RETRY_NS, Error, FORWARDED_BYTES_MAX, GATHERED_BYTES_MAX, HANDED_BYTES_MAX,
@@ -32,9 +32,14 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
+    /// How many commands the next batch holds.
+    fn count(&self, bytes_max: usize) -> usize {
+        self.commands.fitting(bytes_max).min(BATCH_COMMANDS_MAX)
+    }
+
     /// The next batch of this member's commands.
     fn next(&mut self, origin: Origin, bytes_max: usize) -> Bytes {
-        let count = self.commands.fitting(bytes_max).min(BATCH_COMMANDS_MAX);
+        let count = self.count(bytes_max);
         if count == self.commands.len() {
             return self.commands.finish_in(origin, &self.pool);
         }
@@ -88,9 +93,14 @@ impl Consensus {
         gathered.emptied = Some(commands);
     }
 
-    /// Takes in a batch that another member gathered. It keeps its origin, which answers its clients itself when it
-    /// numbers the entry.
-    pub(super) fn take_forwarded(&mut self, from: MemberId, data: Bytes, out: &mut Vec<Output>) {
+    /// Takes in a batch that another member gathered for the leader of a term. It keeps its origin, which answers its clients
+    /// itself when it numbers the entry.
+    pub(super) fn take_forwarded(
+        &mut self,
+        (from, term): (MemberId, Term),
+        data: Bytes,
+        out: &mut Vec<Output>,
+    ) {
         let bytes = data.len();
         // What its origin encoded parses; a peer that sends something else learns nothing.
         let Ok(batch) = Batch::parse(data) else { return };
@@ -98,7 +108,7 @@ impl Consensus {
         if batch.origin().member != from || batch.is_empty() || !(changes == 0 || changes == batch.len()) {
             return;
         }
-        let refusal = if self.raft.role() != Role::Leader {
+        let refusal = if self.raft.role() != Role::Leader || self.raft.term() != term {
             Some(RequestError::LeaderChanged)
         } else if self.is_full() {
             Some(RequestError::NoSpace)
@@ -155,6 +165,7 @@ impl Consensus {
         }
         if !self.gathered.commands.is_empty() && bytes < self.options.batch_bytes_max {
             let data = self.gathered.next(self.us, self.options.batch_bytes_max);
+            self.unsettled.push(self.raft.term(), data.clone());
             self.propose(EntryKind::Normal, data, out)?;
         }
         self.submit_persists(out);
@@ -173,11 +184,12 @@ impl Consensus {
     /// As follower: sends what waits to the leader.
     pub(super) fn forward(&mut self, leader: MemberId, out: &mut Vec<Output>) {
         self.gathered.since_ns = None;
+        let (term, bytes_max) = (self.raft.term(), self.options.batch_bytes_max);
         while !self.gathered.commands.is_empty() {
-            let data = self.gathered.next(self.us, self.options.batch_bytes_max);
-            let batch = Batch::parse(data).expect("this core encoded it");
-            let ids = batch.commands().map(|c| c.id).collect();
-            out.push(Output::Forward { to: leader, data: batch.data().clone(), ids });
+            let ids = self.gathered.commands.request_ids().take(self.gathered.count(bytes_max)).collect();
+            let data = self.gathered.next(self.us, bytes_max);
+            self.unsettled.push(term, data.clone());
+            out.push(Output::Forward { to: leader, term, data, ids });
         }
     }
 
@@ -225,6 +237,7 @@ impl Consensus {
                 windlass_raft::ConfChange::decode(&data).map(|change| change.context).unwrap_or_default()
             }
         };
+        self.unsettled.forget(&data);
         // A joint membership ends without a command.
         let Ok(batch) = Batch::parse(data) else { return };
         if batch.origin() == self.us {

@@ -14,7 +14,7 @@
 //! its log reported durable.
 //!
 //! Invariant: a command is proposed at most once. What was sent to a leader that is gone is answered by the entry, if
-//! it turns up, or not at all: its client hears etcd's timeout from whoever holds the connection.
+//! it turns up, or with the first entry of a later term, before which it would have to stand (`unsettled`).
 
 mod api;
 mod apply;
@@ -22,6 +22,7 @@ mod changes;
 mod gather;
 mod leases;
 mod persist;
+mod unsettled;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -47,6 +48,7 @@ use crate::task::SnapshotId;
 use apply::Applying;
 use changes::Changes;
 use gather::Gathered;
+use unsettled::Unsettled;
 
 /// One member's consensus core.
 pub struct Consensus {
@@ -58,6 +60,7 @@ pub struct Consensus {
     lessor: Lessor,
     stable: Stable,
     gathered: Gathered,
+    unsettled: Unsettled,
     changes: Changes,
     /// Raft's writes that the log has not taken yet, in order.
     persists: VecDeque<Persist>,
@@ -129,6 +132,7 @@ impl Consensus {
             lessor: Lessor::new(lease::Options { extension_ns: options.election_timeout_ns }),
             stable: Stable::new(usize::from(shards) + 1, state.index),
             gathered: Gathered::default(),
+            unsettled: Unsettled::default(),
             changes: Changes::default(),
             persists: VecDeque::new(),
             applying: Applying::default(),
@@ -171,10 +175,14 @@ impl Consensus {
             Input::Complete(index) => return self.shards_complete(index, out),
             Input::ShardsFull(full) => self.shards_full = full,
             Input::Receive(message) => return self.tell_raft(windlass_raft::Input::Receive(message), out),
-            Input::Forwarded { from, data } => self.take_forwarded(from, data, out),
+            Input::Forwarded { from, term, data } => self.take_forwarded((from, term), data, out),
             // An earlier run's requests had the same ids.
             Input::Refused { of, .. } if of != self.us => {}
-            Input::Refused { ids, error, .. } => refuse(ids.into_iter(), error, out),
+            Input::Refused { ids, error, .. } => {
+                if self.unsettled.refused(&ids) {
+                    refuse(ids.into_iter(), error, out);
+                }
+            }
             Input::Reachable(peer) => self.changes.reachable(peer),
             Input::Unreachable(peer) => {
                 self.changes.unreachable(peer);

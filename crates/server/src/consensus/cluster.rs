@@ -2,16 +2,15 @@
 //! hand-over of leadership, and the end of a member that was removed.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::{AsyncContext, Context, Handler, Message, ResponseFuture};
-use bytes::Bytes;
 use tokio::sync::oneshot;
 use windlass_api::etcdserverpb::Member;
 use windlass_peer::{Failure, Frame, NotSent, Peers};
 use windlass_raft::{ReadId, Role};
 use windlass_records::batch::{CommandKind, Origin};
 use windlass_replica::consensus::Input;
+use windlass_replica::departure::Departure;
 use windlass_replica::membership::Members;
 use windlass_replica::sequencer::Response;
 use windlass_replica::shard::Chunk;
@@ -33,9 +32,6 @@ pub(super) const OWN_READ: ReadId = ReadId(0xfe << 56);
 /// Ticks between attempts of a member to tell the others its name and client URLs.
 const PUBLISH_TICKS: u32 = 10;
 
-/// How long a removed member lives on, so that what it still has to say can leave. Source: etcd `server.go`.
-const REMOVED_GRACE: Duration = Duration::from_secs(1);
-
 /// How this member takes part in its cluster.
 pub struct Setup {
     /// What it says of itself once it has started.
@@ -56,6 +52,7 @@ pub(super) struct Cluster {
     pub(super) links: Links,
     pub(super) peers: Option<Peers>,
     pub(super) outgoing: Outgoing,
+    departure: Departure,
     /// Clients that wait for another leader.
     moves: Vec<Move>,
     pub(super) place: Place,
@@ -91,6 +88,7 @@ pub struct StepDown;
 impl Cluster {
     pub fn new(setup: Setup) -> Self {
         let Setup { own, force_new_cluster, told, links } = setup;
+        let departure = Departure::new(links.election_ticks);
         Self {
             own,
             force_new_cluster,
@@ -98,6 +96,7 @@ impl Cluster {
             links,
             peers: None,
             outgoing: Outgoing::default(),
+            departure,
             moves: Vec::new(),
             place: Place::Unknown,
             publish_in_ticks: 0,
@@ -151,12 +150,12 @@ impl ConsensusActor {
     pub(super) fn forward(
         &mut self,
         to: MemberId,
-        data: Bytes,
+        commands: Frame,
         ids: Vec<RequestId>,
         context: &mut Context<Self>,
     ) {
         let sent = match &self.cluster.peers {
-            Some(peers) => peers.send(to, Frame::Forward(data)),
+            Some(peers) => peers.send(to, commands),
             None => Err(NotSent::NotConnected),
         };
         let error = match sent {
@@ -178,11 +177,10 @@ impl ConsensusActor {
         }
     }
 
-    pub(super) fn members_changed(&mut self, members: Arc<Members>, context: &mut Context<Self>) {
+    pub(super) fn members_changed(&mut self, members: Arc<Members>) {
         let me = self.published.member;
         if members.is_removed(me) {
             tracing::error!("the member has been permanently removed from the cluster");
-            context.run_later(REMOVED_GRACE, |_, _| end_removed());
         }
         self.published.set_members(members);
         self.link_members();
@@ -251,8 +249,17 @@ impl ConsensusActor {
         self.feed(Input::TransferLeader(to));
     }
 
+    /// Another member says that this one was removed.
+    pub(super) fn said_removed(&mut self, by: MemberId) {
+        tracing::error!(%by, "a member says that this one has been permanently removed from the cluster");
+        self.cluster.departure.said(by);
+    }
+
     /// With each tick: gives up on hand-overs that nobody took, and tells the others who this member is.
     pub(super) fn tick_cluster(&mut self) {
+        if self.cluster.departure.tick(&self.core) {
+            end_removed();
+        }
         let limit = self.cluster.links.election_ticks;
         self.cluster.moves.iter_mut().for_each(|moving| moving.ticks += 1);
         let (late, moves) =
@@ -335,7 +342,8 @@ impl Handler<StepDown> for ConsensusActor {
 }
 
 /// Ends the process of a member that is none any more, in etcd's words and with its exit code.
-pub(super) fn end_removed() -> ! {
+fn end_removed() -> ! {
+    tracing::error!("the member has been permanently removed from the cluster");
     tracing::warn!("the data folder used by this member must be removed");
     std::process::exit(0)
 }

@@ -21,7 +21,6 @@ use windlass_replica::lease::LeaseAsk;
 use windlass_replica::task::SnapshotId;
 use windlass_types::{MemberId, RequestError, RequestId, ShardId};
 
-use super::cluster::end_removed;
 use super::damage::Question;
 use super::leases::{ASK_LEASES, LeasesAsked};
 use super::{ConsensusActor, survive};
@@ -208,10 +207,7 @@ impl Handler<FromPeer> for ConsensusActor {
             FromPeer::Connected(peer) => self.feed(Input::Reachable(peer)),
             FromPeer::Disconnected(peer) => self.feed(Input::Unreachable(peer)),
             FromPeer::Dropped(peer) => self.feed(Input::Dropped(peer)),
-            FromPeer::Removed(by) => {
-                tracing::error!(%by, "the member has been permanently removed from the cluster");
-                end_removed();
-            }
+            FromPeer::Removed(by) => self.said_removed(by),
             FromPeer::Question(from, question) => self.questioned(from, &question),
             FromPeer::NotForwarded { ids, error } => {
                 let Published { member, incarnation, .. } = *self.published;
@@ -238,7 +234,7 @@ impl ConsensusActor {
     fn frame(&mut self, from: MemberId, frame: Frame) {
         let input = match frame {
             Frame::Raft(message) => Input::Receive(message),
-            Frame::Forward(data) => Input::Forwarded { from, data },
+            Frame::Forward { term, batch } => Input::Forwarded { from, term, data: batch },
             Frame::ForwardRefused { requests, incarnation, failure } => {
                 let known = RequestError::ALL.iter().find(|error| error.text() == failure.text);
                 let error = known.copied().unwrap_or(RequestError::Unhealthy);

@@ -24,6 +24,7 @@ use tokio::sync::oneshot;
 use windlass_api::etcdserverpb::{CompactionRequest, Member};
 use windlass_io_disk::uring::Uring;
 use windlass_io_log::op::{Completion, Op};
+use windlass_peer::Frame;
 use windlass_raft::ReadId;
 use windlass_records::batch::{Batch, BatchBuilder, CommandKind};
 use windlass_replica::compactor::{Compactor, Retention};
@@ -318,11 +319,13 @@ impl ConsensusActor {
         match output {
             Output::Disk(op) => self.start(op),
             Output::Send(message) => self.send(message),
-            Output::Forward { to, data, ids } => self.forward(to, data, ids, context),
+            Output::Forward { to, term, data, ids } => {
+                self.forward(to, Frame::Forward { term, batch: data }, ids, context);
+            }
             Output::RefuseForwarded { to, ids, error } => self.refuse_forwarded(to, ids, error),
             Output::Marked { index, sum } => self.own_sum(index, sum),
             Output::Alarms(alarms) => self.alarms_changed(alarms),
-            Output::Members(members) => self.members_changed(members, context),
+            Output::Members(members) => self.members_changed(members),
             Output::Snapshot { to, id, state } => self.send_snapshot(to, id, state, context),
             Output::Rejected { from, fault } => {
                 tracing::warn!(peer = %from, ?fault, "dropped a message that cannot be true");

@@ -70,6 +70,12 @@ impl Logged {
     }
 }
 
+/// What a write to the log replaces: entries from this one on.
+pub struct Replaced {
+    first: LogIndex,
+    entries: Vec<Logged>,
+}
+
 /// All entries from one index on.
 #[derive(Default)]
 pub struct Log {
@@ -105,8 +111,8 @@ impl Log {
         self.entries.iter().skip(index.0.saturating_sub(self.start.0 + 1) as usize)
     }
 
-    /// Takes what a write to the log holds; index of its first entry, if it holds any.
-    pub fn submit(&mut self, bytes: &[u8], begins: bool) -> Result<Option<LogIndex>, Violation> {
+    /// Takes what a write to the log holds; index of its first entry, if it holds any, and what that and the others replace.
+    pub fn submit(&mut self, bytes: &[u8], begins: bool) -> Result<Option<(LogIndex, Replaced)>, Violation> {
         let bytes = if begins { &bytes[FIRST_FRAME_AT..] } else { bytes };
         let header = Header::read(bytes).expect("a write to the log is a frame");
         let body = header.body(bytes).expect("a write to the log is a whole frame");
@@ -115,13 +121,27 @@ impl Log {
         ensure(first <= self.last().next() && first > self.start, Check::Missing, || {
             format!("entry {first} does not follow what is in the log, {} to {}", self.start, self.last())
         })?;
-        self.entries.truncate((first.0 - self.start.0 - 1) as usize);
+        let entries = self.entries.split_off((first.0 - self.start.0 - 1) as usize);
         self.entries.extend(frame.entries.into_iter().map(Logged::of));
-        Ok(Some(first))
+        Ok(Some((first, Replaced { first, entries })))
     }
 
-    /// Keeps what a start found; number of entries that are lost.
-    pub fn recover(&mut self, found: &Recovered) -> Result<u64, Violation> {
+    /// Keeps what a start found; number of entries that are lost. What was written last and not reported as durable may
+    /// not be there, and what it was to replace is then.
+    pub fn recover(&mut self, found: &Recovered, mut replaced: Vec<Replaced>) -> Result<u64, Violation> {
+        let before = self.last();
+        while let Err(violation) = self.check(found) {
+            let Some(Replaced { first, entries }) = replaced.pop() else { return Err(violation) };
+            self.entries.truncate((first.0 - self.start.0 - 1) as usize);
+            self.entries.extend(entries);
+        }
+        let last = found.entries.last().map_or(found.start_index, |e| e.index);
+        self.entries.truncate(last.0.saturating_sub(self.start.0) as usize);
+        Ok(before.0.saturating_sub(last.0))
+    }
+
+    /// Whether a start may find this.
+    fn check(&self, found: &Recovered) -> Result<(), Violation> {
         let last = found.entries.last().map_or(found.start_index, |e| e.index);
         ensure(last <= self.last(), Check::State, || format!("entry {last} is found and was never written"))?;
         for entry in &found.entries {
@@ -130,8 +150,6 @@ impl Log {
                 format!("entry {} is found other than it was written", entry.index)
             })?;
         }
-        let lost = self.last().0 - last.0;
-        self.entries.truncate(last.0.saturating_sub(self.start.0) as usize);
-        Ok(lost)
+        Ok(())
     }
 }

@@ -8,7 +8,7 @@ use windlass_raft::{Body, Message};
 use windlass_replica::oracle::Oracle;
 use windlass_types::{LogIndex, MemberId, Revision, Term};
 
-use super::log::{Log, Logged};
+use super::log::{Log, Logged, Replaced};
 use crate::check::{Check, Violation, ensure};
 
 /// One member.
@@ -32,6 +32,8 @@ pub struct Site {
     pub durable: LogIndex,
     /// Writes under way, and the last entry of each.
     writing: Vec<(Ticket, LogIndex)>,
+    /// What those that are not known to be durable replace, in order.
+    replaced: Vec<(Ticket, Replaced)>,
     /// The last entry that it told a leader it has.
     promised: LogIndex,
     /// The newest term in which it voted, and for whom.
@@ -53,7 +55,9 @@ impl Site {
         bytes: &[u8],
         begins: bool,
     ) -> Result<Option<LogIndex>, Violation> {
-        let first = self.log.submit(bytes, begins)?;
+        let written = self.log.submit(bytes, begins)?;
+        let first = written.as_ref().map(|(first, _)| *first);
+        self.replaced.extend(written.map(|(_, replaced)| (ticket, replaced)));
         if let Some(first) = first {
             let before = LogIndex(first.0 - 1);
             self.durable = self.durable.min(before);
@@ -73,6 +77,7 @@ impl Site {
             let (_, last) = self.writing.swap_remove(at);
             self.durable = self.durable.max(last);
         }
+        self.replaced.retain(|(of, _)| *of != ticket);
     }
 
     /// Its process sends a message.
@@ -105,12 +110,14 @@ impl Site {
             format!("voted for {vote} in term {term}, and knows only of {:?}", found.hard_state)
         })?;
         self.durable = last;
-        self.log.recover(found)
+        let replaced = self.replaced.drain(..).map(|(_, replaced)| replaced).collect();
+        self.log.recover(found, replaced)
     }
 
     /// A start begins with this in place of what it found.
     pub fn begins_with(&mut self, content: &Recovered) {
         self.log = Log::begun(content);
+        self.replaced.clear();
         self.durable = self.log.last();
         self.promised = self.promised.min(self.log.last());
     }

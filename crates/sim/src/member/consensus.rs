@@ -22,6 +22,7 @@ use crate::checker::{Answer, Heard, OWN_REQUEST, is_refusal};
 use crate::disks::DiskId;
 use crate::env::{Env, Event, Stop, Thread, site_of};
 use crate::mailbox::{Mailbox, Sender};
+use crate::network::Content;
 use crate::report::Count;
 
 /// Turns of the consensus thread from one comparison of the shards to the next, about.
@@ -189,7 +190,9 @@ impl Member {
         match output {
             Output::Disk(op) => self.start_log_op(op, env)?,
             Output::Send(message) => self.send(message, env),
-            Output::Forward { to, data, ids } => self.forward(to, data, ids, env),
+            Output::Forward { to, term, data, ids } => {
+                self.forward(to, Content::Forward(term, data), ids, env)
+            }
             Output::RefuseForwarded { to, ids, error } => self.refuse_forwarded(to, ids, error, env),
             Output::Snapshot { to, id, state } => self.send_snapshot(site_of(to), id, state, env),
             Output::Rejected { from, fault } => {

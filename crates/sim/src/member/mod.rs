@@ -13,11 +13,12 @@ mod snapshots;
 use windlass_io_log::op::Failure;
 use windlass_raft::Role;
 use windlass_replica::consensus::Consensus;
+use windlass_replica::departure::Departure;
 use windlass_types::{LogIndex, ShardId};
 
 use crate::bug::Bug;
 use crate::disks::DiskId;
-use crate::env::{Env, Event, Stop, Thread};
+use crate::env::{Env, Event, Stop, Thread, member_of};
 use crate::mailbox::{Mailbox, Sender};
 use crate::start::Started;
 use consensus::{ConsensusThread, ToConsensus};
@@ -39,6 +40,7 @@ pub struct Member {
     state: StateSide,
     snapshots: Snapshots,
     probe: Probe,
+    departure: Departure,
     /// What an earlier read was told, for a bug.
     old_read: Option<LogIndex>,
     /// Whether clients are let in.
@@ -59,6 +61,7 @@ impl Member {
             state: StateSide::new(state),
             snapshots: Snapshots::default(),
             probe: Probe::default(),
+            departure: Departure::new(env.profile.consensus.stalled_ticks),
             old_read: None,
             serving: false,
         };
@@ -111,9 +114,21 @@ impl Member {
     }
 
     /// One tick of the election clock.
-    pub fn tick(&mut self, env: &mut Env) {
+    ///
+    /// # Errors
+    /// If the process ends.
+    pub fn tick(&mut self, env: &mut Env) -> Result<(), Stop> {
+        if self.departure.tick(&self.consensus.core) {
+            return Err(Stop::Removed);
+        }
         self.tell_consensus(Sender::Clock, ToConsensus::Tick, env);
         self.publish(env);
+        Ok(())
+    }
+
+    /// A member says that this one was removed.
+    pub fn said_removed(&mut self, by: usize) {
+        self.departure.said(member_of(by));
     }
 
     /// Whether the member leads.

@@ -1,6 +1,5 @@
 //! A member's connections: what the core wants sent, and what arrives.
 
-use bytes::Bytes;
 use windlass_api::etcdserverpb::Member as Record;
 use windlass_raft::{Body, Message};
 use windlass_records::batch::{CommandKind, Origin};
@@ -10,10 +9,9 @@ use windlass_types::{MemberId, RequestError, RequestId};
 
 use super::Member;
 use super::consensus::ToConsensus;
-use crate::agenda::SECOND_NS;
 use crate::bug::Bug;
 use crate::checker::OWN_REQUEST;
-use crate::env::{Env, Event, Stop, member_of, site_of};
+use crate::env::{Env, Stop, member_of, site_of};
 use crate::mailbox::Sender;
 use crate::network::{Content, Packet};
 use crate::report::Count;
@@ -47,9 +45,9 @@ impl Member {
     }
 
     /// Sends commands to the leader; what cannot leave is in no log, and its clients are told so.
-    pub(super) fn forward(&mut self, to: MemberId, data: Bytes, ids: Vec<RequestId>, env: &mut Env) {
+    pub(super) fn forward(&mut self, to: MemberId, commands: Content, ids: Vec<RequestId>, env: &mut Env) {
         env.totals.count(Count::Forwards);
-        if !env.send(site_of(to), Content::Forward(data)) {
+        if !env.send(site_of(to), commands) {
             let error = RequestError::TimeoutConnectionLost;
             self.input(Sender::Clock, Input::Refused { of: env.us(), ids, error }, env);
         }
@@ -67,9 +65,6 @@ impl Member {
     }
 
     pub(super) fn members_changed(&mut self, members: &Members, env: &mut Env) {
-        if members.is_removed(env.member()) {
-            env.after(SECOND_NS, Event::Leave(env.life()));
-        }
         env.totals.count(Count::MemberChanges);
         env.tell(|| {
             let name = |m: &windlass_api::etcdserverpb::Member| {
@@ -135,12 +130,14 @@ impl Member {
                 }
                 Input::Receive(message)
             }
-            Content::Forward(data) if env.strikes(Bug::ForwardedTwice, 20) => {
-                let input = Input::Forwarded { from: member_of(from), data: data.clone() };
-                self.input(Sender::Peer(from), input, env);
-                Input::Forwarded { from: member_of(from), data }
+            Content::Forward(term, data) => {
+                let from = member_of(from);
+                if env.strikes(Bug::ForwardedTwice, 20) {
+                    let input = Input::Forwarded { from, term, data: data.clone() };
+                    self.input(Sender::Peer(site_of(from)), input, env);
+                }
+                Input::Forwarded { from, term, data }
             }
-            Content::Forward(data) => Input::Forwarded { from: member_of(from), data },
             Content::Refused(of, ids, error) => Input::Refused { of, ids, error },
             Content::Bulk(parcel) => return self.parcel(from, packet.from_life, parcel, env),
         };

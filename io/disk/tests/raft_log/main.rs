@@ -138,16 +138,45 @@ fn an_entry_that_finds_no_room_where_smaller_ones_would_makes_the_log_full() {
     assert_eq!(life.log.space(), Space::Ok);
     let data = vec![7; segment / 2].into();
     let large = vec![Entry { data, ..model::entry(index, Term(1), &mut random) }];
-    assert!(!life.append(None, large.clone(), &mut Vec::new()));
+    let mut ops = Vec::new();
+    assert!(life.append(None, large, &mut ops), "there may be room by now: it is asked for");
+    life.disk.submit(ops);
+    life.complete_all().expect("no failure");
     assert_eq!(life.log.space(), Space::Full, "somebody has to look for room");
 
     life.disk.set_capacity(segment * 2);
     let mut ops = Vec::new();
     life.log.retry(&mut ops);
-    assert!(life.append(None, large, &mut ops));
     life.disk.submit(ops);
     life.complete_all().expect("no failure");
     assert_eq!((life.acknowledged() as u64, life.log.space()), (index, Space::Ok));
+}
+
+/// Simulated cluster, seed 988: the spare segment was to be made when the disk had no room. When the segment in use was full
+/// it had some, and writes were refused all the same until the timer asked.
+#[test]
+fn a_log_whose_disk_has_room_again_is_not_full_when_it_needs_some() {
+    let mut random = Random::new(5);
+    let segment = options(1).segment_bytes;
+    let mut life = Life::start(SimDisk::new(5, segment), options(1)).expect("room for one segment");
+    let mut index = 1;
+    // Until there is no room for a second segment, and still some in the first.
+    while life.disk.in_flight() == 0 {
+        let mut ops = Vec::new();
+        assert!(life.append(None, vec![model::entry(index, Term(1), &mut random)], &mut ops));
+        life.disk.submit(ops);
+        life.complete().expect("no failure");
+        index += 1;
+    }
+    life.complete_all().expect("no failure");
+    life.disk.set_capacity(segment * 4);
+    for index in index..3 * index {
+        let mut ops = Vec::new();
+        assert!(life.append(None, vec![model::entry(index, Term(1), &mut random)], &mut ops));
+        life.disk.submit(ops);
+        life.complete_all().expect("no failure");
+        assert_eq!(life.log.space(), Space::Ok);
+    }
 }
 
 #[test]
