@@ -4,6 +4,8 @@
 //! cannot be written is dropped: a full disk or a closed pipe must not stop the store.
 
 use super::flags::Notice;
+use super::rotation::{RotatingFile, Rotation};
+use parking_lot::Mutex;
 use serde_json::{Map, Value};
 use std::{
     fmt,
@@ -76,6 +78,8 @@ pub struct Settings {
     pub format: Format,
     /// Where lines go; at least one.
     pub outputs: Vec<Target>,
+    /// How the file among them is kept small, if it is.
+    pub rotation: Option<Rotation>,
 }
 
 impl Level {
@@ -144,7 +148,8 @@ pub fn parse_outputs(text: &str) -> Result<Vec<Target>, String> {
 /// Makes `settings` the process's logging. Log files are opened here (created with mode 0600), so this comes after
 /// every check that may refuse the start. To be called once.
 pub fn install(settings: &Settings) -> io::Result<()> {
-    let outputs = settings.outputs.iter().map(Output::open).collect::<io::Result<Vec<_>>>()?;
+    let open = |target| Output::open(target, settings.rotation.as_ref());
+    let outputs = settings.outputs.iter().map(open).collect::<io::Result<Vec<_>>>()?;
     let lines = Lines { level: settings.level, format: settings.format, outputs };
     let subscriber = Registry::default().with(lines.with_filter(settings.level.filter()));
     tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)
@@ -161,6 +166,17 @@ pub fn report(notices: &[Notice]) {
             Notice::UnknownVariable { variable } => {
                 warn!("environment-variable" = %variable, "unrecognized environment variable");
             }
+            Notice::File { path } => info!(
+                %path,
+                "loaded server configuration, other configuration command line flags and environment variables will be \
+                 ignored if provided"
+            ),
+            Notice::UnknownField { field } => {
+                warn!(%field, "unknown field in the configuration file is ignored")
+            }
+            Notice::Gate { gate, reason } => {
+                warn!(gate, reason, "feature gate is accepted but has no effect")
+            }
             Notice::NoMeaning { flag, reason } => warn!(flag, reason, "flag is accepted but has no effect"),
         }
     }
@@ -171,18 +187,28 @@ enum Output {
     Stderr,
     Stdout,
     File(File),
+    Rotating(Mutex<RotatingFile>),
 }
 
 impl Output {
-    fn open(target: &Target) -> io::Result<Self> {
+    fn open(target: &Target, rotation: Option<&Rotation>) -> io::Result<Self> {
         Ok(match target {
             Target::Stderr => Self::Stderr,
             Target::Stdout => Self::Stdout,
             Target::File(path) => {
-                let opened = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
-                Self::File(opened.map_err(|error| {
+                let failed = |error: io::Error| {
                     io::Error::new(error.kind(), format!("cannot open log file {}: {error}", path.display()))
-                })?)
+                };
+                match rotation {
+                    Some(rotation) => {
+                        let file = RotatingFile::open(path, rotation.clone()).map_err(failed)?;
+                        Self::Rotating(Mutex::new(file))
+                    }
+                    None => {
+                        let opened = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+                        Self::File(opened.map_err(failed)?)
+                    }
+                }
             }
         })
     }
@@ -195,6 +221,7 @@ impl Output {
                 stdout.write_all(line).and_then(|()| stdout.flush())
             }
             Self::File(file) => { file }.write_all(line),
+            Self::Rotating(file) => file.lock().write(line, SystemTime::now()),
         };
     }
 }
@@ -321,7 +348,7 @@ fn caller(file: Option<&str>, line: Option<u32>) -> String {
 }
 
 /// UTC in RFC 3339 with microseconds.
-fn timestamp(since_epoch: Duration) -> String {
+pub(super) fn timestamp(since_epoch: Duration) -> String {
     let seconds = since_epoch.as_secs();
     let (year, month, day) = civil_date(seconds / 86_400);
     let second_of_day = seconds % 86_400;
@@ -371,7 +398,7 @@ mod tests {
     fn captured(level: Level, format: Format, log: impl FnOnce()) -> String {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
-        let output = Output::open(&Target::File(path.clone())).unwrap();
+        let output = Output::open(&Target::File(path.clone()), None).unwrap();
         let lines = Lines { level, format, outputs: vec![output] };
         let subscriber = Registry::default().with(lines.with_filter(level.filter()));
         tracing::subscriber::with_default(subscriber, log);

@@ -10,12 +10,13 @@ pub mod flags;
 pub mod identity;
 pub mod logging;
 pub mod preflight;
+pub mod rotation;
 
 pub use config::{Config, HttpRules};
 pub use fatal::{Reason, fatal};
 
 use std::{
-    env,
+    env, fs,
     io::{self, Write},
     process,
     thread::available_parallelism,
@@ -33,6 +34,10 @@ pub fn configure() -> Config {
     let cores = available_parallelism().map_or(1, usize::from);
     let config = match flags::parse(&arguments, &environment) {
         Ok(flags::Command::Start(values)) => Config::from_values(&values, cores),
+        Ok(flags::Command::File(path)) => read_file(&path)
+            .and_then(|text| flags::parse_file(&path, &text))
+            .and_then(|values| Config::from_values(&values, cores)),
+        Ok(flags::Command::Generated(text)) => print_and_exit(&text),
         Ok(flags::Command::Help) => print_and_exit(&flags::help()),
         Ok(flags::Command::Version) => print_and_exit(&flags::version()),
         Err(error) => Err(error),
@@ -43,6 +48,17 @@ pub fn configure() -> Config {
             process::exit(Reason::Usage.code().into());
         }
         flags::Error::Configuration(text) => fatal(Reason::Failure, text),
+    })
+}
+
+/// Go's words for a file that is not there.
+fn read_file(path: &str) -> Result<String, flags::Error> {
+    fs::read_to_string(path).map_err(|error| {
+        let why = match error.kind() {
+            io::ErrorKind::NotFound => "no such file or directory".to_owned(),
+            _ => error.to_string(),
+        };
+        flags::Error::Configuration(format!("open {path}: {why}"))
     })
 }
 

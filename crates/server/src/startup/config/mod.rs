@@ -15,6 +15,7 @@ pub use tls::{Protection, Side};
 use super::{
     flags::{self, Error, Scheme, Url, Values},
     logging,
+    rotation::Rotation,
 };
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 use windlass_replica::compactor::Retention;
@@ -212,7 +213,8 @@ impl Config {
 
 impl Urls {
     fn from_values(values: &Values) -> Result<Self, Error> {
-        if values.is_set("listen-client-urls") && !values.is_set("advertise-client-urls") {
+        let must_advertise = values.is_set("listen-client-urls") && !values.is_from_file();
+        if must_advertise && !values.is_set("advertise-client-urls") {
             return refuse("--advertise-client-urls is required when --listen-client-urls is set explicitly");
         }
         let urls = Self {
@@ -409,7 +411,20 @@ fn logging_settings(values: &Values) -> Result<logging::Settings, Error> {
         "console" => logging::Format::Console,
         _ => logging::Format::Json,
     };
-    Ok(logging::Settings { level, format, outputs })
+    let rotation = match values.boolean("enable-log-rotation") {
+        true => Some(rotation(values, &outputs)?),
+        false => None,
+    };
+    Ok(logging::Settings { level, format, outputs, rotation })
+}
+
+/// etcd's rule: exactly one file is kept small.
+fn rotation(values: &Values, outputs: &[logging::Target]) -> Result<Rotation, Error> {
+    let files = outputs.iter().filter(|target| matches!(target, logging::Target::File(_))).count();
+    if files != 1 {
+        return refuse("--log-outputs requires a single file path when --log-rotate-config-json is defined");
+    }
+    Rotation::parse(values.text("log-rotation-config-json")).map_err(Error::Configuration)
 }
 
 fn to_usize(number: u64) -> usize {

@@ -150,3 +150,19 @@ fn our_own_flags_arrive() {
     assert_eq!(config.as_ref().unwrap().raft.catch_up_bytes, 12_345);
     assert_eq!(config.unwrap().wal_dir, Some(PathBuf::from("/fast/wal")));
 }
+
+#[test]
+fn a_file_need_not_advertise_what_it_listens_on() {
+    let values = flags::parse_file("c", "listen-client-urls: http://127.0.0.1:1\n").unwrap();
+    let config = Config::from_values(&values, 8).unwrap();
+    assert_eq!(config.urls.advertise_client[0].as_str(), "http://localhost:2379");
+}
+
+#[test]
+fn rotation_needs_one_file() {
+    let text = "--log-outputs requires a single file path when --log-rotate-config-json is defined";
+    assert_eq!(refusal("--enable-log-rotation"), text);
+    assert_eq!(refusal("--enable-log-rotation --log-outputs=/a,/b"), text);
+    let config = config("--enable-log-rotation --log-outputs=/a,stderr").unwrap();
+    assert!(config.logging.rotation.is_some());
+}

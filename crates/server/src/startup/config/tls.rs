@@ -31,6 +31,7 @@ pub struct Side {
 impl Protection {
     pub(super) fn from_values(values: &Values, urls: &Urls) -> Result<Self, Error> {
         let mut clients = Side::from_values(values, "", "client-cert-auth", "client-crl-file")?;
+        clients.settings.allowed_cn = list(values.text("client-cert-allowed-cn"));
         clients.settings.allowed_hostname = list(values.text("client-cert-allowed-hostname"));
         // gRPC, and HTTP/1.1 for those who do not ask for more.
         clients.settings.alpn = vec![b"h2".to_vec(), b"http/1.1".to_vec()];

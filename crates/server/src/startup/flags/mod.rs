@@ -2,6 +2,9 @@
 //!
 //! Nothing here opens, binds or prints anything.
 
+mod file;
+mod gates;
+mod generate;
 mod help;
 mod parse;
 pub mod table;
@@ -9,6 +12,7 @@ pub mod table;
 mod tests;
 mod value;
 
+pub use file::parse_file;
 pub use help::{ETCD_VERSION, USAGE, help, version};
 pub use parse::{Command, Error, Notice, Values, parse};
 pub use value::{Kind, Scheme, Url, parse_duration, parse_urls};

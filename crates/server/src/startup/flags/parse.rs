@@ -2,6 +2,8 @@
 //! `pkg/flags`. Pure: nothing here reads the process's own arguments or environment.
 
 use super::{
+    gates::{Gate, parse_gates},
+    generate::{KINDS, generate},
     table::{self, Flag, Status},
     value::{Kind, Url, parse_bool, parse_duration, parse_integer, parse_number, parse_urls},
 };
@@ -15,10 +17,14 @@ use std::{
 pub enum Command {
     /// Start a member.
     Start(Values),
+    /// Start a member as the file at this path says; nothing else counts.
+    File(String),
     /// Print the help text and end with code 0.
     Help,
     /// Print the version and end with code 0.
     Version,
+    /// Print a text made of the table of flags and end with code 0.
+    Generated(String),
 }
 
 /// Why the command line or the environment cannot be honoured. The texts are etcd's where etcd has one.
@@ -47,6 +53,23 @@ pub enum Notice {
         /// The variable as `NAME=value`.
         variable: String,
     },
+    /// The configuration comes from a file.
+    File {
+        /// Its path.
+        path: String,
+    },
+    /// The file has a field that nothing has.
+    UnknownField {
+        /// Its name, behind its section's.
+        field: String,
+    },
+    /// A feature gate was set that means nothing here.
+    Gate {
+        /// Its name.
+        gate: &'static str,
+        /// Why.
+        reason: &'static str,
+    },
     /// A flag was set that means nothing here.
     NoMeaning {
         /// The flag's name.
@@ -61,6 +84,7 @@ pub enum Notice {
 pub struct Values {
     set: BTreeMap<&'static str, String>,
     notices: Vec<Notice>,
+    is_from_file: bool,
 }
 
 const ETCD_PREFIX: &str = "ETCD_";
@@ -71,7 +95,19 @@ pub fn parse(arguments: &[String], environment: &[(String, String)]) -> Result<C
     match values.take_arguments(arguments)? {
         Some(Word::Help) => return Ok(Command::Help),
         Some(Word::Version) => return Ok(Command::Version),
+        Some(Word::Generate(what)) => {
+            let text = generate(&what);
+            return text.map(Command::Generated).ok_or_else(|| {
+                Error::Usage(format!(
+                    "invalid value \"{what}\" for flag -generate: one of {}",
+                    KINDS.join(", ")
+                ))
+            });
+        }
         None => {}
+    }
+    if let Some(path) = values.config_file(environment) {
+        return Ok(Command::File(path));
     }
     values.take_environment(environment)?;
     values.judge()?;
@@ -82,12 +118,14 @@ pub fn parse(arguments: &[String], environment: &[(String, String)]) -> Result<C
 enum Word {
     Help,
     Version,
+    /// What to make of the table.
+    Generate(String),
 }
 
 impl Values {
     /// Takes all arguments; a wrong one ends it before later ones are looked at, as in Go.
     fn take_arguments(&mut self, arguments: &[String]) -> Result<Option<Word>, Error> {
-        let mut version = None;
+        let mut word = None;
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {
             let Some((name, inline)) = split_argument(argument)? else {
@@ -103,12 +141,17 @@ impl Values {
                 "h" | "help" => return Ok(Some(Word::Help)),
                 "version" => {
                     let wanted = boolean_flag(name, inline.unwrap_or("true"))?;
-                    version = wanted.then_some(Word::Version);
+                    word = wanted.then_some(Word::Version);
+                }
+                "generate" => {
+                    let what = inline.map(str::to_owned).or_else(|| rest.next().cloned());
+                    let missing = || Error::Usage(format!("flag needs an argument: -{name}"));
+                    word = Some(Word::Generate(what.ok_or_else(missing)?));
                 }
                 _ => self.take_flag(name, inline, || rest.next().cloned())?,
             }
         }
-        Ok(version)
+        Ok(word)
     }
 
     fn take_flag(
@@ -170,11 +213,45 @@ impl Values {
         Ok(())
     }
 
+    /// None of what a command line says, for the file at `path`.
+    pub(super) fn from_file(path: &str) -> Self {
+        let notices = vec![Notice::File { path: path.to_owned() }];
+        Self { notices, is_from_file: true, ..Self::default() }
+    }
+
+    /// Takes a value that was checked.
+    pub(super) fn put(&mut self, flag: &'static Flag, text: String) {
+        self.set.insert(flag.name, text);
+    }
+
+    pub(super) fn note(&mut self, notice: Notice) {
+        self.notices.push(notice);
+    }
+
+    /// The file that replaces everything else, of the command line or else of the environment.
+    fn config_file(&self, environment: &[(String, String)]) -> Option<String> {
+        const VARIABLE: &str = "ETCD_CONFIG_FILE";
+        let given = Some(self.text("config-file")).filter(|path| !path.is_empty()).map(str::to_owned);
+        given.or_else(|| {
+            let variable = environment.iter().find(|(name, value)| name == VARIABLE && !value.is_empty());
+            variable.map(|(_, path)| path.clone())
+        })
+    }
+
     /// Refuses what must not be ignored and notes what has no meaning.
-    fn judge(&mut self) -> Result<(), Error> {
+    pub(super) fn judge(&mut self) -> Result<(), Error> {
         for (&name, text) in &self.set {
             let flag = table::find(name).expect("only flags of the table are set");
             match flag.status {
+                Status::Used if flag.kind == Kind::Gates => {
+                    let set = parse_gates(text).expect("checked when it was set");
+                    let changed = set.into_iter().filter(|(gate, is_on)| *is_on != gate.default);
+                    let note = |(gate, _): (&'static Gate, bool)| Notice::Gate {
+                        gate: gate.name,
+                        reason: gate.reason,
+                    };
+                    self.notices.extend(changed.map(note));
+                }
                 Status::Used => {}
                 Status::Refused(_) if text.is_empty() || flag.kind.same(text, flag.default) => {}
                 Status::Refused(reason) => {
@@ -191,6 +268,11 @@ impl Values {
     /// Whether the command line or the environment set the flag.
     pub fn is_set(&self, name: &str) -> bool {
         self.set.contains_key(name)
+    }
+
+    /// Whether all of it comes from a file, which may leave out what a command line must say twice.
+    pub fn is_from_file(&self) -> bool {
+        self.is_from_file
     }
 
     /// What should be logged once logging works.
@@ -251,7 +333,7 @@ fn boolean_flag(name: &str, text: &str) -> Result<bool, Error> {
 }
 
 /// An empty list of URLs means none, where the flag allows none.
-fn check(flag: &Flag, text: &str) -> Result<(), String> {
+pub(super) fn check(flag: &Flag, text: &str) -> Result<(), String> {
     if flag.kind == Kind::Urls && text.is_empty() && flag.default.is_empty() {
         return Ok(());
     }

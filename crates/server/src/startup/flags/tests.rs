@@ -121,13 +121,13 @@ fn wrong_and_unknown_variables_are_named() {
 fn what_has_no_meaning_is_noted_once_and_what_protects_is_refused() {
     let values = start("--snapshot-count=5 --snapshot-count=6", "").unwrap();
     assert!(matches!(values.notices(), [Notice::NoMeaning { flag: "snapshot-count", .. }]));
-    for arguments in ["--unsafe-no-fsync", "--config-file=x", "--unsafe-no-fsync=true"] {
+    for arguments in ["--unsafe-no-fsync", "--discovery=x", "--unsafe-no-fsync=true"] {
         let Err(Error::Configuration(text)) = start(arguments, "") else { panic!("{arguments} was taken") };
         let name = arguments.split('=').next().unwrap();
         assert!(text.starts_with(&format!("{name} is not supported in this version: ")), "{text}");
     }
     assert!(start("", "ETCD_UNSAFE_NO_FSYNC=true").is_err());
-    for arguments in ["--unsafe-no-fsync=false", "--config-file=", "--unsafe-no-fsync=0"] {
+    for arguments in ["--unsafe-no-fsync=false", "--discovery=", "--unsafe-no-fsync=0"] {
         assert!(start(arguments, "").unwrap().notices().is_empty(), "{arguments}");
     }
 }
@@ -139,4 +139,39 @@ fn experimental_spellings_mean_the_same() {
     let values = start("", "ETCD_EXPERIMENTAL_WARNING_APPLY_DURATION=7s").unwrap();
     assert_eq!(values.duration("warning-apply-duration").as_secs(), 7);
     assert!(start("--experimental-name=x", "").is_err());
+}
+
+#[test]
+fn a_file_replaces_everything_else() {
+    let of = |arguments: &str, environment: &str| match parse(&words(arguments), &variables(environment)) {
+        Ok(Command::File(path)) => path,
+        other => panic!("{other:?} instead of a file"),
+    };
+    assert_eq!(of("--config-file=c --name=x --unsafe-no-fsync", "ETCD_NAME=y"), "c");
+    assert_eq!(of("", "ETCD_CONFIG_FILE=d"), "d");
+    assert_eq!(of("--config-file c", "ETCD_CONFIG_FILE=d"), "c");
+    assert!(parse(&words("--config-file=c --nosuch"), &[]).is_err(), "the command line must be one");
+    assert!(matches!(parse(&words("--config-file="), &[]), Ok(Command::Start(_))));
+}
+
+#[test]
+fn feature_gates_are_known_and_told_of() {
+    let values = start("--feature-gates=InitialCorruptCheck=true,LeaseCheckpoint=false", "").unwrap();
+    assert!(
+        matches!(values.notices(), [Notice::Gate { gate: "InitialCorruptCheck", .. }]),
+        "{:?}",
+        values.notices()
+    );
+    assert_eq!(
+        start("--feature-gates=Foo=true", "").unwrap_err(),
+        usage("invalid value \"Foo=true\" for flag -feature-gates: unrecognized feature gate: Foo")
+    );
+}
+
+#[test]
+fn texts_are_generated() {
+    assert!(
+        matches!(parse(&words("--generate man"), &[]), Ok(Command::Generated(text)) if text.starts_with(".TH"))
+    );
+    assert!(parse(&words("--generate=x"), &[]).is_err() && parse(&words("--generate"), &[]).is_err());
 }

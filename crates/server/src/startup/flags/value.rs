@@ -1,6 +1,7 @@
 //! What flag values look like: etcd's spellings of booleans, numbers, durations and URLs, and its texts for those
 //! that are wrong.
 
+use super::gates::parse_gates;
 use std::{fmt, num::IntErrorKind, time::Duration};
 
 /// What a flag's value must look like.
@@ -23,6 +24,8 @@ pub enum Kind {
     Urls,
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// Feature gates, `A=true,B=false`.
+    Gates,
 }
 
 impl Kind {
@@ -38,6 +41,7 @@ impl Kind {
             Self::Integer => parse_integer(text).map(drop),
             Self::Duration => parse_duration(text).map(drop),
             Self::Urls => parse_urls(text).map(drop),
+            Self::Gates => parse_gates(text).map(drop),
             Self::Choice(words) if words.contains(&text) => Ok(()),
             Self::Choice(_) => Err("invalid value".to_owned()),
         }

@@ -87,11 +87,16 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::used("enable-grpc-gateway", Kind::Bool, "true", "Serve the JSON gateway under /v3/."),
     Flag::no_meaning("raft-read-timeout", Kind::Duration, "5s", OWN_TIMES),
     Flag::no_meaning("raft-write-timeout", Kind::Duration, "5s", OWN_TIMES),
-    Flag::no_meaning("feature-gates", Kind::Text, "", "none of etcd's feature gates applies to this version"),
-    Flag::refused(
+    Flag::used(
+        "feature-gates",
+        Kind::Gates,
+        "",
+        "etcd's feature gates, as A=true,B=false. Each is known, and told why it changes nothing here.",
+    ),
+    Flag::used(
         "config-file",
         Kind::Text,
         "",
-        "give the same options as flags or as ETCD_ environment variables",
+        "File in YAML or JSON with these flags. All other flags and variables are ignored then.",
     ),
 ];

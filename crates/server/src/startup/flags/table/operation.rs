@@ -3,10 +3,10 @@
 use super::Flag;
 use crate::startup::flags::value::Kind;
 
-const NO_TRACING: &str = "distributed tracing is not built yet";
-const NO_CORRUPTION_CHECK: &str = "a one-member cluster has no other member to compare hashes with";
+const NO_TRACING: &str = "traces are not sent to a collector; /metrics times every stage of a commit";
+const ALWAYS_COMPARED: &str = "members compare what they wrote every ten seconds, from their start on";
 const SLICES: &str = "compaction runs in bounded slices that need no tuning";
-const NO_LEASES: &str = "leases are not built yet in this version";
+const LEASES_KEPT: &str = "what is left of leases is always written to the log";
 
 pub(super) const MONITORING: &[Flag] = &[
     Flag::no_meaning("enable-pprof", Kind::Bool, "false", "there is no Go runtime to profile; use perf"),
@@ -44,13 +44,18 @@ pub(super) const LOGGING: &[Flag] = &[
         "json",
         "Shape of log lines: json or console.",
     ),
-    Flag::refused(
+    Flag::used(
         "enable-log-rotation",
         Kind::Bool,
         "false",
-        "log files would grow without bound; log to stderr and let journald or logrotate keep them",
+        "Begin a new file when the one of --log-outputs has the size of --log-rotation-config-json.",
     ),
-    Flag::no_meaning("log-rotation-config-json", Kind::Text, "", "log rotation is not built yet"),
+    Flag::used(
+        "log-rotation-config-json",
+        Kind::Text,
+        r#"{"maxsize": 100, "maxage": 0, "maxbackups": 0, "localtime": false, "compress": false}"#,
+        "Size in MB of a file, and after how many days and at what number older ones are removed; 0 keeps them.",
+    ),
     Flag::used(
         "warning-unary-request-duration",
         Kind::Duration,
@@ -77,11 +82,10 @@ pub(super) const FEATURES: &[Flag] = &[
         "An entry that takes longer to apply is logged with a warning. 0: none is.",
     )
     .or_experimental(),
-    Flag::no_meaning("corrupt-check-time", Kind::Duration, "0s", NO_CORRUPTION_CHECK).or_experimental(),
-    Flag::no_meaning("compact-hash-check-time", Kind::Duration, "1m0s", NO_CORRUPTION_CHECK)
-        .or_experimental(),
-    Flag::no_meaning("experimental-compact-hash-check-enabled", Kind::Bool, "false", NO_CORRUPTION_CHECK),
-    Flag::no_meaning("experimental-initial-corrupt-check", Kind::Bool, "false", NO_CORRUPTION_CHECK),
+    Flag::no_meaning("corrupt-check-time", Kind::Duration, "0s", ALWAYS_COMPARED).or_experimental(),
+    Flag::no_meaning("compact-hash-check-time", Kind::Duration, "1m0s", ALWAYS_COMPARED).or_experimental(),
+    Flag::no_meaning("experimental-compact-hash-check-enabled", Kind::Bool, "false", ALWAYS_COMPARED),
+    Flag::no_meaning("experimental-initial-corrupt-check", Kind::Bool, "false", ALWAYS_COMPARED),
     Flag::no_meaning("compaction-batch-limit", Kind::NUMBER, "1000", SLICES).or_experimental(),
     Flag::no_meaning("compaction-sleep-interval", Kind::Duration, "10ms", SLICES).or_experimental(),
     Flag::used(
@@ -100,8 +104,13 @@ pub(super) const FEATURES: &[Flag] = &[
     .or_experimental(),
     Flag::used("max-learners", Kind::NUMBER, "1", "Most learners that the cluster may have at a time.")
         .or_experimental(),
-    Flag::no_meaning("downgrade-check-time", Kind::Duration, "5s", "downgrades are not built yet")
-        .or_experimental(),
+    Flag::no_meaning(
+        "downgrade-check-time",
+        Kind::Duration,
+        "5s",
+        "nothing has to be looked at again: a member speaks one version of the API",
+    )
+    .or_experimental(),
     Flag::no_meaning(
         "snapshot-catchup-entries",
         Kind::NUMBER,
@@ -109,8 +118,8 @@ pub(super) const FEATURES: &[Flag] = &[
         "how much is kept for slow followers is counted in bytes",
     )
     .or_experimental(),
-    Flag::no_meaning("experimental-enable-lease-checkpoint", Kind::Bool, "false", NO_LEASES),
-    Flag::no_meaning("experimental-enable-lease-checkpoint-persist", Kind::Bool, "false", NO_LEASES),
+    Flag::no_meaning("experimental-enable-lease-checkpoint", Kind::Bool, "false", LEASES_KEPT),
+    Flag::no_meaning("experimental-enable-lease-checkpoint-persist", Kind::Bool, "false", LEASES_KEPT),
     Flag::no_meaning(
         "experimental-txn-mode-write-with-shared-buffer",
         Kind::Bool,

@@ -34,6 +34,12 @@ pub(super) const TLS: &[Flag] = &[
         "Names, separated by commas; a client's certificate must be for one of them.",
     ),
     Flag::used(
+        "client-cert-allowed-cn",
+        Kind::Text,
+        "",
+        "Common names, separated by commas; a client's certificate must have one of them. In etcd's file alone.",
+    ),
+    Flag::used(
         "trusted-ca-file",
         Kind::Text,
         "",
