@@ -50,6 +50,11 @@ impl Members {
         self.removed.contains(&id)
     }
 
+    /// The ids that were members, ascending.
+    pub fn removed(&self) -> impl Iterator<Item = MemberId> {
+        self.removed.iter().copied()
+    }
+
     /// Who votes and who learns, as Raft takes it.
     #[must_use]
     pub fn voting(&self) -> Membership {

@@ -24,6 +24,7 @@ const LAYERS: &[Layer] = &[
     layer("windlass-types", &[]),
     layer("windlass-api", &["windlass-types"]),
     layer("windlass-records", &["windlass-types"]),
+    layer("windlass-bbolt", &[]),
     layer("windlass-raft", &["windlass-types", "windlass-records"]),
     layer("windlass-mvcc", &["windlass-types", "windlass-records"]),
     layer("windlass-io-log", &["windlass-types", "windlass-records"]),
@@ -37,6 +38,7 @@ const LAYERS: &[Layer] = &[
         &[
             "windlass-types",
             "windlass-api",
+            "windlass-bbolt",
             "windlass-records",
             "windlass-raft",
             "windlass-mvcc",
@@ -67,6 +69,7 @@ const LAYERS: &[Layer] = &[
         may_use: &[
             "windlass-types",
             "windlass-api",
+            "windlass-bbolt",
             "windlass-records",
             "windlass-raft",
             "windlass-mvcc",

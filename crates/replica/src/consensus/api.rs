@@ -162,6 +162,8 @@ pub enum Input {
         /// Whether it has installed it.
         delivered: bool,
     },
+    /// A client wants a snapshot. Answered by one [`Output::Backup`].
+    Backup,
     /// One tick of the election clock passed.
     Tick,
     /// Try again to get room for the log, after [`Output::Full`].
@@ -210,6 +212,13 @@ pub enum Output {
     Snapshot {
         /// Who needs it.
         to: MemberId,
+        /// Names it in the shards' shares.
+        id: SnapshotId,
+        /// What the snapshot holds.
+        state: State,
+    },
+    /// Every shard was told to hand out its share of a snapshot for a client; its place is `state`.
+    Backup {
         /// Names it in the shards' shares.
         id: SnapshotId,
         /// What the snapshot holds.

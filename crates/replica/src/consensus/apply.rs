@@ -11,7 +11,7 @@ use windlass_types::{LogIndex, MemberId, RequestError, ShardId};
 use super::api::{Error, HANDED_BYTES_MAX, Output};
 use super::{Consensus, refuse};
 use crate::sequencer;
-use crate::task::ShardTask;
+use crate::task::{ShardTask, SnapshotId};
 
 /// Committed entries on their way into the shards.
 #[derive(Default)]
@@ -175,19 +175,36 @@ impl Consensus {
         }
     }
 
+    /// A client wants a snapshot, of whatever this member has. It is begun as those for followers are.
+    pub(super) fn backup_wanted(&mut self, out: &mut Vec<Output>) {
+        self.backups_due += 1;
+        if self.sequencer.waiting() == 0 {
+            self.begin_snapshots(out);
+        }
+    }
+
     fn begin_snapshots(&mut self, out: &mut Vec<Output>) {
+        for _ in 0..std::mem::take(&mut self.backups_due) {
+            let id = self.begin_shares(out);
+            out.push(Output::Backup { id, state: self.numbered });
+        }
         for to in std::mem::take(&mut self.snapshots_due) {
             let State { index, term, .. } = self.numbered;
             let membership = self.raft.membership().clone();
             let meta = SnapshotMeta { index, term, membership };
             self.scratch.to_raft.push_back(windlass_raft::Input::SnapshotTaken { to, meta });
-            self.next_snapshot = self.next_snapshot.next();
-            let id = self.next_snapshot;
-            for shard in (0..self.sequencer.shards()).map(ShardId) {
-                out.push(Output::ToShard { shard, task: ShardTask::Snapshot(id) });
-            }
+            let id = self.begin_shares(out);
             out.push(Output::Snapshot { to, id, state: self.numbered });
         }
+    }
+
+    fn begin_shares(&mut self, out: &mut Vec<Output>) -> SnapshotId {
+        self.next_snapshot = self.next_snapshot.next();
+        let id = self.next_snapshot;
+        for shard in (0..self.sequencer.shards()).map(ShardId) {
+            out.push(Output::ToShard { shard, task: ShardTask::Snapshot(id) });
+        }
+        id
     }
 }
 

@@ -75,6 +75,8 @@ pub struct Consensus {
     terms: VecDeque<(LogIndex, Term)>,
     /// Members that need a snapshot, until the next entry is numbered whole.
     snapshots_due: Vec<MemberId>,
+    /// Snapshots that clients wait for. Bounded by whoever feeds [`Input::Backup`].
+    backups_due: usize,
     next_snapshot: SnapshotId,
     shards_full: bool,
     reported_full: bool,
@@ -141,6 +143,7 @@ impl Consensus {
             numbered: state,
             terms: VecDeque::from([(state.index, state.term)]),
             snapshots_due: Vec::new(),
+            backups_due: 0,
             next_snapshot: SnapshotId::default(),
             shards_full: false,
             reported_full: false,
@@ -197,6 +200,7 @@ impl Consensus {
             Input::SnapshotSent { to, delivered } => {
                 return self.tell_raft(windlass_raft::Input::SnapshotSent { to, delivered }, out);
             }
+            Input::Backup => self.backup_wanted(out),
             Input::Tick => return self.tick(out),
             Input::RetrySpace => {
                 self.log.retry(&mut self.scratch.ops);

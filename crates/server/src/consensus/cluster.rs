@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use actix::{AsyncContext, Context, Handler, Message, ResponseFuture};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use windlass_api::etcdserverpb::Member;
 use windlass_peer::{Failure, Frame, NotSent, Peers};
 use windlass_raft::{ReadId, Role};
@@ -14,6 +14,7 @@ use windlass_replica::departure::Departure;
 use windlass_replica::membership::Members;
 use windlass_replica::sequencer::Response;
 use windlass_replica::shard::Chunk;
+use windlass_replica::task::SnapshotId;
 use windlass_types::{MemberId, RequestError, RequestId, ShardId};
 
 use super::links::{FromPeer, Links};
@@ -102,6 +103,11 @@ impl Cluster {
             publish_in_ticks: 0,
             stepping_down: None,
         }
+    }
+
+    /// Where the chunks of a snapshot come out that begins.
+    pub fn feed(&mut self, id: SnapshotId) -> mpsc::UnboundedReceiver<Chunk> {
+        self.outgoing.feed(id)
     }
 
     /// A shard's piece of a snapshot.

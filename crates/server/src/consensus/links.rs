@@ -92,6 +92,8 @@ pub(super) enum FromPeer {
     },
     /// The next chunk of a snapshot can be sent.
     NextChunk(ShardId, SnapshotId),
+    /// The shards' shares of a snapshot for a client are wanted no more.
+    BackupTaken(SnapshotId),
     /// The transfer of a snapshot ended.
     SnapshotSent {
         /// Who was to get it.
@@ -215,9 +217,9 @@ impl Handler<FromPeer> for ConsensusActor {
                 self.feed(Input::Refused { of, ids, error });
             }
             FromPeer::NextChunk(shard, id) => self.shards.next_chunk(shard, id),
+            FromPeer::BackupTaken(id) => self.end_shares(id),
             FromPeer::SnapshotSent { to, id, delivered } => {
-                self.shards.end_snapshot(id);
-                self.cluster.outgoing.ended(id);
+                self.end_shares(id);
                 self.snapshot_ended(to, delivered);
             }
             // A write that is under way could reach the disk behind the next start's back.

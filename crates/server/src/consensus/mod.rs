@@ -4,6 +4,8 @@
 //! what the core wants. It must never decide anything itself, and never block.
 
 mod alarms;
+mod backup;
+mod chunks;
 mod cluster;
 mod damage;
 mod disk_ready;
@@ -15,6 +17,7 @@ mod lone;
 mod outgoing;
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -41,6 +44,7 @@ use crate::published::Published;
 use crate::shard::Senders;
 use crate::startup::{Reason, fatal};
 use alarms::Quota;
+use backup::Backups;
 use cluster::{Cluster, OWN_READ, OWN_REQUEST, Place};
 use damage::Comparing;
 use disk_ready::{DiskReady, disk_ready};
@@ -49,6 +53,7 @@ use latency::WriteLatency;
 use leases::PeerAsks;
 use lone::Lone;
 
+pub use backup::{BackupReply, NoBackup};
 pub use cluster::{Setup, StepDown};
 pub use links::Links;
 
@@ -92,6 +97,8 @@ pub enum FromArbiter {
         /// Who is to lead.
         to: MemberId,
     },
+    /// A client wants a snapshot.
+    Backup(BackupReply),
 }
 
 /// What a shard said in one of its turns.
@@ -132,6 +139,7 @@ pub struct ConsensusActor {
     metrics: Arc<Metrics>,
     heartbeat: Duration,
     cluster: Cluster,
+    backups: Backups,
     peer_asks: PeerAsks,
     comparing: Comparing,
     quota: Quota,
@@ -172,6 +180,8 @@ pub struct Wiring {
     pub heartbeat: Duration,
     /// Who this member is, and how it reaches the others.
     pub cluster: cluster::Setup,
+    /// Where snapshots for clients lie until they are sent.
+    pub backup_folder: PathBuf,
     /// Told when the member serves.
     pub ready: oneshot::Sender<()>,
 }
@@ -181,7 +191,7 @@ impl ConsensusActor {
     #[must_use]
     pub fn new(wiring: Wiring) -> Self {
         let Wiring { core, disk, shards, published, metrics, heartbeat, .. } = wiring;
-        let Wiring { retention, quota_bytes, cluster, ready, .. } = wiring;
+        let Wiring { retention, quota_bytes, cluster, backup_folder, ready, .. } = wiring;
         let quota = Quota::new(quota_bytes, published.complete());
         Self {
             core,
@@ -193,6 +203,7 @@ impl ConsensusActor {
             metrics,
             heartbeat,
             cluster: Cluster::new(cluster),
+            backups: Backups::new(backup_folder),
             peer_asks: PeerAsks::default(),
             comparing: Comparing::default(),
             quota,
@@ -327,6 +338,7 @@ impl ConsensusActor {
             Output::Alarms(alarms) => self.alarms_changed(alarms),
             Output::Members(members) => self.members_changed(members),
             Output::Snapshot { to, id, state } => self.send_snapshot(to, id, state, context),
+            Output::Backup { id, state } => self.begin_backup(id, state, context),
             Output::Rejected { from, fault } => {
                 tracing::warn!(peer = %from, ?fault, "dropped a message that cannot be true");
             }
@@ -522,6 +534,7 @@ impl Handler<FromArbiter> for ConsensusActor {
             FromArbiter::HandOver => self.shards.hurry(),
             FromArbiter::Change { id, kind, member } => self.feed(Input::Change { id, kind, member }),
             FromArbiter::MoveLeader { id, to } => self.move_leader(id, to),
+            FromArbiter::Backup(reply) => self.backup_asked(reply),
         }
         self.end_step(context);
     }

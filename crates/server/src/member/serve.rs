@@ -73,6 +73,7 @@ pub async fn serve(config: &Config, opened: Opened) -> Signal {
         heartbeat: config.raft.heartbeat_interval,
         retention: config.retention,
         quota_bytes: config.limits.quota_bytes,
+        backup_folder: folder.path().join(crate::backup::FOLDER_NAME),
         cluster: cluster_setup(config, identity.cluster, us, told, &folder, (peer_sockets, tls.peers)),
         ready,
     })

@@ -21,6 +21,7 @@ use super::reads::{Reads, Ticket};
 use super::recipe::Recipes;
 use super::routes::Method;
 use super::tally::Tally;
+use super::tasks::Tasks;
 use super::watch::{Watch, WatchOptions};
 use crate::consensus::{ConsensusActor, FromArbiter};
 use crate::metrics::Metrics;
@@ -64,6 +65,7 @@ pub struct Arbiter {
     /// Calls that nobody waits for any more, as of this turn.
     cancelled: HashSet<CallId>,
     pub(super) watch: Watch,
+    pub(super) tasks: Tasks,
     pub(super) recipes: Recipes,
     pub(super) awake: Awake,
     tally: Tally,
@@ -122,6 +124,7 @@ impl Arbiter {
             paused: Vec::new(),
             cancelled: HashSet::new(),
             watch,
+            tasks: Tasks::default(),
             recipes: Recipes::default(),
             awake: Awake::new(),
             tally: Tally::default(),
@@ -157,6 +160,7 @@ impl Arbiter {
                 Method::Watch => self.watch_message(call, message),
                 Method::LeaseKeepAlive => self.keep_alive(call, message),
                 Method::Observe => self.observe(call, message),
+                Method::Snapshot => self.take_backup(call, message),
                 method => unreachable!("the table says that {method:?} is unary"),
             },
             Event::StreamOpen { call, route, meta } => {
@@ -178,12 +182,13 @@ impl Arbiter {
                 self.leases.cancelled(call);
                 self.watch_close(call);
                 self.recipes.cancelled(call);
+                self.tasks.cancelled(call);
                 self.cancelled.insert(call);
             }
             Event::Writable { call } => {
                 self.resume(call);
                 self.watch_writable(call);
-                self.recipes.writable(call);
+                self.tasks.writable(call);
             }
             Event::TurnEnd => self.end_turn(),
         }
@@ -303,7 +308,7 @@ fn check_learner(method: Method, message: &[u8], published: &Published) -> Resul
         return Ok(());
     }
     match method {
-        Method::Status => Ok(()),
+        Method::Status | Method::Snapshot => Ok(()),
         // What does not decode is refused with the reason.
         Method::Range if RangeRequest::decode(message).map_or(true, |range| range.serializable) => Ok(()),
         _ => Err(RequestError::NotSupportedForLearner),

@@ -48,6 +48,8 @@ pub enum Method {
     HashKv,
     /// `Maintenance.Status`
     Status,
+    /// `Maintenance.Snapshot`
+    Snapshot,
     /// `Maintenance.Alarm`
     Alarm,
     /// `Health.Check`
@@ -74,7 +76,7 @@ pub enum Method {
     Resign,
 }
 
-const TABLE: [(Method, Route); 33] = [
+const TABLE: [(Method, Route); 34] = [
     (Method::Range, unary(kv::RANGE)),
     (Method::RangeStream, Route { path: kv::RANGE_STREAM, kind: Kind::ServerStream }),
     (Method::Put, unary(kv::PUT)),
@@ -96,6 +98,7 @@ const TABLE: [(Method, Route); 33] = [
     (Method::Hash, unary(maintenance::HASH)),
     (Method::HashKv, unary(maintenance::HASH_KV)),
     (Method::Status, unary(maintenance::STATUS)),
+    (Method::Snapshot, Route { path: maintenance::SNAPSHOT, kind: Kind::ServerStream }),
     (Method::Alarm, unary(maintenance::ALARM)),
     (Method::HealthCheck, unary(health::CHECK)),
     (Method::HealthList, unary(health::LIST)),

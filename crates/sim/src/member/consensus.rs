@@ -202,6 +202,7 @@ impl Member {
             Output::Marked { .. } => {}
             // Nobody raises any.
             Output::Alarms(_) => {}
+            Output::Backup { .. } => unreachable!("no client wants one"),
             Output::LeaseAnswer { .. } => unreachable!("no client asks about time"),
             Output::Members(members) => self.members_changed(&members, env),
             Output::ToShard { shard, task } => self.hand_task(shard, task, env),

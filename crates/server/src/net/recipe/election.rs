@@ -11,7 +11,7 @@ use windlass_api::v3electionpb::{
 };
 
 use super::session::Session;
-use super::store::{Failure, Store, created, created_at, delete_if, get, op};
+use super::store::{Failure, Store, created, created_at, delete_if, get, op, unless_gone};
 use super::{Client, wait};
 
 const MISSING_LEADER_KEY: &str = "\"leader\" field must be provided";
@@ -35,7 +35,7 @@ pub async fn campaign(
         }
     };
     let waiting = async {
-        client.wait_for(wait::deletes(store, &prefix, rev - 1)).await?;
+        unless_gone(client, wait::deletes(store, &prefix, rev - 1)).await?;
         // An office that nobody was told of would be held until its lease ends.
         if client.is_gone() { Err(Failure::Gone) } else { Ok(()) }
     };

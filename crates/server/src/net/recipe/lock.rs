@@ -10,7 +10,7 @@ use windlass_api::method::kv;
 use windlass_api::v3lockpb::{LockRequest, LockResponse, UnlockRequest, UnlockResponse};
 
 use super::session::Session;
-use super::store::{Failure, Store, created, created_at, get, op};
+use super::store::{Failure, Store, created, created_at, get, op, unless_gone};
 use super::{Client, wait};
 
 /// A waiting call's key was gone when its turn came: its lease had ended.
@@ -91,16 +91,15 @@ async fn hold(
     let header = match place.first {
         Some(header) => Some(header),
         None => {
-            client
-                .wait_for(async {
-                    wait::deletes(store, prefix, place.revision - 1).await?;
-                    let own = store.range(&get(key)).await?;
-                    match own.kvs.is_empty() {
-                        true => Err(Failure::says(SESSION_EXPIRED)),
-                        false => Ok(own.header),
-                    }
-                })
-                .await?
+            unless_gone(client, async {
+                wait::deletes(store, prefix, place.revision - 1).await?;
+                let own = store.range(&get(key)).await?;
+                match own.kvs.is_empty() {
+                    true => Err(Failure::says(SESSION_EXPIRED)),
+                    false => Ok(own.header),
+                }
+            })
+            .await?
         }
     };
     // A lock that nobody was told of would be held until its lease ends.

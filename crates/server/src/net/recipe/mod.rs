@@ -13,12 +13,9 @@ mod session;
 mod store;
 mod wait;
 
-use std::cell::RefCell;
 use std::collections::HashMap;
-use std::rc::Rc;
 
 use prost::Message;
-use tokio::sync::{Notify, oneshot};
 use windlass_api::v3electionpb::LeaderRequest;
 use windlass_rpc::{CallId, Code, Meta, Net};
 use windlass_types::RequestError;
@@ -26,53 +23,13 @@ use windlass_types::RequestError;
 use self::store::{Failure, Store};
 use super::arbiter::Arbiter;
 use super::routes::Method;
+use super::tasks::Client;
 
-/// Recipes of one arbiter under way. At the bound new ones get etcd's `too many requests`.
-const RECIPES_MAX: usize = 1 << 14;
-
-/// The recipes of one arbiter.
+/// What recipes need beside their tasks.
 #[derive(Default)]
 pub struct Recipes {
-    running: Running,
     /// Streams whose request has not come, with what is known of their callers.
     opened: HashMap<CallId, Meta>,
-}
-
-/// How those under way are told things.
-type Running = Rc<RefCell<HashMap<CallId, Handle>>>;
-
-struct Handle {
-    /// Dropped when the client is gone.
-    _here: oneshot::Sender<()>,
-    /// Told when the client has taken what was queued.
-    writable: Rc<Notify>,
-}
-
-/// Whether the client of a recipe still waits for it.
-struct Client {
-    gone: oneshot::Receiver<()>,
-    writable: Rc<Notify>,
-}
-
-impl Client {
-    /// Returns when it has gone.
-    async fn gone(&mut self) {
-        // Nothing is ever sent, so this is an error at once, or when the handle is dropped.
-        let _ = (&mut self.gone).await;
-    }
-
-    fn is_gone(&mut self) -> bool {
-        !matches!(self.gone.try_recv(), Err(oneshot::error::TryRecvError::Empty))
-    }
-
-    /// What `work` comes to, unless the client goes before. `work` is dropped then.
-    async fn wait_for<T>(&mut self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        tokio::select! {
-            biased;
-            done = work => done,
-            () = self.gone() => Err(Failure::Gone),
-        }
-    }
 }
 
 impl Recipes {
@@ -81,38 +38,9 @@ impl Recipes {
         self.opened.insert(call, meta.clone());
     }
 
-    /// Its client has taken what was queued.
-    pub fn writable(&self, call: CallId) {
-        if let Some(handle) = self.running.borrow().get(&call) {
-            handle.writable.notify_one();
-        }
-    }
-
     /// Its client is gone.
     pub fn cancelled(&mut self, call: CallId) {
         self.opened.remove(&call);
-        self.running.borrow_mut().remove(&call);
-    }
-
-    /// Starts a task for a call; `None` at the bound. `run` is told of the call's client, and its task ends with the
-    /// call.
-    fn start<F: Future<Output = ()> + 'static>(
-        &self,
-        call: CallId,
-        run: impl FnOnce(Client) -> F,
-    ) -> Option<()> {
-        if self.running.borrow().len() >= RECIPES_MAX {
-            return None;
-        }
-        let ((here, gone), writable) = (oneshot::channel(), Rc::<Notify>::default());
-        let client = Client { gone, writable: Rc::clone(&writable) };
-        self.running.borrow_mut().insert(call, Handle { _here: here, writable });
-        let (work, running) = (run(client), Rc::clone(&self.running));
-        actix_rt::spawn(async move {
-            work.await;
-            running.borrow_mut().remove(&call);
-        });
-        Some(())
     }
 }
 
@@ -142,7 +70,7 @@ impl Arbiter {
             }
         };
         let (net, store) = (self.net.clone(), Store::new(self.net.clone(), &meta));
-        let begun = self.recipes.start(call, |client| observe::observe(net, call, store, request, client));
+        let begun = self.tasks.start(call, |client| observe::observe(net, call, store, request, client));
         if begun.is_none() {
             let error = RequestError::TooManyRequests;
             self.net.stream_end(call, error.code(), error.text());
@@ -161,7 +89,7 @@ impl Arbiter {
             Err(error) => return self.refuse_message(call, &error),
         };
         let (net, store) = (self.net.clone(), Store::new(self.net.clone(), meta));
-        let begun = self.recipes.start(call, |mut client| async move {
+        let begun = self.tasks.start(call, |mut client| async move {
             let done = recipe(&store, request, &mut client).await;
             answer(&net, call, done);
         });

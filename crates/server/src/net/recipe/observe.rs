@@ -10,7 +10,7 @@ use windlass_rpc::{CallId, Code, Net};
 
 use super::Client;
 use super::election::prefix;
-use super::store::{Failure, Store, created, prefix_end};
+use super::store::{Failure, Store, created, prefix_end, unless_gone};
 
 /// What a client is told when the store cannot be followed any more.
 const DISCONNECTED: &str = "election observer disconnected";
@@ -24,7 +24,7 @@ pub async fn observe(net: Net, call: CallId, store: Store, request: LeaderReques
     let writable = std::rc::Rc::clone(&client.writable);
     let outlet = Outlet { net: &net, call, writable: &writable };
     let prefix = prefix(&request.name);
-    let ended = client.wait_for(async {
+    let ended = unless_gone(&mut client, async {
         loop {
             let leader = next_leader(&store, &prefix).await?;
             outlet.send(&leader).await?;

@@ -10,6 +10,8 @@ use windlass_api::etcdserverpb::{
 use windlass_api::method::{kv, watch};
 use windlass_rpc::{Answer, Code, LocalCall, Meta, Net};
 
+use crate::net::tasks::Client;
+
 /// How often a read is tried while there is no leader to say where it reads. Each try waits for one as long as any
 /// request does.
 const READ_TRIES: u32 = 3;
@@ -33,6 +35,14 @@ impl Failure {
     pub fn says(text: &str) -> Self {
         Self::Refused { code: Code::Unknown, text: text.to_owned() }
     }
+}
+
+/// What `work` comes to, unless the client goes before.
+pub async fn unless_gone<T>(
+    client: &mut Client,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    client.unless_gone(work).await.unwrap_or(Err(Failure::Gone))
 }
 
 /// Calls in the name of one client.

@@ -1,0 +1,7 @@
+//! Snapshots for clients: what `Maintenance.Snapshot` sends, and what etcd's own tools and a real etcd make of it.
+
+mod etcd;
+#[path = "../process/mod.rs"]
+mod process;
+mod store;
+mod stream;
