@@ -12,4 +12,5 @@ pub mod published;
 pub mod shard;
 pub mod sink;
 pub mod snapshot;
+pub mod stages;
 pub mod startup;

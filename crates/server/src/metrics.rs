@@ -26,6 +26,7 @@ use windlass_io_disk::uring::SyncMode;
 use windlass_types::MemberId;
 
 use crate::published::Published;
+use crate::stages::Stages;
 
 /// Labels of a gRPC counter, as `grpc-ecosystem/go-grpc-prometheus` names them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -64,6 +65,8 @@ pub struct Metrics {
     pub backend_commit_seconds: Histogram,
     /// Bytes written to the Raft log, padding included.
     pub wal_write_bytes: Counter,
+    /// Where commits spend their time.
+    pub stages: Arc<Stages>,
     /// Commands in one Raft entry.
     pub batch_commands: Histogram,
     /// Write commands that were refused after they were checked.
@@ -142,6 +145,7 @@ impl Metrics {
             wal_fsync_seconds: Histogram::new(exponential_buckets(1.0 / 64_000.0, 2.0, 20)),
             backend_commit_seconds: Histogram::new(exponential_buckets(1.0 / 64_000.0, 2.0, 20)),
             wal_write_bytes: Counter::default(),
+            stages: Arc::default(),
             batch_commands: Histogram::new(exponential_buckets(1.0, 2.0, 15)),
             proposals_failed: Counter::default(),
             leader_changes: Counter::default(),
@@ -244,6 +248,7 @@ impl Metrics {
         r.register("etcd_debugging_mvcc_current_revision", "Newest revision", s.revision.clone());
         let help = "Revision compacted last";
         r.register("etcd_debugging_mvcc_compact_revision", help, s.compact_revision.clone());
+        self.stages.register(r);
         r.register("windlass_batch_commands", "Commands in one Raft entry", self.batch_commands.clone());
         let help = "Log index up to which every shard is durable by itself";
         r.register("windlass_stable_index", help, self.stable_index.clone());

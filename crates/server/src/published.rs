@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use crate::net::ArbiterId;
+use crate::stages::clock_ns;
 use parking_lot::RwLock;
 use windlass_records::batch::Origin;
 use windlass_records::state::State;
@@ -46,6 +47,8 @@ pub struct Published {
     shard_keys: Box<[AtomicU64]>,
     /// Up to where each shard holds every effect.
     shard_complete: Box<[AtomicU64]>,
+    /// Since when, by [`clock_ns`].
+    shard_complete_ns: Box<[AtomicU64]>,
 }
 
 impl Published {
@@ -74,6 +77,7 @@ impl Published {
             shard_bytes: (0..shards).map(|_| AtomicU64::new(0)).collect(),
             shard_keys: (0..shards).map(|_| AtomicU64::new(0)).collect(),
             shard_complete: (0..shards).map(|_| AtomicU64::new(state.index.0)).collect(),
+            shard_complete_ns: (0..shards).map(|_| AtomicU64::new(0)).collect(),
         }
     }
 
@@ -249,7 +253,16 @@ impl Published {
 
     /// Says up to where a shard holds every effect.
     pub fn set_shard_complete(&self, shard: usize, index: LogIndex) {
+        self.shard_complete_ns[shard].store(clock_ns(), Ordering::Relaxed);
         self.shard_complete[shard].store(index.0, Ordering::Release);
+    }
+
+    /// Up to where every shard holds every effect, and since when, by [`clock_ns`].
+    #[must_use]
+    pub fn complete_since(&self) -> (LogIndex, u64) {
+        let complete = self.complete();
+        let since = self.shard_complete_ns.iter().map(|ns| ns.load(Ordering::Relaxed)).max();
+        (complete, since.unwrap_or(0))
     }
 
     /// Up to where every shard holds every effect.

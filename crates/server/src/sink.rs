@@ -14,6 +14,7 @@ use crate::metrics::Metrics;
 use crate::net::{NetActor, Ticket, ToArbiter, Told};
 use crate::published::Published;
 use crate::shard::{Error, Holdings, Sink};
+use crate::stages::Work;
 use crate::startup::{Reason, fatal};
 
 /// The sink of one shard.
@@ -75,6 +76,11 @@ impl Sink for ShardSink {
     fn holds(&mut self, shard: ShardId, holdings: Holdings) {
         self.published.set_shard_bytes(usize::from(shard.0), holdings.bytes);
         self.published.set_shard_keys(usize::from(shard.0), holdings.live_keys);
+    }
+
+    fn works(&mut self, shard: ShardId, work: Work, goes_on: bool) {
+        let recent = &self.metrics.stages.recent;
+        if goes_on { recent.began(work, shard.0) } else { recent.ended(work, shard.0) }
     }
 
     fn flushed(&mut self, took: Duration) {

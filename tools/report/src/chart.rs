@@ -129,7 +129,9 @@ pub fn bars(title: &str, y: Axis<'_>, categories: &[String], series: &[(String, 
     let boxes: Vec<_> = boxes.collect();
     let frame = Frame { title, x: Axis::linear("", Unit::Count), y };
     let x = Scale { range: 0.0..categories.len().max(1) as f64, log: false };
-    let y = y.over(boxes.iter().flat_map(|series| &series.points).map(|point| point.1));
+    let mut y = y.over(boxes.iter().flat_map(|series| &series.points).map(|point| point.1));
+    // Room for the legend above the bars.
+    y.range.end *= if y.log { 8.0 } else { 1.2 };
     draw(&frame, (x, y), Some(categories), |chart| {
         for (place, series) in boxes.iter().enumerate() {
             let style = ShapeStyle::from(colour(place)).filled();

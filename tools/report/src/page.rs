@@ -7,13 +7,13 @@ use std::path::Path;
 use crate::{Machine, Table};
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;color:#282c34;background:#f5f6f8;margin:0}\
-main{max-width:60rem;margin:0 auto;padding:1rem 1.2rem 4rem}h1{font-size:1.7rem;margin:1.2rem 0 .2rem}\
+main{max-width:72rem;margin:0 auto;padding:1rem 1.2rem 4rem}h1{font-size:1.7rem;margin:1.2rem 0 .2rem}\
 h2{font-size:1.2rem;margin:2rem 0 .5rem;border-bottom:1px solid #d8dce3;padding-bottom:.2rem}\
 p{margin:.5rem 0}p.lead{font-size:1.1rem}section.plots{display:grid;gap:1rem}\
 figure{margin:.8rem 0;background:#fff;border:1px solid #e0e3e9;border-radius:6px;padding:.3rem}\
 figure svg{display:block;width:100%;height:auto}div.wide{overflow-x:auto}\
 table{border-collapse:collapse;background:#fff;border:1px solid #e0e3e9;font-variant-numeric:tabular-nums;width:100%}\
-th,td{padding:.28rem .6rem;text-align:right;border-bottom:1px solid #eceef2;white-space:nowrap}\
+th,td{font-size:.88rem;padding:.26rem .5rem;text-align:right;border-bottom:1px solid #eceef2;white-space:nowrap}\
 th{background:#eef0f4;font-weight:600}th:first-child,td:first-child{text-align:left}\
 pre{background:#fff;border:1px solid #e0e3e9;border-radius:6px;padding:.7rem;overflow-x:auto;font-size:.8rem;line-height:1.25}\
 footer{color:#697080;font-size:.85rem;margin-top:2.5rem}";

@@ -37,7 +37,7 @@ impl<'a> Axis<'a> {
             (low, high) = (low.min(value), high.max(value));
         }
         match (low <= high, self.log) {
-            (true, true) => Scale { range: low * 0.9..high * 1.15, log: true },
+            (true, true) => Scale { range: low * 0.7..high * 1.4, log: true },
             // Amounts begin at nothing, or differences look larger than they are.
             (true, false) => Scale { range: low.min(0.0)..(high * 1.06).max(f64::MIN_POSITIVE), log: false },
             (false, log) => Scale { range: if log { 1.0..10.0 } else { 0.0..1.0 }, log },

@@ -93,6 +93,7 @@ const LAYERS: &[Layer] = &[
         "windlass-bench",
         &["windlass-types", "windlass-api", "windlass-client", "windlass-http2", "windlass-report"],
     ),
+    layer("windlass-disk", &["windlass-io-log", "windlass-bench", "windlass-report"]),
     layer("windlass-xtask", &[]),
 ];
 
@@ -113,6 +114,7 @@ const SHELLS: &[(&str, &[&str])] = &[
             "windlass-rpc",
             "windlass-client",
             "windlass-bench",
+            "windlass-disk",
             "windlass-report",
             "windlassctl",
         ],

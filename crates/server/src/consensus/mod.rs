@@ -15,6 +15,7 @@ mod leases;
 mod links;
 mod lone;
 mod outgoing;
+mod timing;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -42,6 +43,7 @@ use crate::metrics::Metrics;
 use crate::net::{ArbiterId, NetActor, Ticket, ToArbiter, Told, arbiter_of, asker};
 use crate::published::Published;
 use crate::shard::Senders;
+use crate::stages::clock_ns;
 use crate::startup::{Reason, fatal};
 use alarms::Quota;
 use backup::Backups;
@@ -52,6 +54,7 @@ use hand_over::{HOLD_MAX, HandOver};
 use latency::WriteLatency;
 use leases::PeerAsks;
 use lone::Lone;
+use timing::Timing;
 
 pub use backup::{BackupReply, NoBackup};
 pub use cluster::{Setup, StepDown};
@@ -153,6 +156,7 @@ pub struct ConsensusActor {
     holding: bool,
     clock: Instant,
     latency: WriteLatency,
+    timing: Timing,
     lone: Lone,
     outputs: Vec<Output>,
     completions: Vec<Completion>,
@@ -193,6 +197,7 @@ impl ConsensusActor {
         let Wiring { core, disk, shards, published, metrics, heartbeat, .. } = wiring;
         let Wiring { retention, quota_bytes, cluster, backup_folder, ready, .. } = wiring;
         let quota = Quota::new(quota_bytes, published.complete());
+        let timing = Timing::new(Arc::clone(&metrics.stages));
         Self {
             core,
             disk,
@@ -214,6 +219,7 @@ impl ConsensusActor {
             holding: false,
             clock: Instant::now(),
             latency: WriteLatency::default(),
+            timing,
             lone: Lone::default(),
             outputs: Vec::new(),
             completions: Vec::new(),
@@ -227,6 +233,7 @@ impl ConsensusActor {
         if let Some(arbiter) = proposer {
             self.lone.proposes(arbiter, alone);
         }
+        self.timing.gathered();
         self.feed(Input::Propose(commands));
         if let (Some(arbiter), Some(emptied)) = (proposer, self.core.take_emptied()) {
             self.tell(arbiter, ToArbiter::Emptied(emptied));
@@ -234,7 +241,11 @@ impl ConsensusActor {
     }
 
     fn feed(&mut self, input: Input) {
+        let before_quorum = self.timing.before_quorum();
         survive(self.core.step(input, &mut self.outputs));
+        if let Some(at_ns) = before_quorum {
+            self.timing.committed(self.core.raft().commit(), at_ns);
+        }
     }
 
     /// Ends a step: lets the core flush, and carries out all that it wants with one system call for the disk and one
@@ -257,12 +268,14 @@ impl ConsensusActor {
         if let Err(failure) = self.disk.flush() {
             fatal(Reason::DiskFailed, failure);
         }
+        self.timing.submitted();
         self.hand_over(context);
         for (arbiter, told) in self.arbiters.iter().zip(&mut self.told) {
             if !told.is_empty() {
                 arbiter.do_send(Told(std::mem::take(told)));
             }
         }
+        self.timing.answered();
         self.announce_ready();
     }
 
@@ -307,13 +320,20 @@ impl ConsensusActor {
     }
 
     fn flush(&mut self, context: &mut Context<Self>) {
-        self.feed(Input::Complete(self.published.complete()));
-        let before = self.core.gathered();
+        let (complete, complete_ns) = self.published.complete_since();
+        self.timing.installed(complete, complete_ns);
+        self.feed(Input::Complete(complete));
+        let (before, last_index, began_ns) =
+            (self.core.gathered(), self.core.raft().last_index(), clock_ns());
         let now_ns = self.now_ns();
         let wake_at_ns = survive(self.core.flush(now_ns, &mut self.outputs));
         let taken = before - self.core.gathered();
         if taken > 0 {
             self.metrics.batch_commands.observe(taken as f64);
+        }
+        let grown = Some(self.core.raft().last_index()).filter(|index| *index > last_index);
+        if taken > 0 || grown.is_some() {
+            self.timing.cut(began_ns, taken, self.core.gathered(), grown);
         }
         if let Some(at_ns) = wake_at_ns
             && !self.lingering
@@ -351,6 +371,7 @@ impl ConsensusActor {
             Output::Applied(state) => {
                 self.published.set_last_index(self.core.raft().last_index());
                 self.published.set_state(state);
+                self.timing.numbered(state.index);
                 self.shards.state(state);
             }
             Output::ReadReady { id: OWN_READ, .. } => self.cluster.place = Place::Reached,
@@ -374,6 +395,7 @@ impl ConsensusActor {
                     self.metrics.leader_changes.inc();
                 }
                 self.published.set_leader(term, leader);
+                self.timing.leader_changed();
                 self.leader_changed(leader);
             }
             Output::Full(full) => self.set_full(full, context),
@@ -385,8 +407,10 @@ impl ConsensusActor {
         if let Op::WriteDurable { ticket, buffer, .. } = &op {
             self.metrics.wal_write_bytes.inc_by(buffer.bytes().len() as u64);
             self.latency.begin(*ticket);
+            self.timing.started(*ticket, buffer.bytes().len());
         }
         if at_once {
+            self.timing.submitted();
             self.completions.push(self.disk.write_now(op));
         } else {
             self.disk.submit([op]);
@@ -405,6 +429,7 @@ impl ConsensusActor {
         for completion in completions.drain(..) {
             if let Some(took) = self.latency.end(completion.ticket, &self.metrics.wal_fsync_seconds) {
                 self.lone.observe(took);
+                self.timing.written(completion.ticket);
             }
             self.feed(Input::Disk(completion));
         }

@@ -24,6 +24,7 @@ use super::info::{ETCD_VERSION, STORAGE_VERSION};
 use super::vars;
 use crate::metrics::Metrics;
 use crate::published::Published;
+use crate::stages::commits;
 use crate::startup::HttpRules;
 
 /// The checks behind `/livez`.
@@ -138,6 +139,10 @@ impl Http {
         }
         match path {
             "/debug/vars" => vars::vars(&self.published),
+            "/debug/commits" => {
+                let since = query.value("since").and_then(|since| since.parse().ok()).unwrap_or(0);
+                page("application/json", commits(&self.metrics.stages, since))
+            }
             "/health" => self.health(&query).await,
             "/livez" => self.probe(LIVEZ, &query).await,
             "/readyz" => self.probe(READYZ, &query).await,
@@ -262,8 +267,10 @@ impl HttpHandler for Http {
 }
 
 fn is_known(path: &str) -> bool {
-    matches!(path, "/health" | "/livez" | "/readyz" | "/version" | "/metrics" | "/debug/vars")
-        || single_check(path).is_some()
+    matches!(
+        path,
+        "/health" | "/livez" | "/readyz" | "/version" | "/metrics" | "/debug/vars" | "/debug/commits"
+    ) || single_check(path).is_some()
 }
 
 /// What is served on addresses for metrics too.

@@ -35,6 +35,8 @@ use windlass_replica::task::{ReadAnswer, ShardAnswer};
 use windlass_replica::watch::FollowNews;
 use windlass_types::{LogIndex, ShardId};
 
+use crate::stages::Work;
+
 /// What a shard holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Holdings {
@@ -72,6 +74,9 @@ pub trait Sink: Send + 'static {
 
     /// What the shard holds now.
     fn holds(&mut self, shard: ShardId, holdings: Holdings);
+
+    /// Background work of the shard began, or ended.
+    fn works(&mut self, shard: ShardId, work: Work, goes_on: bool);
 
     /// A flush of one of the shard's streams took this long.
     fn flushed(&mut self, took: Duration);

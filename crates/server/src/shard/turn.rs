@@ -16,6 +16,7 @@ use super::host::{Host, Queues};
 use super::thread::{Error, Options, Stopped};
 use super::watchdog::Pulse;
 use super::{Holdings, Inbox, Sink, ToShard};
+use crate::stages::Work;
 
 /// How long the thread sleeps at most, so that its pulse tells whether it is well (`watchdog.rs`). Twenty
 /// looks a second are not seen in CPU time.
@@ -35,6 +36,8 @@ pub(super) struct Turns<T> {
     stopping: bool,
     holdings: Holdings,
     complete: LogIndex,
+    /// Whether a checkpoint and whether a compaction goes on, as the sink was told.
+    working: [bool; 2],
     pulse: Arc<Pulse>,
 }
 
@@ -82,6 +85,7 @@ impl<T: Send + 'static> Turns<T> {
             stopping: false,
             holdings: Holdings::default(),
             complete: LogIndex::ZERO,
+            working: [false; 2],
             pulse,
         })
     }
@@ -130,8 +134,20 @@ impl<T: Send + 'static> Turns<T> {
             self.complete = complete;
             sink.complete(self.id, complete);
         }
+        self.tell_work(sink);
         sink.flush();
         Ok(())
+    }
+
+    /// Says what background work began or ended in this turn.
+    fn tell_work<S: Sink<Ticket = T>>(&mut self, sink: &mut S) {
+        let checkpoints = self.core.is_checkpointing();
+        let working = [(Work::Checkpoint, checkpoints), (Work::Compaction, !checkpoints && self.has_work())];
+        for ((work, goes_on), before) in working.into_iter().zip(&mut self.working) {
+            if std::mem::replace(before, goes_on) != goes_on {
+                sink.works(self.id, work, goes_on);
+            }
+        }
     }
 
     fn take_messages<S: Sink<Ticket = T>>(&mut self, sink: &mut S) -> Result<(), Error> {

@@ -159,6 +159,9 @@ pub fn install(settings: &Settings) -> io::Result<()> {
 pub fn report(notices: &[Notice]) {
     for notice in notices {
         match notice {
+            Notice::UsedSetting { flag, value } => {
+                info!(setting = *flag, value = value.as_str(), "set by the settings file")
+            }
             Notice::UsedVariable { variable, value } => info!(
                 "variable-name" = %variable, "variable-value" = %value,
                 "recognized and used environment variable"

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use windlass::shard::{
     self, Holdings, OpenOptions, OpenedShards, Senders, ShardThread, Sink, Stopped, mailboxes,
 };
+use windlass::stages::Work;
 use windlass_api::etcdserverpb::RangeRequest;
 use windlass_io_disk::uring::SyncMode;
 use windlass_io_log::stream::Stable;
@@ -66,6 +67,8 @@ impl Sink for ToTest {
     fn complete(&mut self, _: ShardId, _: LogIndex) {}
 
     fn holds(&mut self, _: ShardId, _: Holdings) {}
+
+    fn works(&mut self, _: ShardId, _: Work, _: bool) {}
 
     fn flushed(&mut self, _: Duration) {}
 

@@ -175,15 +175,21 @@ const SEGMENT_UNIT_BYTES: u64 = 1 << 20;
 /// A segment takes an entry of half its size, beside its header and a reserve of 1 MiB: in smaller ones it would not fit.
 const SEGMENT_BYTES_MIN: u64 = 4 << 20;
 
+/// The folder of the member's files, as the flags say.
+#[must_use]
+pub fn data_dir(values: &Values) -> PathBuf {
+    match values.text("data-dir") {
+        "" => format!("{}.etcd", values.text("name")).into(),
+        given => given.into(),
+    }
+}
+
 impl Config {
     /// Checks the flags' values together. `cores` is the number that this process may use; threads follow from it
     /// where the flags leave them open.
     pub fn from_values(values: &Values, cores: usize) -> Result<Self, Error> {
         let name = values.text("name").to_owned();
-        let data_dir = match values.text("data-dir") {
-            "" => format!("{name}.etcd").into(),
-            given => given.into(),
-        };
+        let data_dir = data_dir(values);
         let urls = Urls::from_values(values)?;
         let storage = Storage::from_values(values, cores)?;
         Ok(Self {

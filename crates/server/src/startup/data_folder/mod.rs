@@ -12,6 +12,7 @@ pub use identity_file::Identity;
 use super::{
     config::{Bootstrap, ClusterState},
     fatal::Reason,
+    flags::settings,
 };
 use rustix::fs::{Access, FlockOperation, access, flock, major, minor};
 use std::{
@@ -342,8 +343,8 @@ fn check_empty(path: &Path) -> Result<(), Error> {
     }
     for entry in fs::read_dir(path).map_err(Error::access("list", path))? {
         let name = entry.map_err(Error::access("list", path))?.file_name();
-        // Certificates are made before the folder is.
-        let ours = [IDENTITY_FILE_NEW, LOST_AND_FOUND, FIXTURES_FOLDER];
+        // Certificates and settings are made before the folder is.
+        let ours = [IDENTITY_FILE_NEW, LOST_AND_FOUND, FIXTURES_FOLDER, settings::FILE_NAME];
         if !ours.iter().any(|known| name == *known) {
             let found = name.to_string_lossy().into_owned();
             return Err(Error::Foreign { path: path.to_owned(), found });

@@ -7,6 +7,7 @@ mod gates;
 mod generate;
 mod help;
 mod parse;
+pub mod settings;
 pub mod table;
 #[cfg(test)]
 mod tests;

@@ -2,8 +2,12 @@
 //! `pkg/flags`. Pure: nothing here reads the process's own arguments or environment.
 
 use super::{
+<<<<<<< HEAD
     gates::{Gate, parse_gates},
     generate::{KINDS, generate},
+=======
+    settings,
+>>>>>>> 6e5da95 (server, disk: time commits by stage; probe, profile and tune disks)
     table::{self, Flag, Status},
     value::{Kind, Url, parse_bool, parse_duration, parse_integer, parse_number, parse_urls},
 };
@@ -45,6 +49,13 @@ pub enum Notice {
     UsedVariable {
         /// Its name.
         variable: String,
+        /// Its value.
+        value: String,
+    },
+    /// A line of a settings file took effect.
+    UsedSetting {
+        /// The flag that it stands for.
+        flag: &'static str,
         /// Its value.
         value: String,
     },
@@ -265,7 +276,23 @@ impl Values {
         Ok(())
     }
 
-    /// Whether the command line or the environment set the flag.
+    /// Fills in from a settings file what command line and environment left open.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub fn take_settings(&mut self, text: &str) -> Result<(), String> {
+        for (name, value) in settings::parse(text)? {
+            let flag = table::find(name).expect("settings are flags of the table");
+            check(flag, value).map_err(|why| format!("invalid value \"{value}\" for {name}: {why}"))?;
+            if !self.is_set(flag.name) {
+                self.set.insert(flag.name, value.to_owned());
+                self.notices.push(Notice::UsedSetting { flag: flag.name, value: value.to_owned() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the command line, the environment or a settings file set the flag.
     pub fn is_set(&self, name: &str) -> bool {
         self.set.contains_key(name)
     }

@@ -60,4 +60,10 @@ pub(super) const FLAGS: &[Flag] = &[
         "auto",
         "How Raft log writes are made durable: O_DSYNC writes, or writes and fdatasync. auto: what is faster here.",
     ),
+    Flag::used(
+        "disk-settings",
+        Kind::Text,
+        "",
+        "File of settings that windlass-disk wrote; flags win over it. Default: windlass.settings in the data folder.",
+    ),
 ];

@@ -1,0 +1,68 @@
+//! `windlass-disk`: reads the flags, runs one of the three tools, prints what it found. Exit code 1 when it failed, 2 for
+//! wrong flags.
+#![allow(clippy::print_stdout)] // the report is what this program is for
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use windlass_disk::flags::{Command, Flags, Output};
+use windlass_disk::{probe, profile, settings, tune};
+use windlass_report::{Machine, Page};
+
+fn main() -> ExitCode {
+    match run(Flags::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("windlass-disk: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(flags: Flags) -> Result<()> {
+    let Flags { command, output } = flags;
+    match command {
+        Command::Probe(flags) => {
+            let report = probe::run(&flags)?;
+            show(&output, &report.to_json(), &report.to_string())?;
+            page(&output, &report.to_page(), &report.machine)?;
+            wrote(&output, flags.write_settings.as_deref(), &report.settings())
+        }
+        Command::Profile(flags) => {
+            let report = profile::run(&flags)?;
+            show(&output, &report.to_json(), &report.to_string())?;
+            page(&output, &report.to_page(), &report.machine)
+        }
+        Command::Tune(flags) => {
+            let report = tune::run(&flags)?;
+            show(&output, &report.to_json(), &report.to_string())?;
+            page(&output, &report.to_page(), &report.machine)?;
+            wrote(&output, flags.write_settings.as_deref(), &report.settings())
+        }
+    }
+}
+
+fn show(output: &Output, json: &str, text: &str) -> Result<()> {
+    if output.json {
+        println!("{json}");
+    } else {
+        print!("{text}");
+    }
+    Ok(())
+}
+
+fn page(output: &Output, page: &Page, machine: &Machine) -> Result<()> {
+    let Some(path) = &output.html else { return Ok(()) };
+    page.write(path, machine).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn wrote(output: &Output, path: Option<&Path>, settings: &settings::Settings) -> Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    let path = settings.write(path)?;
+    if !output.json {
+        println!("\nwrote {}", path.display());
+    }
+    Ok(())
+}

@@ -1,0 +1,53 @@
+//! `windlass-disk profile`: watches a running member's flushes, and what else the machine does meanwhile, and says where
+//! commits spend their time and what made the slow ones slow.
+//!
+//! It only reads: the member's `/debug/commits`, and `/proc`. What other processes write is only known to root.
+
+mod analysis;
+mod commits;
+mod page;
+mod report;
+mod world;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use windlass_report::Machine;
+
+use crate::device::Device;
+use crate::flags::ProfileFlags;
+use commits::{Reader, Timeline};
+use world::World;
+
+pub use analysis::{Cause, Finding};
+pub use report::Report;
+
+/// Between two looks.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// Watches.
+///
+/// # Errors
+/// The member does not answer, or is none that tells of its commits.
+pub fn run(flags: &ProfileFlags) -> Result<Report> {
+    let mut reader = Reader::new(&flags.endpoint);
+    let mut timeline = Timeline::default();
+    // What came before is not what is watched.
+    reader.skip().with_context(|| format!("cannot profile {}", flags.endpoint))?;
+    let mut world = World::new(reader.pid());
+    let folder = world.log_folder().unwrap_or_else(|| ".".into());
+    let (machine, device) = (Machine::here(&folder), Device::under(&folder));
+    let began = Instant::now();
+    let mut due = began;
+    while began.elapsed() < Duration::from_secs(flags.seconds) {
+        due += INTERVAL;
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        let clock_ns = reader.read(&mut timeline)?;
+        world.look(clock_ns);
+    }
+    reader.read(&mut timeline)?;
+    if timeline.flushes.is_empty() {
+        bail!("the member flushed nothing in {} seconds: profile it under load", flags.seconds);
+    }
+    Ok(Report::new(machine, device, timeline, world.into_moments()))
+}

@@ -1,0 +1,198 @@
+//! Reads a member's `/debug/commits`.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+/// Bound of connecting and of each read and write.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// The largest page that is taken.
+const PAGE_BYTES_MAX: u64 = 64 << 20;
+/// Flushes that are kept; those beyond are counted and left out.
+const FLUSHES_MAX: usize = 2_000_000;
+
+/// Stages, in the order of a flush's numbers.
+pub const STAGES: [&str; 8] =
+    ["queue", "batch", "log_submit", "device_write", "quorum", "numbering", "reply", "shard_install"];
+/// Those that a client waits for.
+pub const BEFORE_ANSWER: usize = 7;
+
+/// A flush, as the member tells of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flush {
+    /// When its oldest command came, by the member's clock.
+    pub began_ns: u64,
+    /// Commands; none in a follower's writes.
+    pub commands: u64,
+    /// Bytes written.
+    pub bytes: u64,
+    /// By stage.
+    pub stages_ns: [u64; 8],
+}
+
+impl Flush {
+    /// From the oldest command's arrival until the answers left.
+    pub fn answered_ns(&self) -> u64 {
+        self.stages_ns[..BEFORE_ANSWER].iter().sum()
+    }
+}
+
+/// A piece of the member's background work.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Activity {
+    /// Such as `checkpoint`.
+    pub work: String,
+    /// Of which shard.
+    pub shard: u16,
+    /// From when, by the member's clock.
+    pub began_ns: u64,
+    /// Until when; `None` while it goes on.
+    pub ended_ns: Option<u64>,
+}
+
+/// All that was read.
+#[derive(Clone, Debug, Default)]
+pub struct Timeline {
+    /// In the order of their ends.
+    pub flushes: Vec<Flush>,
+    /// Flushes that there were and that could not be read or kept.
+    pub missed: u64,
+    /// Background work.
+    pub activities: Vec<Activity>,
+}
+
+#[derive(Deserialize)]
+struct Page {
+    pid: u32,
+    clock_ns: u64,
+    first: u64,
+    next: u64,
+    columns: Vec<String>,
+    flushes: Vec<Vec<u64>>,
+    activities: Vec<Activity>,
+}
+
+/// Reads on and on.
+pub struct Reader {
+    endpoint: String,
+    next: u64,
+    pid: u32,
+}
+
+impl Reader {
+    /// Of the member at `endpoint`, `host:port`, `http://` before it or not.
+    pub fn new(endpoint: &str) -> Self {
+        let endpoint = endpoint.trim_start_matches("http://").trim_end_matches('/');
+        Self { endpoint: endpoint.to_owned(), next: 0, pid: 0 }
+    }
+
+    /// The member's process, after the first read.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Passes over what has been.
+    pub fn skip(&mut self) -> Result<()> {
+        // Beyond the last one there is none, and the page says which the next will be.
+        let page = self.page(u64::MAX)?;
+        (self.next, self.pid) = (page.next, page.pid);
+        Ok(())
+    }
+
+    /// Adds what is new; gives the member's clock.
+    pub fn read(&mut self, timeline: &mut Timeline) -> Result<u64> {
+        let page = self.page(self.next)?;
+        if page.next < self.next {
+            bail!("the member was started anew meanwhile");
+        }
+        timeline.missed += page.first - self.next;
+        self.next = page.next;
+        for row in &page.flushes {
+            let flush = flush(row).context("a flush is not what it should be")?;
+            if timeline.flushes.len() < FLUSHES_MAX {
+                timeline.flushes.push(flush)
+            } else {
+                timeline.missed += 1
+            }
+        }
+        for activity in page.activities {
+            let same = |one: &Activity| {
+                (&one.work, one.shard, one.began_ns) == (&activity.work, activity.shard, activity.began_ns)
+            };
+            match timeline.activities.iter().position(same) {
+                Some(place) => timeline.activities[place] = activity,
+                None => timeline.activities.push(activity),
+            }
+        }
+        Ok(page.clock_ns)
+    }
+
+    fn page(&self, since: u64) -> Result<Page> {
+        let body = get(&self.endpoint, &format!("/debug/commits?since={since}"))?;
+        let page: Page =
+            serde_json::from_str(&body).context("it answers with something else than commits")?;
+        let stages = page.columns.iter().skip(4).map(|column| column.trim_end_matches("_ns"));
+        if !stages.eq(STAGES) {
+            bail!("the member is of another version: its stages are {:?}", page.columns);
+        }
+        Ok(page)
+    }
+}
+
+fn flush(row: &[u64]) -> Option<Flush> {
+    let [began_ns, _index, commands, bytes, stages @ ..] = row else { return None };
+    Some(Flush {
+        began_ns: *began_ns,
+        commands: *commands,
+        bytes: *bytes,
+        stages_ns: stages.try_into().ok()?,
+    })
+}
+
+/// One page over HTTP/1.0, which ends with the connection.
+fn get(endpoint: &str, path: &str) -> Result<String> {
+    let address = endpoint.to_socket_addrs()?.next().context("the host has no address")?;
+    let mut socket = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    socket.set_read_timeout(Some(TIMEOUT))?;
+    socket.set_write_timeout(Some(TIMEOUT))?;
+    write!(socket, "GET {path} HTTP/1.1\r\nHost: {endpoint}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = Vec::new();
+    socket.take(PAGE_BYTES_MAX).read_to_end(&mut answer)?;
+    body(&answer)
+}
+
+fn body(answer: &[u8]) -> Result<String> {
+    let text = std::str::from_utf8(answer).context("it does not speak HTTP")?;
+    let (head, body) = text.split_once("\r\n\r\n").context("it does not speak HTTP")?;
+    let status = head.lines().next().unwrap_or_default();
+    if status.split(' ').nth(1) != Some("200") {
+        bail!("it answers {status:?}: is it a Windlass of this version?");
+    }
+    if head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
+        bail!("it answers in chunks, which this reader does not take");
+    }
+    Ok(body.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_told_apart() {
+        assert_eq!(body(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").expect("is a page"), "{}");
+        let refusal = body(b"HTTP/1.1 404 Not Found\r\n\r\n").expect_err("is none").to_string();
+        assert!(refusal.contains("404"), "{refusal}");
+        assert!(body(b"\x00\x01").is_err());
+    }
+
+    #[test]
+    fn a_row_is_a_flush() {
+        let read = flush(&[5, 7, 3, 4096, 1, 2, 3, 4, 5, 6, 7, 8]).expect("is one");
+        assert_eq!((read.began_ns, read.commands, read.bytes, read.answered_ns()), (5, 3, 4096, 28));
+        assert_eq!(flush(&[1, 2, 3]), None);
+    }
+}

@@ -1,0 +1,174 @@
+//! `windlass-disk tune`: tries settings on a throw-away server and finds those that reach a goal on this machine.
+//!
+//! One setting after the other is varied while the others stay at the best known, and what is best so far goes on. It is
+//! not a search of everything, but each step is a comparison that can be explained.
+
+mod report;
+mod trial;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use windlass_bench::throttle::Throttle;
+use windlass_report::Machine;
+
+use crate::device::Device;
+use crate::flags::{Goal, TuneFlags};
+use trial::Trials;
+
+pub use report::{Report, Step};
+pub use trial::Trial;
+
+/// What is tried for each setting. The first is the server's default where there is a fixed one.
+const VARIED: &[(&str, &[&str])] = &[
+    ("sync-mode", &["dsync", "fdatasync"]),
+    ("flush-depth", &["2", "1", "4", "8"]),
+    ("batch-linger", &["0s", "50us", "200us", "1ms", "5ms"]),
+    ("batch-bytes", &["1048576", "262144", "4194304"]),
+    ("net-threads", &["1", "2", "4"]),
+    ("shards", &["1", "2", "4"]),
+];
+/// A setting replaces the default only if it is so much better: less is noise.
+const WORTH: f64 = 1.03;
+
+/// What a tuning is to reach.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish {
+    /// See there.
+    pub goal: Goal,
+    /// With throughput: the p99 that must be kept, in nanoseconds; `None` for any.
+    pub p99_ns_max: Option<f64>,
+}
+
+impl Wish {
+    /// How good a trial is; more is better.
+    #[must_use]
+    pub fn score(&self, trial: &Trial) -> f64 {
+        match (self.goal, self.p99_ns_max) {
+            // One that breaks the bound is worse than any that keeps it, and the worse the further it is beyond.
+            (Goal::Throughput, Some(max)) if trial.p99_ns > max => -trial.p99_ns / max,
+            (Goal::Throughput, _) => trial.puts_per_s,
+            (Goal::Latency, _) => 1e12 / trial.p99_ns.max(1.0),
+        }
+    }
+
+    /// Whether `one` is enough better than `other` to be worth a setting.
+    fn is_worth(&self, one: &Trial, other: &Trial) -> bool {
+        let (one, other) = (self.score(one), self.score(other));
+        if other <= 0.0 { one > other } else { one > other * WORTH }
+    }
+}
+
+/// Tunes.
+///
+/// # Errors
+/// The server cannot be started, or a load fails.
+pub fn run(flags: &TuneFlags) -> Result<Report> {
+    let varied = chosen(flags)?;
+    let parent = flags.folder.clone().unwrap_or_else(std::env::temp_dir);
+    let (machine, device) = (Machine::here(&parent), Device::under(&parent));
+    let folder = Folder::new(&parent)?;
+    let throttle = flags.write_iops.map(|iops| Throttle::new(&folder.0, iops)).transpose()?;
+    let p99_ns_max = (flags.p99 > 0.0).then_some(flags.p99 * 1e6);
+    let wish = Wish { goal: flags.goal, p99_ns_max };
+    let mut trials = Trials::new(flags, program(flags)?, folder.0.clone(), throttle.as_ref());
+    let (mut best, mut steps) = (trials.calibrated()?, Vec::new());
+    let base = best.clone();
+    for (name, values) in varied {
+        let step = vary(&mut trials, &wish, &best, name, &values)?;
+        best = step.kept.clone();
+        steps.push(step);
+    }
+    // The winner and the defaults once more, side by side: what was won may have been a quiet moment.
+    let confirmed = (trials.again(&best)?, trials.again(&base)?);
+    let limits = (flags.clients, flags.rate, flags.write_iops);
+    Ok(Report::new(machine, device, wish, limits, (base, steps, confirmed), trials.into_all()))
+}
+
+/// Varies one setting and keeps the best value.
+fn vary(trials: &mut Trials<'_>, wish: &Wish, best: &Trial, name: &str, values: &[&str]) -> Result<Step> {
+    let mut tried = Vec::new();
+    for value in values.iter().filter(|value| best.value(name) != **value) {
+        let mut settings = best.settings.clone();
+        settings.retain(|(known, _)| known != name);
+        settings.push((name.to_owned(), (*value).to_owned()));
+        tried.push(trials.run(&settings)?);
+    }
+    let better = tried.iter().filter(|trial| wish.is_worth(trial, best));
+    let kept = better.max_by(|one, two| wish.score(one).total_cmp(&wish.score(two))).unwrap_or(best).clone();
+    Ok(Step { name: name.to_owned(), before: best.clone(), tried, kept })
+}
+
+fn chosen(flags: &TuneFlags) -> Result<Vec<(&'static str, Vec<&'static str>)>> {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    for name in &flags.only {
+        if !VARIED.iter().any(|(known, _)| known == name) {
+            let names: Vec<_> = VARIED.iter().map(|(name, _)| *name).collect();
+            bail!("--only {name} is no setting that is tuned; there are {}", names.join(", "));
+        }
+    }
+    let wanted =
+        VARIED.iter().filter(|(name, _)| flags.only.is_empty() || flags.only.iter().any(|only| only == name));
+    // More threads than CPUs only take turns.
+    let fits = |name: &str, value: &str| {
+        !matches!(name, "net-threads" | "shards")
+            || value.parse::<usize>().is_ok_and(|threads| threads <= cpus)
+    };
+    Ok(wanted
+        .map(|(name, values)| (*name, values.iter().copied().filter(|value| fits(name, value)).collect()))
+        .collect())
+}
+
+/// As the flag says, or beside this program.
+fn program(flags: &TuneFlags) -> Result<PathBuf> {
+    if let Some(program) = &flags.windlass {
+        return Ok(program.clone());
+    }
+    let beside = std::env::current_exe().context("this program has no path")?.with_file_name("windlass");
+    if !beside.is_file() {
+        bail!("there is no {}: say where Windlass is with --windlass", beside.display());
+    }
+    Ok(beside)
+}
+
+/// A folder that is removed with the value.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(parent: &Path) -> Result<Self> {
+        let path = parent.join(format!("windlass-disk-tune-{}", std::process::id()));
+        std::fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What cannot be removed is left; its name says whose it was.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trial(puts_per_s: f64, p99_ms: f64) -> Trial {
+        Trial { puts_per_s, p99_ns: p99_ms * 1e6, ..Trial::default() }
+    }
+
+    #[test]
+    fn throughput_counts_only_under_its_bound() {
+        let wish = Wish { goal: Goal::Throughput, p99_ns_max: Some(10e6) };
+        assert!(wish.is_worth(&trial(100.0, 5.0), &trial(900.0, 11.0)));
+        assert!(!wish.is_worth(&trial(900.0, 11.0), &trial(100.0, 5.0)));
+        assert!(wish.is_worth(&trial(900.0, 11.0), &trial(900.0, 12.0)), "both break it: the nearer one");
+        assert!(!wish.is_worth(&trial(102.0, 5.0), &trial(100.0, 5.0)), "that is noise");
+    }
+
+    #[test]
+    fn latency_is_the_least() {
+        let wish = Wish { goal: Goal::Latency, p99_ns_max: None };
+        assert!(wish.is_worth(&trial(1.0, 4.0), &trial(9.0, 5.0)));
+    }
+}

@@ -1,0 +1,143 @@
+//! The tools used for real, for seconds: a probe of the disk under the temporary files, and a started server that is
+//! profiled under load and tuned.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use windlass_bench::keys::{Keys, Spread};
+use windlass_bench::launch::{Cluster, Launch};
+use windlass_bench::plan::{After, Job, Plan, Reach};
+use windlass_bench::workload::{Shape, Workload};
+
+fn disk(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_windlass-disk")).args(arguments).output().expect("runs")
+}
+
+fn json(arguments: &[&str]) -> Value {
+    let output = disk(arguments);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {error}");
+    serde_json::from_slice(&output.stdout).expect("is JSON")
+}
+
+/// The program that a build leaves beside the tests; `cargo test --workspace` builds it.
+fn windlass() -> Option<PathBuf> {
+    let test = std::env::current_exe().expect("a test has a program");
+    let program = test.ancestors().nth(2).expect("tests lie in target/PROFILE/deps").join("windlass");
+    if program.is_file() {
+        return Some(program);
+    }
+    assert!(std::env::var_os("CI").is_none(), "CI builds windlass before it tests");
+    eprintln!("skipped: no windlass is built beside this test: cargo build -p windlass");
+    None
+}
+
+#[test]
+fn a_probe_measures_leaves_nothing_and_writes_settings() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().to_str().expect("is UTF-8");
+    let page = folder.path().join("page.html");
+    let report = json(&[
+        "probe",
+        path,
+        "--seconds",
+        "3",
+        "--json",
+        "--html",
+        page.to_str().expect("is UTF-8"),
+        "--write-settings",
+        path,
+    ]);
+    let cells = report["cells"].as_array().expect("has cells");
+    assert!(cells.iter().any(|cell| cell["sync"] == "dsync" && cell["extents"] == "rewritten"), "{report}");
+    assert!(cells.iter().all(|cell| cell["writes"].as_u64() > Some(0)), "{report}");
+    let mut left: Vec<_> = std::fs::read_dir(path)
+        .expect("is there")
+        .map(|entry| entry.expect("is there").file_name())
+        .collect();
+    left.sort();
+    assert_eq!(left, ["page.html", "windlass.settings"]);
+    let settings = std::fs::read_to_string(folder.path().join("windlass.settings")).expect("was written");
+    assert!(settings.contains("\nsync-mode = ") && settings.contains("\nflush-depth = "), "{settings}");
+}
+
+#[test]
+fn a_probe_of_nowhere_is_refused_in_a_sentence() {
+    let output = disk(&["probe", "/nowhere"]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), error.lines().count()), (Some(1), 1), "{error}");
+}
+
+#[test]
+fn a_member_is_profiled_under_load() {
+    let Some(program) = windlass() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(folder.path().join("windlass0.data")).expect("makes");
+    std::fs::write(folder.path().join("windlass0.data/windlass.settings"), "flush-depth = 4\n")
+        .expect("writes");
+    let launch = Launch {
+        label: "windlass",
+        program: &program,
+        nodes: 1,
+        flags: &[],
+        folder: folder.path(),
+        throttle: None,
+    };
+    let cluster = Cluster::start(&launch).expect("starts with a settings file in its new folder");
+    let endpoints = cluster.endpoints();
+    let endpoint = endpoints[0].authority().to_owned();
+    let reach = Reach { conns: 2, clients: 20, ..Reach::narrow(endpoints) };
+    let keys = Keys::new(100, Spread::Uniform, 1);
+    let workload = Workload::put(Shape { keys, key_bytes: 8, value_bytes: 100, seed: 1 });
+    // At a rate, so that there is load for as long as the profile takes.
+    let load = reach.load(6_000, std::num::NonZeroU64::new(2_000), workload);
+    let plan = Plan {
+        name: "put",
+        job: Job::Load(load),
+        reach,
+        after: After::default(),
+        warm_up: 0,
+        repeats: 1,
+        pids: Vec::new(),
+    };
+    let loader = std::thread::spawn(move || windlass_bench::run(&plan).expect("runs"));
+    let report = json(&["profile", "--endpoint", &endpoint, "--seconds", "2", "--json"]);
+    assert!(loader.join().expect("no panic").is_clean());
+    let stages = report["stages"].as_array().expect("has stages");
+    assert_eq!(stages.len(), 8);
+    assert!(stages[3]["p50_ns"].as_u64() > Some(0), "a device takes time: {report}");
+    assert!(
+        report["analysis"]["words"][0].as_str().is_some_and(|words| words.contains("flushes")),
+        "{report}"
+    );
+}
+
+#[test]
+fn settings_are_tuned_on_a_server_of_its_own() {
+    let Some(program) = windlass() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().to_str().expect("is UTF-8");
+    let program = program.to_str().expect("is UTF-8");
+    let report = json(&[
+        "tune",
+        "--windlass",
+        program,
+        "--folder",
+        path,
+        "--seconds",
+        "1",
+        "--clients",
+        "20",
+        "--conns",
+        "2",
+        "--only",
+        "sync-mode",
+        "--p99",
+        "500",
+        "--json",
+    ]);
+    assert_eq!(report["steps"].as_array().map(Vec::len), Some(1), "{report}");
+    assert!(report["trials"].as_array().is_some_and(|trials| trials.len() == 5), "{report}");
+    assert_eq!(std::fs::read_dir(path).expect("is there").count(), 0, "its folder is removed");
+}
