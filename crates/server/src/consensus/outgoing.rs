@@ -2,11 +2,7 @@
 //! receiver takes them and no faster.
 
 use std::collections::BTreeMap;
-<<<<<<< HEAD
-=======
 use std::sync::Arc;
-use std::time::Duration;
->>>>>>> 6e5da95 (server, disk: time commits by stage; probe, profile and tune disks)
 
 use actix::{AsyncContext, Context};
 use bytes::Bytes;
@@ -85,15 +81,10 @@ impl ConsensusActor {
         tracing::info!(%to, index = %state.index, revision = %state.revision, "sending a snapshot");
         let chunks = Chunks::new(actor.clone(), id, self.shards.shards(), self.cluster.feed(id));
         let stream = self.published.incarnation.wrapping_add(id.0);
-<<<<<<< HEAD
         let place = encoded(&state);
         let transfer = Transfer { peers, to, stream, chunks };
-=======
-        let (place, shards) = (encoded(&state), self.shards.shards());
-        let transfer = Transfer { peers, to, id, stream, shards, chunks, actor: actor.clone() };
         let stages = Arc::clone(&self.metrics.stages);
         stages.recent.began(Work::Snapshot, 0);
->>>>>>> 6e5da95 (server, disk: time commits by stage; probe, profile and tune disks)
         actix_rt::spawn(async move {
             let outcome = transfer.run(place).await;
             stages.recent.ended(Work::Snapshot, 0);

@@ -10,11 +10,8 @@ pub mod flags;
 pub mod identity;
 pub mod logging;
 pub mod preflight;
-<<<<<<< HEAD
 pub mod rotation;
-=======
 mod settings;
->>>>>>> 6e5da95 (server, disk: time commits by stage; probe, profile and tune disks)
 
 pub use config::{Config, HttpRules};
 pub use fatal::{Reason, fatal};
@@ -37,17 +34,14 @@ pub fn configure() -> Config {
         .collect();
     let cores = available_parallelism().map_or(1, usize::from);
     let config = match flags::parse(&arguments, &environment) {
-<<<<<<< HEAD
-        Ok(flags::Command::Start(values)) => Config::from_values(&values, cores),
-        Ok(flags::Command::File(path)) => read_file(&path)
-            .and_then(|text| flags::parse_file(&path, &text))
-            .and_then(|values| Config::from_values(&values, cores)),
-        Ok(flags::Command::Generated(text)) => print_and_exit(&text),
-=======
         Ok(flags::Command::Start(values)) => {
             settings::add(values).and_then(|values| Config::from_values(&values, cores))
         }
->>>>>>> 6e5da95 (server, disk: time commits by stage; probe, profile and tune disks)
+        Ok(flags::Command::File(path)) => read_file(&path)
+            .and_then(|text| flags::parse_file(&path, &text))
+            .and_then(settings::add)
+            .and_then(|values| Config::from_values(&values, cores)),
+        Ok(flags::Command::Generated(text)) => print_and_exit(&text),
         Ok(flags::Command::Help) => print_and_exit(&flags::help()),
         Ok(flags::Command::Version) => print_and_exit(&flags::version()),
         Err(error) => Err(error),

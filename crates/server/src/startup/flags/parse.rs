@@ -2,12 +2,9 @@
 //! `pkg/flags`. Pure: nothing here reads the process's own arguments or environment.
 
 use super::{
-<<<<<<< HEAD
     gates::{Gate, parse_gates},
     generate::{KINDS, generate},
-=======
     settings,
->>>>>>> 6e5da95 (server, disk: time commits by stage; probe, profile and tune disks)
     table::{self, Flag, Status},
     value::{Kind, Url, parse_bool, parse_duration, parse_integer, parse_number, parse_urls},
 };
