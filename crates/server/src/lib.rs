@@ -9,6 +9,7 @@ pub mod member;
 pub mod metrics;
 pub mod net;
 pub mod published;
+pub mod restore;
 pub mod shard;
 pub mod sink;
 pub mod snapshot;

@@ -141,6 +141,9 @@ catalogue! {
     Corrupt = DataLoss, "etcdserver: corrupt cluster";
     NotSupportedForLearner = FailedPrecondition, "etcdserver: rpc not supported for learner";
     BadLeaderTransferee = FailedPrecondition, "etcdserver: bad leader transferee";
+    WrongDowngradeVersionFormat = InvalidArgument, "etcdserver: wrong downgrade target version format";
+    InvalidDowngradeTargetVersion = InvalidArgument, "etcdserver: invalid downgrade target version";
+    NoInflightDowngrade = FailedPrecondition, "etcdserver: no inflight downgrade job";
     WatchCanceled = Canceled, "etcdserver: watch canceled";
     RequestCanceled = Canceled, "etcdserver: request canceled";
 }

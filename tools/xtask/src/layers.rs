@@ -94,6 +94,17 @@ const LAYERS: &[Layer] = &[
         &["windlass-types", "windlass-api", "windlass-client", "windlass-http2", "windlass-report"],
     ),
     layer("windlass-disk", &["windlass-io-log", "windlass-bench", "windlass-report"]),
+    layer(
+        "windlass-utl",
+        &[
+            "windlass-types",
+            "windlass-api",
+            "windlass-bbolt",
+            "windlass-records",
+            "windlass-replica",
+            "windlass",
+        ],
+    ),
     layer("windlass-xtask", &[]),
 ];
 

@@ -99,6 +99,20 @@ impl<'a, S: Source + ?Sized> Backend<'a, S> {
         Ok(compacted)
     }
 
+    /// Whether clients of the store had to say who they are.
+    ///
+    /// # Errors
+    /// If the file is damaged.
+    pub fn has_auth(&self) -> Result<bool, Error> {
+        let Some(mut cursor) = self.reader.bucket(schema::AUTH)? else { return Ok(false) };
+        while let Some((key, value)) = cursor.next_pair()? {
+            if key == schema::AUTH_ENABLED {
+                return Ok(value == [1]);
+            }
+        }
+        Ok(false)
+    }
+
     /// The system records of a new cluster of these members, with the backend's leases.
     ///
     /// # Errors

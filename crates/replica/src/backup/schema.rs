@@ -35,6 +35,9 @@ pub const SCHEDULED_COMPACT: &[u8] = b"scheduledCompactRev";
 /// Of [`META`]: the revision that was compacted last.
 pub const FINISHED_COMPACT: &[u8] = b"finishedCompactRev";
 
+/// Of [`AUTH`]: one byte, 1 if clients must say who they are.
+pub const AUTH_ENABLED: &[u8] = b"authEnabled";
+
 /// Bytes of a revision as a key; a tombstone has one more.
 const REVISION_BYTES: usize = 17;
 

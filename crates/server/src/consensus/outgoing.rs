@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use actix::{AsyncContext, Context};
 use bytes::Bytes;
-use flatbuffers::FlatBufferBuilder;
 use tokio::sync::mpsc;
 use windlass_peer::{BulkError, Peers};
 use windlass_records::state::State;
@@ -81,7 +80,7 @@ impl ConsensusActor {
         tracing::info!(%to, index = %state.index, revision = %state.revision, "sending a snapshot");
         let chunks = Chunks::new(actor.clone(), id, self.shards.shards(), self.cluster.feed(id));
         let stream = self.published.incarnation.wrapping_add(id.0);
-        let place = encoded(&state);
+        let place = snapshot::place(&state);
         let transfer = Transfer { peers, to, stream, chunks };
         let stages = Arc::clone(&self.metrics.stages);
         stages.recent.began(Work::Snapshot, 0);
@@ -118,10 +117,4 @@ impl Transfer {
 async fn patiently<T>(step: impl Future<Output = Result<T, BulkError>>) -> Result<T, Error> {
     let outcome = tokio::time::timeout(PATIENCE, step).await;
     Ok(outcome.map_err(|_| Error::Stuck)??)
-}
-
-fn encoded(state: &State) -> Bytes {
-    let mut fbb = FlatBufferBuilder::new();
-    state.encode(&mut fbb);
-    Bytes::copy_from_slice(fbb.finished_data())
 }

@@ -211,6 +211,7 @@ impl Arbiter {
             Method::Hash => self.hash(call),
             Method::HashKv => self.hash_kv(call, message),
             Method::Status => self.status(call),
+            Method::Downgrade => self.downgrade(call, message),
             Method::Alarm => self.alarm(call, message),
             Method::HealthCheck => self.health_check(call, message),
             Method::HealthList => self.health_list(call),

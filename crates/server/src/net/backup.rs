@@ -3,6 +3,8 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use prost::Message;
@@ -36,8 +38,14 @@ impl Arbiter {
             return self.net.stream_end(call, Code::Internal, &text);
         }
         let (reply, spooled) = oneshot::channel();
-        let net = self.net.clone();
-        match self.tasks.start(call, |client| serve(net, call, spooled, client)) {
+        let (net, metrics) = (self.net.clone(), Arc::clone(&self.metrics));
+        let serving = |client| async move {
+            let begun = Instant::now();
+            if serve(net, call, spooled, client).await {
+                metrics.backend_snapshot_seconds.observe(begun.elapsed().as_secs_f64());
+            }
+        };
+        match self.tasks.start(call, serving) {
             Some(()) => self.consensus.do_send(FromArbiter::Backup(reply)),
             None => {
                 let error = RequestError::TooManyRequests;
@@ -47,30 +55,37 @@ impl Arbiter {
     }
 }
 
+/// Whether the client was handed all of it.
 async fn serve(
     net: Net,
     call: CallId,
     spooled: oneshot::Receiver<Result<Spooled, NoBackup>>,
     mut client: Client,
-) {
-    let Some(spooled) = client.unless_gone(spooled).await else { return };
+) -> bool {
+    let Some(spooled) = client.unless_gone(spooled).await else { return false };
     let spooled = match spooled {
         Ok(Ok(spooled)) => spooled,
-        Ok(Err(NoBackup { code, text })) => return net.stream_end(call, code, &text),
+        Ok(Err(NoBackup { code, text })) => {
+            net.stream_end(call, code, &text);
+            return false;
+        }
         Err(_) => {
             let error = RequestError::Stopped;
-            return net.stream_end(call, error.code(), error.text());
+            net.stream_end(call, error.code(), error.text());
+            return false;
         }
     };
     let Spooled { file, bytes, permit } = spooled;
     let writable = std::rc::Rc::clone(&client.writable);
     let outlet = Outlet { net: &net, call, writable: &writable };
-    match client.unless_gone(outlet.send_file(file, bytes)).await {
+    let sent = client.unless_gone(outlet.send_file(file, bytes)).await;
+    drop(permit);
+    match &sent {
         Some(Ok(())) => net.stream_end(call, Code::Ok, ""),
         Some(Err(error)) => net.stream_end(call, Code::Internal, &format!("snapshot: {error}")),
         None => {}
     }
-    drop(permit);
+    matches!(sent, Some(Ok(())))
 }
 
 /// What a piece of the file is read with, and what it leaves.

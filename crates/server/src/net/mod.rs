@@ -13,6 +13,7 @@ mod awake;
 mod backup;
 mod calls;
 mod cluster;
+mod downgrade;
 mod gateway;
 mod hash;
 mod header;

@@ -48,6 +48,8 @@ pub enum Method {
     HashKv,
     /// `Maintenance.Status`
     Status,
+    /// `Maintenance.Downgrade`
+    Downgrade,
     /// `Maintenance.Snapshot`
     Snapshot,
     /// `Maintenance.Alarm`
@@ -76,7 +78,7 @@ pub enum Method {
     Resign,
 }
 
-const TABLE: [(Method, Route); 34] = [
+const TABLE: [(Method, Route); 35] = [
     (Method::Range, unary(kv::RANGE)),
     (Method::RangeStream, Route { path: kv::RANGE_STREAM, kind: Kind::ServerStream }),
     (Method::Put, unary(kv::PUT)),
@@ -98,6 +100,7 @@ const TABLE: [(Method, Route); 34] = [
     (Method::Hash, unary(maintenance::HASH)),
     (Method::HashKv, unary(maintenance::HASH_KV)),
     (Method::Status, unary(maintenance::STATUS)),
+    (Method::Downgrade, unary(maintenance::DOWNGRADE)),
     (Method::Snapshot, Route { path: maintenance::SNAPSHOT, kind: Kind::ServerStream }),
     (Method::Alarm, unary(maintenance::ALARM)),
     (Method::HealthCheck, unary(health::CHECK)),

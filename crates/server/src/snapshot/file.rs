@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use windlass_peer::{BulkError, BulkOffer, Resume};
+use windlass_records::state::State;
 
+use super::{FOLDER_NAME, place};
 use crate::startup::data_folder;
 
 /// Name of a snapshot that is whole.
@@ -108,6 +110,46 @@ impl Arriving {
         self.file.sync_all()?;
         fs::rename(self.folder.join(ARRIVING_NAME), self.folder.join(FILE_NAME))?;
         File::open(&self.folder)?.sync_all()
+    }
+}
+
+/// Writes a snapshot that nobody sends: one that is made of something else.
+pub struct Making {
+    arriving: Arriving,
+    gathered: Vec<u8>,
+}
+
+impl Making {
+    /// Begins one of `state` in a data folder.
+    ///
+    /// # Errors
+    /// If it cannot be written there.
+    pub fn begin(data_folder: &Path, state: &State) -> io::Result<Self> {
+        let arriving = create(&data_folder.join(FOLDER_NAME))?;
+        Ok(Self { arriving, gathered: framed(&place(state)).to_vec() })
+    }
+
+    /// Appends a frame of the shards' WAL format.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn push(&mut self, frame: &[u8]) -> io::Result<()> {
+        self.gathered.extend_from_slice(&framed(frame));
+        if self.gathered.len() >= WRITE_BYTES {
+            self.arriving.file.write_all(&self.gathered)?;
+            self.gathered.clear();
+        }
+        Ok(())
+    }
+
+    /// Ends it; it is whole and durable then, and the member's next start installs it.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn finish(mut self) -> io::Result<()> {
+        self.gathered.extend_from_slice(&end());
+        self.arriving.file.write_all(&self.gathered)?;
+        self.arriving.finish()
     }
 }
 

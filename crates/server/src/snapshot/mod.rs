@@ -10,16 +10,28 @@
 mod file;
 mod install;
 
-pub use file::{FILE_NAME, Reader, end, framed, receive};
+pub use file::{FILE_NAME, Making, Reader, end, framed, receive};
 pub use install::{Install, found};
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use bytes::Bytes;
+use flatbuffers::FlatBufferBuilder;
+use windlass_records::state::State;
+
 use crate::startup::{Reason, fatal};
 
 /// Name of the folder within the data folder.
 pub const FOLDER_NAME: &str = "snapshot";
+
+/// The first record: what a snapshot holds.
+#[must_use]
+pub fn place(state: &State) -> Bytes {
+    let mut fbb = FlatBufferBuilder::new();
+    state.encode(&mut fbb);
+    Bytes::copy_from_slice(fbb.finished_data())
+}
 
 /// Begins the process anew, in place: same id, same command line, nothing else kept.
 pub fn restart_to_install() -> ! {

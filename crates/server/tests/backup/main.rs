@@ -3,5 +3,6 @@
 mod etcd;
 #[path = "../process/mod.rs"]
 mod process;
+mod restore;
 mod store;
 mod stream;

@@ -11,7 +11,7 @@ use crate::process::{Launch, Member, REQUEST_TIMEOUT, Scratch};
 use crate::store::{fill, put};
 
 /// All messages.
-fn taken(member: &Member) -> Vec<SnapshotResponse> {
+pub fn taken(member: &Member) -> Vec<SnapshotResponse> {
     let mut connection = member.connect();
     let deadline = Instant::now() + REQUEST_TIMEOUT * 3;
     let call =

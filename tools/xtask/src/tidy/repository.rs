@@ -31,6 +31,8 @@ const MANIFEST: &str = "Cargo.toml";
 const REASONS: &str = "docs/DEPENDENCIES.md";
 /// The workspace's own crates need no reason.
 const OWN_PREFIX: &str = "windlass-";
+/// The one without the prefix: the server, whose parts offline tools use.
+const OWN_SERVER: &str = "windlass";
 
 /// Only known entries stand in the root folder.
 pub fn top_level_entries(tree: &Tree) -> Vec<String> {
@@ -80,7 +82,10 @@ fn workspace_dependencies(manifest: &str) -> Vec<&str> {
     let section = manifest.lines().skip_while(|line| line.trim() != "[workspace.dependencies]").skip(1);
     let lines = section.take_while(|line| !line.starts_with('['));
     let names = lines.filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(" = "));
-    names.map(|(name, _)| name.trim()).filter(|name| !name.starts_with(OWN_PREFIX)).collect()
+    names
+        .map(|(name, _)| name.trim())
+        .filter(|&name| name != OWN_SERVER && !name.starts_with(OWN_PREFIX))
+        .collect()
 }
 
 /// Name and reason of a table row: "| `name` | reason |".

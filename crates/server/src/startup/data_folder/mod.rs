@@ -50,8 +50,8 @@ pub enum Error {
     },
     /// etcd's data.
     #[error(
-        "{} is a data folder of etcd, which Windlass cannot read: give another --data-dir, and bring the data over \
-         with a client such as `etcdctl make-mirror`",
+        "{} is a data folder of etcd: give another --data-dir, made from it or from a snapshot of that etcd by \
+         `windlass-utl snapshot restore`",
         path.display()
     )]
     Etcd {
@@ -247,12 +247,19 @@ impl Examined {
 
     /// Makes the folder (mode 0700) and its identity file where they are missing, all of it durable.
     pub fn prepare(self) -> Result<DataFolder, Error> {
+        self.prepare_filled(|_| Ok(()))
+    }
+
+    /// As [`prepare`](Self::prepare), but a new folder gets what `fill` puts there before it says whose it is: one that holds
+    /// only half of that is refused by every start.
+    pub fn prepare_filled(self, fill: impl FnOnce(&Path) -> io::Result<()>) -> Result<DataFolder, Error> {
         let lock = match self.lock {
             Some(lock) => lock,
             None => create(&self.path)?,
         };
         warn_of_open_permissions(&self.path, &lock);
         if self.is_new {
+            fill(&self.path).map_err(Error::access("fill", &self.path))?;
             write_identity(&self.path, &self.identity, &lock)?;
         }
         Ok(DataFolder { path: self.path, identity: self.identity, is_new: self.is_new, _lock: lock })
