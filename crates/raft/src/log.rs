@@ -21,7 +21,7 @@ pub(crate) fn entry_bytes(data_len: usize) -> usize {
 }
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Log {
     /// Entries at or below it are not here. Moves up by compaction and snapshots.
     start_index: LogIndex,

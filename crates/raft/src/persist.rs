@@ -17,7 +17,7 @@ use crate::{Action, Message, PersistId};
 const UNDER_WAY_MAX: usize = 16 * 1024;
 
 /// What the step under way has to say.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Outbox {
     /// The step's actions; the caller's vector while a step runs.
     pub(crate) actions: Vec<Action>,
@@ -35,7 +35,7 @@ impl Outbox {
 }
 
 /// One write under way.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Pending {
     id: PersistId,
     /// Entries up to here are durable with it, as they are in memory. `None` if it wrote none that still stand.
@@ -46,14 +46,14 @@ struct Pending {
 }
 
 /// What a report of durability brings about.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Durable {
     pub(crate) durable_to: Option<LogIndex>,
     pub(crate) candidacy: Option<Term>,
 }
 
 /// All writes under way, in order.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Pipeline {
     last_id: PersistId,
     /// The newest hard state handed out to be written.

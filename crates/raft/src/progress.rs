@@ -45,7 +45,7 @@ pub struct PeerProgress {
 const UNKNOWN: LogIndex = LogIndex(u64::MAX);
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Progress {
     /// The peer's log equals the leader's up to here, durably. Never moves back.
     pub(crate) matched: LogIndex,

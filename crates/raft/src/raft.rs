@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The Raft core of one member. See the crate's documentation for the contract.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Raft {
     pub(crate) config: Config,
     pub(crate) random: Random,

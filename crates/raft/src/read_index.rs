@@ -18,14 +18,14 @@ use crate::{Action, Body, ReadContext, ReadId, Role};
 pub const READS_MAX: usize = 16 * 1024;
 
 /// Who wants an index.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Asker {
     Here(ReadId),
     Member(MemberId, ReadContext),
 }
 
 /// As leader: reads whose index is taken.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Round {
     sequence: u64,
     index: LogIndex,
@@ -33,7 +33,7 @@ struct Round {
 }
 
 /// As follower: reads whose question is on its way.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Question {
     sequence: u64,
     ids: Vec<ReadId>,
@@ -41,7 +41,7 @@ struct Question {
 }
 
 /// All reads that wait here.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Reads {
     incarnation: u64,
     /// The newest sequence made in this incarnation, for rounds and questions alike.

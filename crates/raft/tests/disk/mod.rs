@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use windlass_raft::{Membership, Persist, PersistId, Restored, SnapshotMeta};
 use windlass_records::log::{Entry, HardState};
-use windlass_types::{LogIndex, Term};
+use windlass_types::{LogIndex, MemberId, Term};
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
@@ -121,6 +121,17 @@ impl Disk {
     /// Loses what is under way.
     pub fn crash(&mut self) {
         self.under_way.clear();
+    }
+
+    /// What a disk that lies does.
+    pub fn forget_vote(&mut self) {
+        self.hard_state.vote = MemberId::ZERO;
+    }
+
+    /// The same with entries.
+    pub fn forget_entries(&mut self) {
+        self.entries.clear();
+        self.hard_state.commit = self.start.0;
     }
 
     pub fn restored(&self) -> Restored {
