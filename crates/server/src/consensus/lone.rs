@@ -14,11 +14,16 @@ use crate::net::ArbiterId;
 /// Largest write that is carried out at once: more than one small put is a batch, which pays for its wakes.
 const WRITE_BYTES_MAX: usize = 16 << 10;
 
-/// On a disk whose writes take longer than this the thread is not put to sleep: whoever comes meanwhile would wait.
-const LATENCY_MAX: Duration = Duration::from_micros(500);
+/// A write that puts the thread to sleep for longer than this is a stall: whoever comes meanwhile waits.
+const STALL: Duration = Duration::from_millis(5);
 
-/// A single slow write counts as this much, so that the disk is trusted again after some fast ones.
-const SAMPLE_MAX: Duration = Duration::from_millis(5);
+/// How many writes go through the ring after a stall, and at a start; doubled by each stall that follows, until one
+/// write is fast. So a slow disk holds the thread up once in a thousand writes.
+///
+/// How long the ring takes says nothing: on a machine whose CPUs are wanted by others it waits for the kernel's
+/// workers, and the system call does not.
+const DETOUR_MIN: u32 = 16;
+const DETOUR_MAX: u32 = 1024;
 
 /// Decides for each write.
 #[derive(Debug)]
@@ -27,14 +32,18 @@ pub struct Lone {
     announced: bool,
     /// The arbiter that was heard last.
     heard: Option<ArbiterId>,
-    /// How long writes took of late.
-    latency: Duration,
+    /// A write is being carried out at once.
+    writing: bool,
+    /// How many more writes go through the ring.
+    detour: u32,
+    /// How many went after the last stall.
+    detour_last: u32,
 }
 
 impl Default for Lone {
     /// Nothing is known of the disk, so it is taken to be slow.
     fn default() -> Self {
-        Self { announced: false, heard: None, latency: SAMPLE_MAX }
+        Self { announced: false, heard: None, writing: false, detour: DETOUR_MIN, detour_last: DETOUR_MIN }
     }
 }
 
@@ -53,15 +62,24 @@ impl Lone {
 
     /// A write took this long.
     pub fn observe(&mut self, latency: Duration) {
-        self.latency = (self.latency * 7 + latency.min(SAMPLE_MAX)) / 8;
+        if !std::mem::take(&mut self.writing) {
+            self.detour = self.detour.saturating_sub(1);
+        } else if latency > STALL {
+            self.detour = self.detour_last;
+            self.detour_last = (self.detour_last * 2).min(DETOUR_MAX);
+        } else {
+            self.detour_last = DETOUR_MIN;
+        }
     }
 
-    /// Whether `op` is to be carried out at once. True at most once for each proposal.
+    /// Whether `op` is to be carried out at once, and is the next write that is observed. True at most once for each
+    /// proposal.
     pub fn takes(&mut self, op: &Op) -> bool {
         match op {
             Op::WriteDurable { buffer, .. } => {
                 let announced = std::mem::take(&mut self.announced);
-                announced && self.latency <= LATENCY_MAX && buffer.bytes().len() <= WRITE_BYTES_MAX
+                self.writing = announced && self.detour == 0 && buffer.bytes().len() <= WRITE_BYTES_MAX;
+                self.writing
             }
             Op::Prepare { .. } | Op::Remove { .. } => false,
         }
@@ -87,7 +105,7 @@ mod tests {
 
     fn trusting() -> Lone {
         let mut lone = Lone::default();
-        (0..64).for_each(|_| lone.observe(FAST));
+        (0..DETOUR_MIN).for_each(|_| lone.observe(FAST));
         lone.proposes(ME, true);
         lone
     }
@@ -98,6 +116,7 @@ mod tests {
         assert!(!lone.takes(&write(BLOCK_BYTES)), "nobody knows yet who else is there");
         lone.proposes(ME, true);
         assert!(lone.takes(&write(BLOCK_BYTES)));
+        lone.observe(FAST);
         assert!(!lone.takes(&write(BLOCK_BYTES)), "once for each proposal");
         lone.proposes(ME, false);
         assert!(!lone.takes(&write(BLOCK_BYTES)), "another call is open");
@@ -113,11 +132,20 @@ mod tests {
         let mut lone = trusting();
         lone.proposes(ME, true);
         assert!(!lone.takes(&write(WRITE_BYTES_MAX + BLOCK_BYTES)));
-        lone.observe(Duration::from_secs(1));
+        for detour in [DETOUR_MIN, DETOUR_MIN * 2, DETOUR_MIN * 4] {
+            lone.proposes(ME, true);
+            assert!(lone.takes(&write(BLOCK_BYTES)));
+            lone.observe(Duration::from_secs(1));
+            for _ in 0..detour {
+                lone.proposes(ME, true);
+                assert!(!lone.takes(&write(BLOCK_BYTES)), "each stall is followed by a longer detour");
+                lone.observe(Duration::from_secs(1));
+            }
+        }
         lone.proposes(ME, true);
-        assert!(!lone.takes(&write(BLOCK_BYTES)), "one stall is enough");
-        (0..16).for_each(|_| lone.observe(FAST));
+        assert!(lone.takes(&write(BLOCK_BYTES)), "it is tried again");
+        lone.observe(FAST);
         lone.proposes(ME, true);
-        assert!(lone.takes(&write(BLOCK_BYTES)), "it is trusted again");
+        assert!(lone.takes(&write(BLOCK_BYTES)), "and trusted");
     }
 }

@@ -403,7 +403,7 @@ impl ConsensusActor {
     }
 
     fn start(&mut self, op: Op) {
-        let at_once = self.latency.is_idle() && self.lone.takes(&op) && self.has_no_peers();
+        let at_once = self.latency.is_idle() && self.has_no_peers() && self.lone.takes(&op);
         if let Op::WriteDurable { ticket, buffer, .. } = &op {
             self.metrics.wal_write_bytes.inc_by(buffer.bytes().len() as u64);
             self.latency.begin(*ticket);

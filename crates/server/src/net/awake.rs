@@ -2,8 +2,8 @@
 //!
 //! A thread that sleeps has to be woken, which costs a client that sends its next request at once a good part of the
 //! whole time. So after the only open call was answered the thread looks at its sockets again and again instead of
-//! sleeping, if calls came quickly of late, and not for longer than [`WINDOW`]. Between two looks it gives way to
-//! every other thread. See `docs/adr/0009-a-lone-client.md`.
+//! sleeping, if calls came quickly of late, and not for longer than [`WINDOW`]. Where other threads want its CPU it
+//! sleeps: who does not sleep by itself is made to wait whole time slices later. See `docs/adr/0009-a-lone-client.md`.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -17,6 +17,14 @@ const WINDOW: Duration = Duration::from_micros(200);
 
 /// A single long gap counts as this much, so that a pause does not make a quick client a slow one for long.
 const GAP_MAX: Duration = Duration::from_millis(1);
+
+/// Two looks at the sockets that are further apart than this had another thread between them.
+const LOOK_MAX: Duration = Duration::from_micros(50);
+
+/// For how long the thread sleeps as usual after another one wanted its CPU; doubled each time, until a window passes
+/// without.
+const CROWDED_MIN: Duration = Duration::from_millis(20);
+const CROWDED_MAX: Duration = Duration::from_secs(1);
 
 /// Decides when to stay awake.
 pub struct Awake {
@@ -32,6 +40,10 @@ pub struct Awake {
 pub struct Window {
     until: Cell<Option<Instant>>,
     opened: Notify,
+    /// When the CPU may be this thread's alone again.
+    crowded_until: Cell<Option<Instant>>,
+    /// How long it was thought to be wanted by others the last time.
+    crowded: Cell<Duration>,
 }
 
 impl Awake {
@@ -44,7 +56,7 @@ impl Awake {
     /// The last call that was open has been answered.
     pub fn answered(&mut self, now: Instant) {
         self.answered = Some(now);
-        if self.gap <= WINDOW {
+        if self.gap <= WINDOW && !self.window.is_crowded(now) {
             self.window.open(now + WINDOW);
         }
     }
@@ -71,18 +83,37 @@ impl Window {
         }
     }
 
+    fn is_crowded(&self, now: Instant) -> bool {
+        self.crowded_until.get().is_some_and(|until| now < until)
+    }
+
     /// Keeps the thread awake while the window is open; for ever, it goes with its thread.
     pub async fn keep(self: Rc<Self>) {
         loop {
             self.opened.notified().await;
-            while self.until.get().is_some_and(|until| Instant::now() < until) {
-                // The kernel's own threads, which this one waits for, may be waiting for this CPU.
-                rustix::thread::sched_yield();
-                // Lets the event loop look at the sockets without sleeping.
-                tokio::task::yield_now().await;
-            }
+            self.look(Instant::now()).await;
             self.until.set(None);
         }
+    }
+
+    /// Looks at the sockets until a call comes, the window ends, or another thread ran meanwhile.
+    async fn look(&self, mut now: Instant) {
+        while self.until.get().is_some_and(|until| now < until) {
+            // Lets the event loop look at the sockets without sleeping.
+            tokio::task::yield_now().await;
+            let looked = std::mem::replace(&mut now, Instant::now());
+            if self.until.get().is_some() && now - looked > LOOK_MAX {
+                return self.crowd(now);
+            }
+        }
+        self.crowded.set(Duration::ZERO);
+    }
+
+    /// Another thread wants this CPU.
+    fn crowd(&self, now: Instant) {
+        let pause = (self.crowded.get() * 2).clamp(CROWDED_MIN, CROWDED_MAX);
+        self.crowded.set(pause);
+        self.crowded_until.set(Some(now + pause));
     }
 }
 
@@ -111,6 +142,20 @@ mod tests {
         assert!(is_open(&awake));
         (0..3).for_each(|_| call(&mut awake, Duration::from_secs(1)));
         assert!(!is_open(&awake));
+    }
+
+    #[test]
+    fn a_wanted_cpu_is_left_to_others_for_longer_and_longer() {
+        let window = Window::default();
+        let start = Instant::now();
+        assert!(!window.is_crowded(start));
+        window.crowd(start);
+        assert!(window.is_crowded(start));
+        assert!(!window.is_crowded(start + CROWDED_MIN));
+        window.crowd(start);
+        assert!(window.is_crowded(start + CROWDED_MIN));
+        (0..20).for_each(|_| window.crowd(start));
+        assert!(!window.is_crowded(start + CROWDED_MAX));
     }
 
     #[test]
