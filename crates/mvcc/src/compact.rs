@@ -74,10 +74,12 @@ impl Shard {
             let Some(record) = slot.chain.pop_compacted(compact) else { break };
             self.usage.versions -= 1;
             self.usage.bytes -= cost(slot.key.as_slice(), record.value.len());
+            self.totals.compacted += 1;
         }
         if slot.chain.is_spent(compact) {
             self.usage.versions -= 1;
             self.usage.bytes -= cost(slot.key.as_slice(), 0);
+            self.totals.compacted += 1;
             let path = self.tree.locate(&self.slots, self.slots.key(id));
             self.tree.remove(&self.slots, &path);
             self.slots.remove(id);

@@ -19,5 +19,5 @@ mod versions;
 pub use hash::{HashScan, HashSum};
 pub use history::Change;
 pub use scan::Cursor;
-pub use shard::{Pair, Shard, Usage, VERSION_BYTES};
+pub use shard::{Pair, Shard, Totals, Usage, VERSION_BYTES};
 pub use versions::Stamp;

@@ -23,6 +23,7 @@ pub struct Shard {
     pub(crate) log: RevisionLog,
     pub(crate) compaction: Compaction,
     pub(crate) usage: Usage,
+    pub(crate) totals: Totals,
     leases: Leases,
 }
 
@@ -53,6 +54,19 @@ pub struct Usage {
     pub bytes: u64,
 }
 
+/// What was done to a shard since it was made; not what it was loaded with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Keys written.
+    pub puts: u64,
+    /// Bytes of these keys and their values.
+    pub put_bytes: u64,
+    /// Keys deleted.
+    pub deletes: u64,
+    /// Versions that compaction removed.
+    pub compacted: u64,
+}
+
 impl Shard {
     /// Writes a key. Stamps must be made in order; returns what the version holds, for the WAL.
     pub fn put<'v>(&mut self, stamp: Stamp, key: &[u8], value: &'v [u8], lease: LeaseId) -> wal::Live<'v> {
@@ -63,6 +77,8 @@ impl Shard {
         };
         let record = Record { stamp, create_revision, version, lease, value: value.into() };
         self.add_usage(key, &record);
+        self.totals.puts += 1;
+        self.totals.put_bytes += (key.len() + value.len()) as u64;
         let (id, old_lease) = match path.found() {
             Some(id) => {
                 self.tree.set_live(&path, true);
@@ -91,6 +107,7 @@ impl Shard {
         }
         let record = Record::tombstone(stamp);
         self.add_usage(key, &record);
+        self.totals.deletes += 1;
         self.tree.set_live(&path, false);
         let chain = &mut self.slots.get_mut(id).chain;
         let old_lease = chain.newest().lease;
@@ -167,6 +184,12 @@ impl Shard {
     #[must_use]
     pub fn usage(&self) -> Usage {
         self.usage
+    }
+
+    /// What was done to it.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.totals
     }
 
     /// Adds one version as it was read from a checkpoint or a WAL, in any order; one that is there already is

@@ -1,11 +1,15 @@
 //! What a [`crate::Net`] counts. Plain numbers, because one thread changes and reads them.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use windlass_types::Code;
 
 use crate::durations::Durations;
 use crate::limits::Limits;
+use crate::{Kind, Route};
+
+/// Most slow calls of a turn that are told of; a member that is slow for all its clients need not say so for each.
+const SLOW_CALLS_MAX: usize = 16;
 
 /// Number of gRPC codes.
 const CODES: usize = Code::Unauthenticated as usize + 1;
@@ -25,8 +29,33 @@ pub struct Counters {
     pub open: u64,
     /// For each route, in the order of the table.
     pub routes: Vec<RouteCounters>,
-    /// Calls that ended in this turn, by route and beginning: their time is taken once for all.
-    ended: Vec<(usize, Instant)>,
+    /// Calls that ended in this turn: their time is taken once for all.
+    ended: Vec<Ended>,
+    /// Which routes are unary.
+    unary: Vec<bool>,
+    /// Their calls that took longer are told of; zero for none.
+    slow_after: Duration,
+    /// Those of the last turns that nobody took yet.
+    slow: Vec<SlowCall>,
+}
+
+/// A call that ended in this turn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Ended {
+    route: usize,
+    begun: Instant,
+    code: Code,
+}
+
+/// A unary call that took long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlowCall {
+    /// Its place in the table of routes.
+    pub route: usize,
+    /// From its head to the end of the turn in which it was answered.
+    pub took: Duration,
+    /// How it ended.
+    pub code: Code,
 }
 
 /// What was done for one route.
@@ -42,24 +71,41 @@ pub struct RouteCounters {
     pub handled: [u64; CODES],
     /// How long calls took, from their head to the end of the turn in which they were answered.
     pub handling: Durations,
+    /// The same of those among them that did not end with OK.
+    pub failing: Durations,
 }
 
 impl Counters {
-    pub(crate) fn new(routes: usize) -> Self {
-        Self { routes: vec![RouteCounters::default(); routes], ..Self::default() }
+    pub(crate) fn new(routes: &[Route], slow_after: Duration) -> Self {
+        let unary = routes.iter().map(|route| route.kind == Kind::Unary).collect();
+        Self { routes: vec![RouteCounters::default(); routes.len()], unary, slow_after, ..Self::default() }
     }
 
     /// Counts the end of a call.
     pub(crate) fn end(&mut self, route: usize, begun: Instant, code: Code) {
         self.routes[route].handled[code as usize] += 1;
-        self.ended.push((route, begun));
+        self.ended.push(Ended { route, begun, code });
     }
 
     /// The end of a turn.
     pub(crate) fn end_turn(&mut self, now: Instant) {
-        for (route, begun) in self.ended.drain(..) {
-            self.routes[route].handling.add(now.saturating_duration_since(begun));
+        for Ended { route, begun, code } in self.ended.drain(..) {
+            let took = now.saturating_duration_since(begun);
+            let counters = &mut self.routes[route];
+            counters.handling.add(took);
+            if code != Code::Ok {
+                counters.failing.add(took);
+            }
+            let is_slow = self.unary[route] && !self.slow_after.is_zero() && took > self.slow_after;
+            if is_slow && self.slow.len() < SLOW_CALLS_MAX {
+                self.slow.push(SlowCall { route, took, code });
+            }
         }
+    }
+
+    /// The slow calls since the last time.
+    pub(crate) fn take_slow(&mut self) -> Vec<SlowCall> {
+        std::mem::take(&mut self.slow)
     }
 
     /// Whether calls ended in this turn.

@@ -24,7 +24,7 @@ mod service;
 mod status;
 
 pub use call::CallId;
-pub use counters::{Counters, RouteCounters};
+pub use counters::{Counters, RouteCounters, SlowCall};
 pub use durations::{BUCKETS, Durations};
 pub use http1::{BodyError, HttpHandler, RequestBody, ResponseBody};
 pub use limits::Limits;

@@ -36,6 +36,8 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// The largest body of an HTTP/1.1 request, in bytes; what is beyond it is not read.
     pub http_body_bytes_max: usize,
+    /// Unary calls that took longer are told of by [`crate::Net::take_slow_calls`]; zero for none.
+    pub slow_after: Duration,
 }
 
 impl Default for Limits {
@@ -52,6 +54,7 @@ impl Default for Limits {
             keepalive_timeout: Duration::from_secs(20),
             header_timeout: Duration::from_secs(10),
             http_body_bytes_max: 2 << 20,
+            slow_after: Duration::ZERO,
         }
     }
 }

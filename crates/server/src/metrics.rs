@@ -3,14 +3,21 @@
 //! Handles are cheap to clone and safe from any thread. Nothing here may be on the path of a request more often than
 //! once per batch, but for the counters of requests themselves.
 
+mod absent;
 mod calls;
 mod peers;
 mod process;
+mod requests;
+mod storage;
 mod text;
+mod watches;
 
 pub use calls::{ClientLabels, Handling};
 pub use peers::Peers;
 pub use process::Process;
+pub use requests::Requests;
+pub use storage::Storage;
+pub use watches::{WatchTimes, WatchWork, Watches};
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -115,6 +122,18 @@ pub struct Metrics {
     pub proposals_pending: Gauge,
     /// The log index up to which all shard streams are durable.
     pub stable_index: Gauge<u64, AtomicU64>,
+    /// Heartbeats of a leader that were not in time.
+    pub late_heartbeats: Counter,
+    /// Leases whose end this member proposed because their time was over.
+    pub leases_expired: Counter,
+    /// Reads in progress.
+    pub open_reads: Gauge,
+    /// Requests by what they ask for.
+    pub requests: Requests,
+    /// What shards do.
+    pub storage: Storage,
+    /// What watches cost.
+    pub watches: Watches,
     /// Links to other members.
     pub peers: Peers,
     at_scrape: AtScrape,
@@ -135,6 +154,10 @@ struct AtScrape {
     compact_revision: Gauge,
     disk_full: Gauge,
     live_keys: Gauge<u64, AtomicU64>,
+    put_bytes: Gauge<u64, AtomicU64>,
+    puts: Counter,
+    deletes: Counter,
+    compacted: Counter,
 }
 
 impl Metrics {
@@ -173,6 +196,12 @@ impl Metrics {
             pending_events: Gauge::default(),
             proposals_pending: Gauge::default(),
             stable_index: Gauge::default(),
+            late_heartbeats: Counter::default(),
+            leases_expired: Counter::default(),
+            open_reads: Gauge::default(),
+            requests: Requests::default(),
+            storage: Storage::default(),
+            watches: Watches::default(),
             peers: Peers::default(),
             at_scrape: AtScrape::default(),
             process: process::Gauges::default(),
@@ -186,7 +215,11 @@ impl Metrics {
         self.register_network(&mut registry);
         self.register_storage(&mut registry);
         self.register_watch(&mut registry);
+        self.requests.register(&mut registry);
+        self.storage.register(&mut registry);
+        self.watches.register(&mut registry);
         self.peers.register(&mut registry);
+        absent::register(&mut registry);
         self.process.register(&mut registry);
         self.register_calls(&mut registry, constants.extensive);
         register_constants(&mut registry, constants);
@@ -204,6 +237,10 @@ impl Metrics {
         // etcd's own type for these two is gauge in spite of the names.
         r.register("etcd_server_proposals_committed_total", "Log index committed", s.committed.clone());
         r.register("etcd_server_proposals_applied_total", "Log index applied", s.applied.clone());
+        let help = "Heartbeats of this leader that were late by more than an interval";
+        r.register("etcd_server_heartbeat_send_failures", help, self.late_heartbeats.clone());
+        let help = "Leases whose time was over";
+        r.register("etcd_debugging_server_lease_expired", help, self.leases_expired.clone());
         let help = "Commands that wait for a flush";
         r.register("etcd_server_proposals_pending", help, self.proposals_pending.clone());
         let help = "Commands refused after they were checked";
@@ -231,6 +268,10 @@ impl Metrics {
         let help = "Such questions that took longer than half a second";
         r.register("etcd_server_slow_read_indexes", help, self.read_indexes_slow.clone());
         r.register("promhttp_metric_handler_requests", "Scrapes answered", self.scrapes.clone());
+        // This one.
+        let in_flight: Gauge = Gauge::default();
+        in_flight.set(1);
+        r.register("promhttp_metric_handler_requests_in_flight", "Scrapes being answered", in_flight);
         if extensive {
             let help = "Seconds from a call's head to its answer";
             r.register("grpc_server_handling_seconds", help, self.grpc_handling.clone());
@@ -241,6 +282,9 @@ impl Metrics {
         let s = &self.at_scrape;
         let help = "Seconds from submission to completion of a log write";
         r.register("etcd_disk_wal_fsync_duration_seconds", help, self.wal_fsync_seconds.clone());
+        // A write is complete only when it is durable: there is no time of a write alone.
+        let help = "The same: a write is complete when it is durable";
+        r.register("etcd_disk_wal_write_duration_seconds", help, self.wal_fsync_seconds.clone());
         let help = "Seconds from submission to completion of a flush of a shard's log";
         r.register("etcd_disk_backend_commit_duration_seconds", help, self.backend_commit_seconds.clone());
         let help = "Seconds that a snapshot for a client took";
@@ -254,6 +298,14 @@ impl Metrics {
         let help = "Bytes of keys and values in the store";
         r.register("etcd_mvcc_db_total_size_in_bytes", help, s.store_bytes.clone());
         r.register("etcd_mvcc_db_total_size_in_use_in_bytes", help, s.store_bytes_in_use.clone());
+        r.register("etcd_mvcc_put", "Keys written", s.puts.clone());
+        r.register("etcd_mvcc_delete", "Keys deleted", s.deletes.clone());
+        let help = "Bytes of keys and values written";
+        r.register("etcd_debugging_mvcc_total_put_size_in_bytes", help, s.put_bytes.clone());
+        let help = "Versions that compaction removed";
+        r.register("etcd_debugging_mvcc_db_compaction_keys", help, s.compacted.clone());
+        let help = "Reads in progress";
+        r.register("etcd_mvcc_db_open_read_transactions", help, self.open_reads.clone());
         r.register("etcd_debugging_mvcc_keys_total", "Keys that live now", s.live_keys.clone());
         r.register("etcd_debugging_mvcc_current_revision", "Newest revision", s.revision.clone());
         let help = "Revision compacted last";
@@ -291,7 +343,7 @@ impl Metrics {
         s.has_leader.set(flag(published.leader().0 != 0));
         s.is_leader.set(flag(published.leader() == published.member));
         s.is_learner.set(flag(published.is_learner()));
-        s.committed.set(published.applied().0);
+        s.committed.set(published.committed().0);
         s.applied.set(published.applied().0);
         s.store_bytes.set(published.store_bytes());
         s.store_bytes_in_use.set(published.store_bytes());
@@ -299,6 +351,14 @@ impl Metrics {
         s.compact_revision.set(published.compact_revision().0);
         s.disk_full.set(flag(published.is_full()));
         s.live_keys.set(published.live_keys());
+        let totals = published.totals();
+        s.put_bytes.set(totals.put_bytes);
+        let counters =
+            [(&s.puts, totals.puts), (&s.deletes, totals.deletes), (&s.compacted, totals.compacted)];
+        for (counter, total) in counters {
+            // Two scrapes at once may each add a part; neither shows more than there was.
+            counter.inc_by(total.saturating_sub(counter.get()));
+        }
         self.process.look();
         let mut text = String::with_capacity(16 << 10);
         prometheus_client::encoding::text::encode(&mut text, &self.registry).expect("strings take any text");
@@ -318,6 +378,7 @@ fn register_constants(r: &mut Registry, constants: &Constants) {
     one("etcd_server_version", "Version that clients are told", ("server_version", (*version).to_owned()));
     one("etcd_cluster_version", "Version of all members together", ("cluster_version", cluster));
     one("etcd_server_id", "This member's id in base 16", ("server_id", format!("{:x}", member.0)));
+    one("etcd_server_go_version", "There is no Go in it", ("server_go_version", "none".to_owned()));
     one("windlass_log_sync_mode", "How a log write is made durable", ("mode", sync_mode.to_string()));
     let quota: Gauge<u64, AtomicU64> = Gauge::default();
     quota.set(constants.quota_bytes);
@@ -358,7 +419,49 @@ mod tests {
         metrics.grpc_handling.get_or_create(&labels).add(&durations);
         let labels = ClientLabels { r#type: "unary", client_api_version: "3.6".to_owned() };
         metrics.client_requests.get_or_create(&labels).inc();
+        let mut answered = windlass_rpc::RouteCounters::default();
+        answered.handling = durations;
+        metrics.requests.add("/etcdserverpb.KV/Range", &answered, &windlass_rpc::RouteCounters::default());
         metrics
+    }
+
+    /// Names that etcd's own test looks for: `tests/e2e/metrics_test.go` at v3.6.
+    const ETCD_NAMES: &str = "cluster_version disk_backend_commit_duration_seconds \
+        disk_backend_defrag_duration_seconds disk_backend_snapshot_duration_seconds disk_wal_fsync_duration_seconds \
+        disk_wal_write_duration_seconds disk_defrag_inflight disk_wal_write_bytes_total mvcc_delete_total \
+        mvcc_put_total mvcc_range_total mvcc_txn_total mvcc_db_open_read_transactions mvcc_hash_duration_seconds \
+        mvcc_hash_rev_duration_seconds mvcc_db_total_size_in_bytes mvcc_db_total_size_in_use_in_bytes \
+        network_active_peers network_known_peers server_apply_duration_seconds server_range_duration_seconds \
+        server_request_duration_seconds server_id server_go_version server_version server_is_leader \
+        server_is_learner server_has_leader server_client_requests_total server_health_failures \
+        server_health_success server_heartbeat_send_failures_total server_learner_promote_successes \
+        server_read_indexes_failed_total server_slow_apply_total server_slow_read_indexes_total \
+        server_snapshot_apply_in_progress_total server_quota_backend_bytes snap_db_fsync_duration_seconds \
+        snap_db_save_total_duration_seconds snap_fsync_duration_seconds grpc_proxy_cache_hits_total \
+        grpc_proxy_cache_keys_total grpc_proxy_cache_misses_total grpc_proxy_events_coalescing_total \
+        grpc_proxy_watchers_coalescing_total debugging_disk_backend_commit_rebalance_duration_seconds \
+        debugging_disk_backend_commit_spill_duration_seconds debugging_disk_backend_commit_write_duration_seconds \
+        debugging_lease_granted_total debugging_lease_renewed_total debugging_lease_revoked_total \
+        debugging_lease_ttl_total debugging_mvcc_compact_revision debugging_mvcc_current_revision \
+        debugging_mvcc_db_compaction_keys_total debugging_mvcc_db_compaction_last \
+        debugging_mvcc_db_compaction_pause_duration_milliseconds \
+        debugging_mvcc_db_compaction_total_duration_milliseconds debugging_mvcc_events_total \
+        debugging_mvcc_index_compaction_pause_duration_milliseconds debugging_mvcc_keys_total \
+        debugging_mvcc_pending_events_total debugging_mvcc_slow_watcher_total \
+        debugging_mvcc_total_put_size_in_bytes debugging_mvcc_watch_stream_total debugging_mvcc_watcher_total \
+        debugging_server_lease_expired_total debugging_server_watch_send_loop_control_stream_duration_seconds \
+        debugging_server_watch_send_loop_progress_duration_seconds \
+        debugging_server_watch_send_loop_watch_stream_duration_seconds \
+        debugging_server_watch_send_loop_watch_stream_duration_per_event_seconds \
+        debugging_snap_save_marshalling_duration_seconds debugging_snap_save_total_duration_seconds \
+        debugging_store_expires_total debugging_store_watch_requests_total debugging_store_watchers";
+
+    #[test]
+    fn every_name_of_etcds_is_there() {
+        let text = metrics().encode_text(&published());
+        let has = |name: &str| text.contains(&format!("# TYPE etcd_{name} "));
+        let missing: Vec<&str> = ETCD_NAMES.split_whitespace().filter(|name| !has(name)).collect();
+        assert!(missing.is_empty(), "{missing:?}");
     }
 
     /// Name and type of each metric of `docs/reference/metrics.md`.

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use crate::net::ArbiterId;
 use crate::stages::clock_ns;
 use parking_lot::RwLock;
+use windlass_mvcc::Totals;
 use windlass_records::batch::Origin;
 use windlass_records::state::State;
 use windlass_replica::alarm::Alarms;
@@ -25,6 +26,7 @@ pub struct Published {
     /// This run of it; never changes.
     pub incarnation: u64,
     applied: AtomicU64,
+    committed: AtomicU64,
     revision: AtomicI64,
     compact_revision: AtomicI64,
     handed: AtomicU64,
@@ -45,10 +47,21 @@ pub struct Published {
     shard_bytes: Box<[AtomicU64]>,
     /// Keys that live at the newest revision, one figure for each shard.
     shard_keys: Box<[AtomicU64]>,
+    /// What was done to each shard.
+    shard_totals: Box<[ShardTotals]>,
     /// Up to where each shard holds every effect.
     shard_complete: Box<[AtomicU64]>,
     /// Since when, by [`clock_ns`].
     shard_complete_ns: Box<[AtomicU64]>,
+}
+
+/// [`Totals`] that one thread writes and others read.
+#[derive(Default)]
+struct ShardTotals {
+    puts: AtomicU64,
+    put_bytes: AtomicU64,
+    deletes: AtomicU64,
+    compacted: AtomicU64,
 }
 
 impl Published {
@@ -60,6 +73,7 @@ impl Published {
             member: us.member,
             incarnation: us.incarnation,
             applied: AtomicU64::new(state.index.0),
+            committed: AtomicU64::new(state.index.0),
             revision: AtomicI64::new(state.revision.0),
             compact_revision: AtomicI64::new(state.compact_revision.0),
             handed: AtomicU64::new(state.index.0),
@@ -76,6 +90,7 @@ impl Published {
             following: AtomicU64::new(0),
             shard_bytes: (0..shards).map(|_| AtomicU64::new(0)).collect(),
             shard_keys: (0..shards).map(|_| AtomicU64::new(0)).collect(),
+            shard_totals: (0..shards).map(|_| ShardTotals::default()).collect(),
             shard_complete: (0..shards).map(|_| AtomicU64::new(state.index.0)).collect(),
             shard_complete_ns: (0..shards).map(|_| AtomicU64::new(0)).collect(),
         }
@@ -123,6 +138,17 @@ impl Published {
     #[must_use]
     pub fn applied(&self) -> LogIndex {
         LogIndex(self.applied.load(Ordering::Acquire))
+    }
+
+    /// Makes the commit index visible.
+    pub fn set_committed(&self, index: LogIndex) {
+        self.committed.store(index.0, Ordering::Relaxed);
+    }
+
+    /// The last log index that is known to be committed; never below [`applied`](Self::applied).
+    #[must_use]
+    pub fn committed(&self) -> LogIndex {
+        LogIndex(self.committed.load(Ordering::Relaxed)).max(self.applied())
     }
 
     /// Makes the role visible.
@@ -249,6 +275,29 @@ impl Published {
     #[must_use]
     pub fn live_keys(&self) -> u64 {
         self.shard_keys.iter().map(|keys| keys.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Says what was done to a shard.
+    pub fn set_shard_totals(&self, shard: usize, totals: Totals) {
+        let shown = &self.shard_totals[shard];
+        shown.puts.store(totals.puts, Ordering::Relaxed);
+        shown.put_bytes.store(totals.put_bytes, Ordering::Relaxed);
+        shown.deletes.store(totals.deletes, Ordering::Relaxed);
+        shown.compacted.store(totals.compacted, Ordering::Relaxed);
+    }
+
+    /// What was done to the whole store in this run.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let sum = |figure: fn(&ShardTotals) -> &AtomicU64| {
+            self.shard_totals.iter().map(|shard| figure(shard).load(Ordering::Relaxed)).sum()
+        };
+        Totals {
+            puts: sum(|shard| &shard.puts),
+            put_bytes: sum(|shard| &shard.put_bytes),
+            deletes: sum(|shard| &shard.deletes),
+            compacted: sum(|shard| &shard.compacted),
+        }
     }
 
     /// Says up to where a shard holds every effect.

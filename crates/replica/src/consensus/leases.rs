@@ -16,6 +16,12 @@ impl Consensus {
         self.lessor.by_expiry(self.sequencer.leases())
     }
 
+    /// Leases whose end this member proposed because their time was over.
+    #[must_use]
+    pub fn expired_leases(&self) -> u64 {
+        self.lessor.expired()
+    }
+
     /// Somebody asks about a lease.
     pub(super) fn lease_asked(&mut self, asker: Asker, ask: LeaseAsk, out: &mut Vec<Output>) {
         let mut actions = std::mem::take(&mut self.scratch.lease_actions);

@@ -59,6 +59,7 @@ pub struct Lessor {
     /// Of the log, for the next turn.
     events: Vec<LeaseEvent>,
     next_question: u64,
+    expired: u64,
 }
 
 impl Lessor {
@@ -74,6 +75,7 @@ impl Lessor {
             confirmed: Vec::new(),
             events: Vec::new(),
             next_question: 0,
+            expired: 0,
         }
     }
 
@@ -170,8 +172,15 @@ impl Lessor {
             out.push(Action::Propose(CommandKind::LeaseCheckpoint, checkpoints.encode_to_vec()));
         }
         for expired in due.expired {
+            self.expired += expired.leases.len() as u64;
             out.push(Action::Propose(CommandKind::LeaseExpire, expired.encode_to_vec()));
         }
+    }
+
+    /// Leases whose end this member proposed because their time was over.
+    #[must_use]
+    pub fn expired(&self) -> u64 {
+        self.expired
     }
 
     /// All leases, those that expire first in front as far as this member knows. Source: etcd `lessor.Leases`.

@@ -194,6 +194,18 @@ impl<R> ShardCore<R> {
         self.has_work()
     }
 
+    /// Whether the next [`work`](Self::work) is a slice of compaction.
+    #[must_use]
+    pub fn will_compact(&self) -> bool {
+        !self.stream.is_walking() && !self.wants_checkpoint() && self.may_compact()
+    }
+
+    /// Whether a compaction is not ended yet.
+    #[must_use]
+    pub fn is_compacting(&self) -> bool {
+        self.compacting
+    }
+
     /// Whether [`work`](Self::work) has something to do now.
     #[must_use]
     pub fn has_work(&self) -> bool {

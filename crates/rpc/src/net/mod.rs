@@ -24,7 +24,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use windlass_types::Code;
 
-use crate::counters::Counters;
+use crate::counters::{Counters, SlowCall};
 use crate::limits::Limits;
 use crate::route::{Route, Routes};
 use crate::{CallId, Event, HttpHandler, Listener, Service};
@@ -68,7 +68,7 @@ impl Net {
     pub fn new(routes: &'static [Route], limits: Limits) -> Self {
         Self(Rc::new(Shared {
             routes: Routes::new(routes),
-            table: RefCell::new(Table::new(routes.len(), &limits)),
+            table: RefCell::new(Table::new(routes, &limits)),
             limits: Rc::new(limits),
             service: RefCell::new(None),
             http: RefCell::new(None),
@@ -166,6 +166,12 @@ impl Net {
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.0.table.borrow().counters.clone()
+    }
+
+    /// Unary calls that took longer than [`Limits::slow_after`] since the last time, as far as there is room for them.
+    #[must_use]
+    pub fn take_slow_calls(&self) -> Vec<SlowCall> {
+        self.0.table.borrow_mut().counters.take_slow()
     }
 
     /// Stops accepting, tells clients to go, and returns when all connections have ended: those that finish their calls

@@ -11,9 +11,9 @@ use super::connection::Connection;
 use super::deadline::Overdue;
 use super::local::{self, Local};
 use super::{Protected, Socket};
-use crate::CallId;
 use crate::counters::Counters;
 use crate::limits::Limits;
+use crate::{CallId, Route};
 
 /// A failed handshake is told of at most once in this time; those in between are not.
 const HANDSHAKE_LOG_INTERVAL: Duration = Duration::from_secs(1);
@@ -49,7 +49,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub fn new(routes: usize, limits: &Limits) -> Self {
+    pub fn new(routes: &[Route], limits: &Limits) -> Self {
         Self {
             connections: Slab::new(),
             settings: limits.session(),
@@ -57,7 +57,7 @@ impl Table {
             local: Local::default(),
             hold_queued_bytes: limits.hold_queued_bytes,
             next_deadline: None,
-            counters: Counters::new(routes),
+            counters: Counters::new(routes, limits.slow_after),
             dirty: Vec::new(),
             rows: false,
             due: false,

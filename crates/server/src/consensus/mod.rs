@@ -141,6 +141,9 @@ pub struct ConsensusActor {
     published: Arc<Published>,
     metrics: Arc<Metrics>,
     heartbeat: Duration,
+    ticked_at: Instant,
+    /// Expired leases that the metrics know of.
+    expired_told: u64,
     cluster: Cluster,
     backups: Backups,
     peer_asks: PeerAsks,
@@ -207,6 +210,8 @@ impl ConsensusActor {
             published,
             metrics,
             heartbeat,
+            ticked_at: Instant::now(),
+            expired_told: 0,
             cluster: Cluster::new(cluster),
             backups: Backups::new(backup_folder),
             peer_asks: PeerAsks::default(),
@@ -269,6 +274,7 @@ impl ConsensusActor {
             fatal(Reason::DiskFailed, failure);
         }
         self.timing.submitted();
+        self.published.set_committed(self.core.raft().commit());
         self.hand_over(context);
         for (arbiter, told) in self.arbiters.iter().zip(&mut self.told) {
             if !told.is_empty() {
@@ -317,6 +323,19 @@ impl ConsensusActor {
             compaction.push(OWN_REQUEST, CommandKind::Compaction, &request.encode_to_vec());
             self.feed(Input::Propose(compaction));
         }
+    }
+
+    /// A tick is a heartbeat where this member leads others. Source: etcd `etcdserver/raft.go`, "leader failed to send out
+    /// heartbeat on time".
+    fn note_tick(&mut self) {
+        let (now, heartbeat) = (Instant::now(), self.heartbeat);
+        let passed = now.saturating_duration_since(std::mem::replace(&mut self.ticked_at, now));
+        let leads_others = self.core.raft().leader() == self.core.raft().id() && !self.has_no_peers();
+        if leads_others && passed > 2 * heartbeat {
+            self.metrics.late_heartbeats.inc();
+        }
+        let expired = self.core.expired_leases();
+        self.metrics.leases_expired.inc_by(expired - std::mem::replace(&mut self.expired_told, expired));
     }
 
     fn flush(&mut self, context: &mut Context<Self>) {
@@ -508,6 +527,7 @@ impl Actor for ConsensusActor {
         }
         context.run_interval(self.heartbeat, |actor, context| {
             actor.metrics.proposals_pending.set(i64::try_from(actor.core.gathered()).unwrap_or(i64::MAX));
+            actor.note_tick();
             actor.feed(Input::Tick);
             actor.tick_cluster();
             actor.compact_if_due();

@@ -201,7 +201,8 @@ impl Wiring<'_> {
         let count = self.senders.count();
         let sink = || {
             let (published, metrics) = (Arc::clone(&self.published), Arc::clone(&self.metrics));
-            ShardSink::new(self.consensus.clone(), arbiters.to_vec(), published, metrics)
+            let warning = self.config.observation.warning_apply_duration;
+            ShardSink::new(self.consensus.clone(), arbiters.to_vec(), published, metrics, warning)
         };
         let cpus = shard::place(count, self.config.storage.net_threads);
         let mut state = Some((opened.state_stream, opened.state_folder));
@@ -240,6 +241,7 @@ fn rpc_limits(config: &Config) -> Limits {
         ping_policy: PingPolicy { min_interval: connections.keepalive_min_time, ..defaults.ping_policy },
         keepalive_interval: or_never(connections.keepalive_interval),
         keepalive_timeout: or_never(connections.keepalive_timeout),
+        slow_after: config.observation.warning_request_duration,
         ..defaults
     }
 }

@@ -16,6 +16,7 @@ pub(super) struct Gauges {
     started_at: Gauge<f64, AtomicU64>,
     open_fds: Gauge<u64, AtomicU64>,
     fds_max: Gauge<u64, AtomicU64>,
+    threads: Gauge<u64, AtomicU64>,
 }
 
 impl Gauges {
@@ -30,6 +31,9 @@ impl Gauges {
         r.register("process_start_time_seconds", help, self.started_at.clone());
         r.register("process_open_fds", "Open file descriptors", self.open_fds.clone());
         r.register("process_max_fds", "Most file descriptors that may be open", self.fds_max.clone());
+        // What runs beside each other in a Go process are goroutines on threads; here it is threads alone.
+        r.register("go_threads", "Threads of the process", self.threads.clone());
+        r.register("go_goroutines", "Threads of the process", self.threads.clone());
         // etcd's own names for the same.
         r.register("os_fd_used", "Open file descriptors", self.open_fds.clone());
         r.register("os_fd_limit", "Most file descriptors that may be open", self.fds_max.clone());
@@ -43,6 +47,7 @@ impl Gauges {
         self.cpu_seconds.set(process.cpu_seconds);
         self.started_at.set(process.started_at);
         self.open_fds.set(process.open_fds);
+        self.threads.set(process.threads);
         // No limit is the largest number, as in Go's client.
         let limit = |resource| getrlimit(resource).current.unwrap_or(u64::MAX);
         self.fds_max.set(limit(Resource::Nofile));
@@ -62,6 +67,8 @@ pub struct Process {
     pub started_at: f64,
     /// Open file descriptors.
     pub open_fds: u64,
+    /// Threads.
+    pub threads: u64,
 }
 
 impl Process {
@@ -77,6 +84,7 @@ impl Process {
         let booted_at: f64 = machine.lines().find_map(|line| line.strip_prefix("btime "))?.parse().ok()?;
         Some(Self {
             cpu_seconds: seconds(number(11)? + number(12)?),
+            threads: number(17)?,
             started_at: booted_at + seconds(number(19)?),
             virtual_bytes: number(20)?,
             resident_bytes: number(21)? * rustix::param::page_size() as u64,

@@ -78,6 +78,7 @@ impl Arbiter {
                 self.reply(pending.call, &compaction);
             }
             Response::LeaseGrant(mut grant) => {
+                self.metrics.requests.granted(grant.ttl);
                 self.headers.complete(&mut grant.header);
                 self.reply(pending.call, &grant);
             }

@@ -262,7 +262,7 @@ impl Arbiter {
 
     /// Brings the metrics up to date with what this arbiter's network counted.
     pub(super) fn tell_counters(&mut self) {
-        self.tally.add(&self.net, &self.metrics);
+        self.tally.add(&self.net, self.reads.active(), &self.metrics);
     }
 
     /// Does what is due now and then: answers calls that waited too long, whose commands may still take effect, as the

@@ -147,6 +147,12 @@ impl Reads {
         self.turn.len() + asked + self.active.len() >= READS_MAX
     }
 
+    /// Reads that the shards work on.
+    #[must_use]
+    pub fn active(&self) -> usize {
+        self.active.len()
+    }
+
     /// Whether there is no read.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -145,3 +145,34 @@ impl Method {
         matches!(self, Lock | Unlock | Campaign | Proclaim | Leader | Resign)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use windlass_api::method;
+
+    use super::*;
+
+    /// The page on compatibility says of each method whether it is served.
+    #[test]
+    fn the_page_on_compatibility_knows_every_method() {
+        let page = include_str!("../../../../docs/reference/compatibility.md");
+        let all = [
+            &method::kv::ALL[..],
+            &method::watch::ALL,
+            &method::lease::ALL,
+            &method::cluster::ALL,
+            &method::maintenance::ALL,
+            &method::auth::ALL,
+            &method::lock::ALL,
+            &method::election::ALL,
+            &method::health::ALL,
+        ];
+        for path in all.into_iter().flatten() {
+            let name = path.rsplit(['.', ' ']).next().expect("a path").replace('/', ".");
+            let row = page.lines().find_map(|line| line.strip_prefix(&format!("| `{name}` | ")));
+            let row = row.unwrap_or_else(|| panic!("{name} is not on the page"));
+            let is_served = ROUTES.iter().any(|route| route.path == *path);
+            assert_eq!(!row.starts_with("not there"), is_served, "{name}: {row}");
+        }
+    }
+}

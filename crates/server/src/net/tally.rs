@@ -1,6 +1,6 @@
 //! What an arbiter's network counted, added to the metrics of the process.
 
-use windlass_rpc::{Code, Counters, Kind, Meta, Net, Route, RouteCounters};
+use windlass_rpc::{Code, Counters, Kind, Meta, Net, Route, RouteCounters, SlowCall};
 
 use super::routes::ROUTES;
 use crate::metrics::{ClientLabels, GrpcLabels, Metrics};
@@ -9,6 +9,8 @@ use crate::metrics::{ClientLabels, GrpcLabels, Metrics};
 #[derive(Default)]
 pub struct Tally {
     told: Counters,
+    /// Reads in progress.
+    reads: usize,
     clients: Vec<Clients>,
 }
 
@@ -47,8 +49,9 @@ impl Tally {
     }
 
     /// Adds what was counted since the last time.
-    pub fn add(&mut self, net: &Net, metrics: &Metrics) {
+    pub fn add(&mut self, net: &Net, reads: usize, metrics: &Metrics) {
         let now = net.counters();
+        metrics.open_reads.inc_by(reads as i64 - std::mem::replace(&mut self.reads, reads) as i64);
         for clients in &mut self.clients {
             for (r#type, count) in [("unary", &mut clients.unary), ("stream", &mut clients.streams)] {
                 let client_api_version = clients.version.clone().into_string();
@@ -58,6 +61,10 @@ impl Tally {
                     metrics.client_requests.get_or_create(&labels).inc_by(count);
                 }
             }
+        }
+        for SlowCall { route, took, code } in net.take_slow_calls() {
+            let method = ROUTES[route].path;
+            tracing::warn!("time spent" = ?took, "response type" = method, code = name(code), "request stats");
         }
         metrics.client_received_bytes.inc_by(now.received_bytes - self.told.received_bytes);
         metrics.client_sent_bytes.inc_by(now.sent_bytes - self.told.sent_bytes);
@@ -76,6 +83,7 @@ fn add_route(route: &Route, now: &RouteCounters, told: &RouteCounters, metrics: 
     metrics.grpc_received.get_or_create(&labels).inc_by(now.received - told.received);
     metrics.grpc_sent.get_or_create(&labels).inc_by(now.sent - told.sent);
     metrics.grpc_handling.get_or_create(&labels).add(&now.handling.since(&told.handling));
+    metrics.requests.add(route.path, now, told);
     for (number, (now, told)) in (0..).zip(now.handled.iter().zip(&told.handled)) {
         if now > told {
             let labels = GrpcLabels { grpc_code: name(Code::from_number(number)), ..labels.clone() };

@@ -19,7 +19,7 @@ use super::calls::ArbiterId;
 use super::header::Headers;
 use super::reads::Ticket;
 use crate::consensus::FromArbiter;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, WatchTimes, WatchWork};
 use crate::startup::data_folder::random;
 
 /// Unsent bytes of one stream above which its watchers are sent no more until their client has taken some. They read on
@@ -59,6 +59,7 @@ pub struct Watch {
     /// Wakes the task that lets watchers catch up.
     work: Rc<Notify>,
     told: Figures,
+    times: WatchTimes,
 }
 
 /// Where responses go.
@@ -110,6 +111,7 @@ impl Watch {
             clock: Instant::now(),
             work: Rc::default(),
             told: Figures::default(),
+            times: WatchTimes::default(),
         }
     }
 
@@ -152,7 +154,9 @@ impl Arbiter {
         match WatchRequest::decode(message) {
             Ok(request) => {
                 let now = self.watch_now();
-                self.watch.watchers.request(call, request, now, &mut self.watch.outlet);
+                self.watch.timed(WatchWork::Control, |watchers, outlet| {
+                    watchers.request(call, request, now, outlet);
+                });
                 self.watch_carry_out();
             }
             Err(error) => {
@@ -178,7 +182,7 @@ impl Arbiter {
     /// A shard that is followed says something.
     pub(super) fn watch_followed(&mut self, shard: ShardId, news: FollowNews) {
         let now = self.watch_now();
-        self.watch.watchers.followed(shard, news, now, &mut self.watch.outlet);
+        self.watch.timed(WatchWork::Events, |watchers, outlet| watchers.followed(shard, news, now, outlet));
         self.watch_carry_out();
     }
 
@@ -209,7 +213,7 @@ impl Arbiter {
     /// Does what is due now and then.
     pub(super) fn watch_sweep(&mut self, now: Instant) {
         let at = self.watch_now();
-        self.watch.watchers.tick(at, &mut self.watch.outlet);
+        self.watch.timed(WatchWork::Progress, |watchers, outlet| watchers.tick(at, outlet));
         self.watch_carry_out();
         self.watch_leader(now);
         self.watch.tell_figures(&self.metrics);
@@ -290,6 +294,13 @@ fn follower_of(arbiter: ArbiterId) -> FollowerId {
 }
 
 impl Watch {
+    /// Has the watchers do something, and notes how long it took.
+    fn timed(&mut self, work: WatchWork, act: impl FnOnce(&mut Watchers<CallId>, &mut Outlet)) {
+        let (begun, before) = (Instant::now(), self.watchers.events_sent());
+        act(&mut self.watchers, &mut self.outlet);
+        self.times.note(work, begun.elapsed(), self.watchers.events_sent() - before);
+    }
+
     fn tell_figures(&mut self, metrics: &Metrics) {
         let now = self.watchers.counts();
         let told = std::mem::replace(&mut self.told.counts, now);
@@ -300,6 +311,7 @@ impl Watch {
         change(&metrics.watchers, now.watchers, told.watchers);
         change(&metrics.slow_watchers, now.behind, told.behind);
         metrics.watch_events.inc_by(now.events_sent - told.events_sent);
+        metrics.watches.add(&mut self.times);
         let pending = i64::try_from(self.queued_events() + now.held_events as u64).unwrap_or(i64::MAX);
         metrics.pending_events.inc_by(pending - std::mem::replace(&mut self.told.pending, pending));
     }

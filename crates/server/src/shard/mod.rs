@@ -30,6 +30,7 @@ pub use watchdog::{Pulse, Watched, watch};
 
 use std::time::Duration;
 
+use windlass_mvcc::Totals;
 use windlass_replica::shard::{Chunk, FollowerId};
 use windlass_replica::task::{ReadAnswer, ShardAnswer};
 use windlass_replica::watch::FollowNews;
@@ -44,6 +45,8 @@ pub struct Holdings {
     pub bytes: u64,
     /// Keys that live at the newest revision.
     pub live_keys: u64,
+    /// What was done to it in this run.
+    pub totals: Totals,
 }
 
 /// Where one shard's answers go. Called on the shard's thread; must not block.
@@ -80,6 +83,12 @@ pub trait Sink: Send + 'static {
 
     /// A flush of one of the shard's streams took this long.
     fn flushed(&mut self, took: Duration);
+
+    /// The shard applied what it was handed at once.
+    fn applied(&mut self, took: Duration);
+
+    /// A slice of compaction took `pause`; if it was the last one, all of them `whole`.
+    fn compacted(&mut self, pause: Duration, whole: Option<Duration>);
 
     /// The end of a turn: what was gathered is to be delivered.
     fn flush(&mut self);

@@ -35,6 +35,8 @@ pub(super) struct Turns<T> {
     alarm: Option<Alarm>,
     stopping: bool,
     holdings: Holdings,
+    /// When the first slice of a compaction began that is not ended.
+    compacting_since: Option<Instant>,
     complete: LogIndex,
     /// Whether a checkpoint and whether a compaction goes on, as the sink was told.
     working: [bool; 2],
@@ -84,6 +86,7 @@ impl<T: Send + 'static> Turns<T> {
             alarm: None,
             stopping: false,
             holdings: Holdings::default(),
+            compacting_since: None,
             complete: LogIndex::ZERO,
             working: [false; 2],
             pulse,
@@ -116,7 +119,7 @@ impl<T: Send + 'static> Turns<T> {
             self.step(Input::Disk(completion), sink)?;
         }
         if self.has_work() {
-            self.core.work(&mut self.outputs);
+            self.work(sink);
         }
         let now_ns = self.now_ns();
         self.step(Input::Tick(now_ns), sink)?;
@@ -124,7 +127,8 @@ impl<T: Send + 'static> Turns<T> {
             state.turn(now_ns, sink).map_err(|source| Error::Disk { shard: self.id, source })?;
         }
         let shard = self.core.shard();
-        let holdings = Holdings { bytes: shard.usage().bytes, live_keys: shard.live_keys() };
+        let (bytes, totals) = (shard.usage().bytes, shard.totals());
+        let holdings = Holdings { bytes, live_keys: shard.live_keys(), totals };
         if holdings != self.holdings {
             self.holdings = holdings;
             sink.holds(self.id, holdings);
@@ -150,11 +154,30 @@ impl<T: Send + 'static> Turns<T> {
         }
     }
 
+    /// One slice of background work.
+    fn work<S: Sink<Ticket = T>>(&mut self, sink: &mut S) {
+        let is_compaction = self.core.will_compact();
+        let begun = Instant::now();
+        self.core.work(&mut self.outputs);
+        if is_compaction {
+            let first = *self.compacting_since.get_or_insert(begun);
+            let whole = (!self.core.is_compacting()).then(|| first.elapsed());
+            if whole.is_some() {
+                self.compacting_since = None;
+            }
+            sink.compacted(begun.elapsed(), whole);
+        }
+    }
+
     fn take_messages<S: Sink<Ticket = T>>(&mut self, sink: &mut S) -> Result<(), Error> {
         let mut messages = std::mem::take(&mut self.messages);
         for message in messages.drain(..) {
             match message {
-                ToShard::Task(task) => self.step(Input::Task(task), sink)?,
+                ToShard::Task(task) => {
+                    let begun = Instant::now();
+                    self.step(Input::Task(task), sink)?;
+                    sink.applied(begun.elapsed());
+                }
                 ToShard::Follow(id, follow) => self.step(Input::Follow(id, follow), sink)?,
                 ToShard::Read(ticket, task) => self.step(Input::Read(task, ticket), sink)?,
                 ToShard::NextChunk(id) => self.step(Input::NextChunk(id), sink)?,

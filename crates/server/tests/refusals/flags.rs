@@ -31,6 +31,9 @@ const BAD: &[(&[&str], i32, &[&str])] = &[
     ),
     (&["--cert-file=/tmp/no-such.pem", "--key-file=/tmp/no-such.key"], 1, &["/tmp/no-such.pem"]),
     (&["--client-cert-auth"], 1, &["--client-cert-auth", "https"]),
+    (&["--config-file=/no/such.yml"], 1, &["open /no/such.yml: no such file or directory"]),
+    (&["--feature-gates=Nonsense=true"], 2, &["unrecognized feature gate: Nonsense"]),
+    (&["--enable-log-rotation"], 1, &["--log-outputs requires a single file path"]),
 ];
 
 #[test]

@@ -58,6 +58,10 @@ impl Sink for ToTest {
         panic!("nobody follows shard {shard}: {news:?}");
     }
 
+    fn applied(&mut self, _: std::time::Duration) {}
+
+    fn compacted(&mut self, _: std::time::Duration, _: Option<std::time::Duration>) {}
+
     fn durable(&mut self, stream: usize, index: LogIndex) {
         self.say(Said::Durable(stream, index));
     }

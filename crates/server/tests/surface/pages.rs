@@ -1,6 +1,9 @@
 //! HTTP/1.1: health, probes, version, metrics.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use windlass_api::etcdserverpb::{CompactionRequest, DeleteRangeRequest, MemberListRequest};
 
 use crate::process::{Launch, Member, Scratch, etcd_folder, free_address};
 use crate::raw::{Page, Raw, http};
@@ -137,6 +140,13 @@ fn metrics_tell_the_truth() {
     assert!(grown("etcd_disk_wal_write_bytes_total") >= 256_000.0);
     assert!(grown("etcd_disk_wal_fsync_duration_seconds_count") >= 1.0);
     assert_eq!(grown("windlass_batch_commands_sum"), 3.0);
+    assert_eq!(grown("etcd_mvcc_put_total"), 257.0);
+    assert!(grown("etcd_debugging_mvcc_total_put_size_in_bytes") >= 256_000.0);
+    assert_eq!(grown("etcd_mvcc_txn_total"), 2.0);
+    assert_eq!(grown("etcd_mvcc_range_total"), 1.0);
+    assert_eq!(grown("etcd_server_range_duration_seconds_count{success=\"true\"}"), 1.0);
+    assert_eq!(grown("etcd_server_request_duration_seconds_count{type=\"Put\",success=\"false\"}"), 1.0);
+    assert!(after["go_threads"] >= 3.0);
     let handled = |method: &str, code: &str| {
         grown(&format!(
             "grpc_server_handled_total{{grpc_type=\"unary\",grpc_service=\"etcdserverpb.KV\",\
@@ -185,4 +195,74 @@ fn an_address_for_metrics_serves_nothing_else() {
     let stream = raw.call(windlass_api::method::kv::RANGE, &prefix(b'a'));
     let answer = raw.answer(stream);
     assert_eq!((answer.code, answer.text.as_str()), (Some(12), "unknown service etcdserverpb.KV"));
+}
+
+/// What the shards did is told now and then, so it is waited for.
+#[test]
+fn compactions_and_applies_are_counted() {
+    let folder = Scratch::new();
+    let member = Launch::new(folder.path()).member();
+    let mut client = member.client();
+    for value in 0..10 {
+        client.put(&put("k", &value.to_string())).expect("written");
+    }
+    client.delete_range(&DeleteRangeRequest { key: "k".into(), ..Default::default() }).expect("deleted");
+    client.compact(&CompactionRequest { revision: 11, physical: true }).expect("compacted");
+    let seen = || {
+        let samples = samples(&get(&member, "/metrics").body);
+        let applied =
+            "etcd_server_apply_duration_seconds_count{version=\"v3\",op=\"Batch\",success=\"true\"}";
+        samples[applied] >= 1.0
+            && samples["etcd_mvcc_delete_total"] == 1.0
+            && samples["etcd_debugging_mvcc_db_compaction_keys_total"] == 9.0
+            && samples["etcd_debugging_mvcc_db_compaction_last"] > 1.6e9
+            && samples["etcd_debugging_mvcc_db_compaction_pause_duration_milliseconds_count"] >= 1.0
+    };
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !seen() {
+        assert!(Instant::now() < deadline, "{}", get(&member, "/metrics").body);
+    }
+}
+
+#[test]
+fn slow_requests_and_applies_are_logged() {
+    let folder = Scratch::new();
+    let log = |folder: &Scratch| std::fs::read_to_string(folder.path().join("log.txt")).expect("a log");
+    let slow = ["--warning-unary-request-duration=1ns", "--warning-apply-duration=1ns"].map(str::to_owned);
+    let member = Launch::new(folder.path()).flags(&slow).member();
+    member.client().put(&put("k", "v")).expect("written");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let has = |word: &str| log(&folder).contains(word);
+    while !(has("\"response type\":\"/etcdserverpb.KV/Put\"") && has("apply request took too long")) {
+        assert!(Instant::now() < deadline, "{}", log(&folder));
+    }
+    drop(member);
+    let quiet = Scratch::new();
+    let never = ["--warning-unary-request-duration=0", "--experimental-warning-apply-duration=0s"];
+    let member = Launch::new(quiet.path()).flags(&never.map(str::to_owned)).member();
+    member.client().put(&put("k", "v")).expect("written");
+    get(&member, "/metrics");
+    assert!(!log(&quiet).contains("request stats"));
+}
+
+#[test]
+fn a_file_configures_a_member() {
+    let folder = Scratch::new();
+    let path = folder.path().join("windlass.yml");
+    // The address is the launch's, which waits there; its flags do not count.
+    let launch = Launch::new(folder.path());
+    let (endpoint, data) = (launch.endpoint().to_owned(), folder.path().join("elsewhere"));
+    let text = format!(
+        "name: filed\ndata-dir: {}\nlisten-client-urls: http://{endpoint}\nadvertise-client-urls: http://{endpoint}\n\
+         listen-peer-urls: http://127.0.0.1:0\nquota-backend-bytes: 12345678\nlog-outputs: [stderr]\nfoo: bar\n",
+        data.display()
+    );
+    std::fs::write(&path, text).expect("a file");
+    let member = launch.variable("ETCD_CONFIG_FILE", path.to_str().expect("UTF-8")).member();
+    assert_eq!(member.metric("etcd_server_quota_backend_bytes"), 12_345_678.0);
+    assert!(data.is_dir() && !folder.path().join("data").exists());
+    let members = member.client().member_list(&MemberListRequest { linearizable: true }).expect("answered");
+    assert_eq!(members.members[0].name, "filed");
+    let log = std::fs::read_to_string(folder.path().join("log.txt")).expect("a log");
+    assert!(log.contains("loaded server configuration") && log.contains("unknown field"), "{log}");
 }

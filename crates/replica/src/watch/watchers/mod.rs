@@ -333,6 +333,12 @@ impl<S: Copy + Eq + Hash> Watchers<S> {
         }
     }
 
+    /// Events sent so far.
+    #[must_use]
+    pub fn events_sent(&self) -> u64 {
+        self.events_sent
+    }
+
     /// Everything up to here was delivered to those that are synced; `None` before following has begun.
     fn through(&self) -> Option<Revision> {
         self.follower.as_ref().and_then(Follower::through)

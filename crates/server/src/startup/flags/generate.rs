@@ -166,6 +166,26 @@ mod tests {
         expect_test::expect_file!["../../../../../docs/reference/flags.md"].assert_eq(&markdown());
     }
 
+    /// The page on compatibility has each flag where it belongs.
+    #[test]
+    fn the_page_on_compatibility_is_current() {
+        let page = include_str!("../../../../../docs/reference/compatibility.md");
+        let section = |title: &str| {
+            let begin = page.split(&format!("\n### {title}\n")).nth(1).unwrap_or_default();
+            begin.split("\n### ").next().unwrap_or_default()
+        };
+        for (group, flag) in table::all() {
+            let title = match flag.status {
+                _ if group.title == "Windlass" => "Only here",
+                Status::Used => "Same",
+                Status::NoMeaning(_) => "Accepted without effect",
+                Status::Refused(_) => "Refused unless at their default",
+            };
+            let name = format!("`--{}`", flag.name);
+            assert!(section(title).contains(&name), "{name} is not under {title:?}");
+        }
+    }
+
     #[test]
     fn every_text_has_every_flag() {
         for kind in KINDS {
