@@ -419,8 +419,7 @@ mod tests {
         metrics.grpc_handling.get_or_create(&labels).add(&durations);
         let labels = ClientLabels { r#type: "unary", client_api_version: "3.6".to_owned() };
         metrics.client_requests.get_or_create(&labels).inc();
-        let mut answered = windlass_rpc::RouteCounters::default();
-        answered.handling = durations;
+        let answered = windlass_rpc::RouteCounters { handling: durations, ..Default::default() };
         metrics.requests.add("/etcdserverpb.KV/Range", &answered, &windlass_rpc::RouteCounters::default());
         metrics
     }

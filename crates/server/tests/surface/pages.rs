@@ -204,7 +204,7 @@ fn compactions_and_applies_are_counted() {
     let member = Launch::new(folder.path()).member();
     let mut client = member.client();
     for value in 0..10 {
-        client.put(&put("k", &value.to_string())).expect("written");
+        client.put(&put("k", value.to_string())).expect("written");
     }
     client.delete_range(&DeleteRangeRequest { key: "k".into(), ..Default::default() }).expect("deleted");
     client.compact(&CompactionRequest { revision: 11, physical: true }).expect("compacted");
