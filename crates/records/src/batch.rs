@@ -32,6 +32,30 @@ pub enum CommandKind {
     LeaseCheckpoint,
     /// An alarm raised or lifted, by a client or by a member.
     Alarm,
+    /// Nothing: authentication is required from here on.
+    AuthEnable,
+    /// Nothing: authentication is not required any more.
+    AuthDisable,
+    /// A user who gave the right password.
+    Authenticate,
+    /// `etcdserverpb.AuthUserAddRequest`, with a hash for a password.
+    UserAdd,
+    /// `etcdserverpb.AuthUserDeleteRequest`
+    UserDelete,
+    /// `etcdserverpb.AuthUserChangePasswordRequest`, with a hash for a password.
+    UserChangePassword,
+    /// `etcdserverpb.AuthUserGrantRoleRequest`
+    UserGrantRole,
+    /// `etcdserverpb.AuthUserRevokeRoleRequest`
+    UserRevokeRole,
+    /// `etcdserverpb.AuthRoleAddRequest`
+    RoleAdd,
+    /// `etcdserverpb.AuthRoleDeleteRequest`
+    RoleDelete,
+    /// `etcdserverpb.AuthRoleGrantPermissionRequest`
+    RoleGrantPermission,
+    /// `etcdserverpb.AuthRoleRevokePermissionRequest`
+    RoleRevokePermission,
     /// `etcdserverpb.Member`: id, peer URLs, whether it is a learner.
     MemberAdd,
     /// `etcdserverpb.Member`: id.
@@ -49,7 +73,7 @@ pub enum CommandKind {
 }
 
 /// Each kind and what it is on disk and wire.
-const KINDS: [(CommandKind, wire::CommandKind); 16] = [
+const KINDS: [(CommandKind, wire::CommandKind); 28] = [
     (CommandKind::Put, wire::CommandKind::Put),
     (CommandKind::DeleteRange, wire::CommandKind::DeleteRange),
     (CommandKind::Txn, wire::CommandKind::Txn),
@@ -59,6 +83,18 @@ const KINDS: [(CommandKind, wire::CommandKind); 16] = [
     (CommandKind::LeaseExpire, wire::CommandKind::LeaseExpire),
     (CommandKind::LeaseCheckpoint, wire::CommandKind::LeaseCheckpoint),
     (CommandKind::Alarm, wire::CommandKind::Alarm),
+    (CommandKind::AuthEnable, wire::CommandKind::AuthEnable),
+    (CommandKind::AuthDisable, wire::CommandKind::AuthDisable),
+    (CommandKind::Authenticate, wire::CommandKind::Authenticate),
+    (CommandKind::UserAdd, wire::CommandKind::UserAdd),
+    (CommandKind::UserDelete, wire::CommandKind::UserDelete),
+    (CommandKind::UserChangePassword, wire::CommandKind::UserChangePassword),
+    (CommandKind::UserGrantRole, wire::CommandKind::UserGrantRole),
+    (CommandKind::UserRevokeRole, wire::CommandKind::UserRevokeRole),
+    (CommandKind::RoleAdd, wire::CommandKind::RoleAdd),
+    (CommandKind::RoleDelete, wire::CommandKind::RoleDelete),
+    (CommandKind::RoleGrantPermission, wire::CommandKind::RoleGrantPermission),
+    (CommandKind::RoleRevokePermission, wire::CommandKind::RoleRevokePermission),
     (CommandKind::MemberAdd, wire::CommandKind::MemberAdd),
     (CommandKind::MemberRemove, wire::CommandKind::MemberRemove),
     (CommandKind::MemberPromote, wire::CommandKind::MemberPromote),
@@ -98,6 +134,16 @@ pub struct Command {
     pub kind: CommandKind,
     /// Where the payload lies in [`Batch::data`].
     pub payload: Range<usize>,
+    /// Bytes just before the payload that say who asked; 0 if nobody said.
+    pub credential_len: u32,
+}
+
+impl Command {
+    /// Where in [`Batch::data`] it says who asked; empty if nobody did.
+    #[must_use]
+    pub fn credential(&self) -> Range<usize> {
+        self.payload.start - self.credential_len as usize..self.payload.start
+    }
 }
 
 /// Gathers commands until a flush slot is free. Reused: [`finish`](Self::finish) leaves it empty with its memory.
@@ -117,8 +163,15 @@ impl std::fmt::Debug for BatchBuilder {
 impl BatchBuilder {
     /// Appends a command; `payload` is its protobuf request. The caller bounds the batch: in all less than 4 GiB.
     pub fn push(&mut self, id: RequestId, kind: CommandKind, payload: &[u8]) {
-        let (offset, length) = (u32_len(self.payload.len()), u32_len(payload.len()));
-        self.commands.push(wire::Command::new(id.0, offset, length, kind.to_wire(), 0));
+        self.push_as(id, kind, &[], payload);
+    }
+
+    /// As [`push`](Self::push), for a command of which `credential` says who asked.
+    pub fn push_as(&mut self, id: RequestId, kind: CommandKind, credential: &[u8], payload: &[u8]) {
+        let (offset, said) = (u32_len(self.payload.len()), u32_len(credential.len()));
+        let length = said + u32_len(payload.len());
+        self.commands.push(wire::Command::new(id.0, offset, length, kind.to_wire(), said));
+        self.payload.extend_from_slice(credential);
         self.payload.extend_from_slice(payload);
     }
 
@@ -333,6 +386,9 @@ impl Batch {
             if end > payload.len() as u64 {
                 return Err(Error::Invalid("command payload out of bounds"));
             }
+            if command.credential_length() > command.payload_length() {
+                return Err(Error::Invalid("credential longer than its command"));
+            }
             CommandKind::from_wire(command.kind()).ok_or(Error::Invalid("unknown command kind"))?;
         }
         let origin = Origin { member: MemberId(root.origin()), incarnation: root.incarnation() };
@@ -372,7 +428,8 @@ impl Batch {
             Command {
                 id: RequestId(wire.request_id()),
                 kind: CommandKind::from_wire(wire.kind()).expect("checked by parse"),
-                payload: start..start + wire.payload_length() as usize,
+                payload: start + wire.credential_length() as usize..start + wire.payload_length() as usize,
+                credential_len: wire.credential_length(),
             }
         })
     }
@@ -411,6 +468,23 @@ mod tests {
             let mut got = contents(&Batch::parse(front.finish(US)).unwrap());
             got.extend(contents(&Batch::parse(rest.finish(US)).unwrap()));
             prop_assert_eq!(got, want);
+        }
+
+        #[test]
+        fn credentials_stay_with_their_commands(commands: Vec<(Vec<u8>, Vec<u8>)>, cut in 0_usize..20) {
+            let mut rest = BatchBuilder::default();
+            for (i, (credential, payload)) in commands.iter().enumerate() {
+                rest.push_as(RequestId(i as u64), CommandKind::Put, credential, payload);
+            }
+            let mut front = BatchBuilder::default();
+            front.take_front(&mut rest, cut);
+            let mut got = Vec::new();
+            for batch in [front.finish(US), rest.finish(US)].map(|data| Batch::parse(data).unwrap()) {
+                got.extend(batch.commands().map(|c| {
+                    (batch.data()[c.credential()].to_vec(), batch.data()[c.payload].to_vec())
+                }));
+            }
+            prop_assert_eq!(got, commands);
         }
 
         #[test]

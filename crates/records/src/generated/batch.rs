@@ -23,7 +23,7 @@ pub mod windlass {
             note = "Use associated constants instead. This will no longer be generated in 2021."
         )]
         #[allow(non_camel_case_types)]
-        pub const ENUM_VALUES_COMMAND_KIND: [CommandKind; 16] = [
+        pub const ENUM_VALUES_COMMAND_KIND: [CommandKind; 28] = [
             CommandKind::Put,
             CommandKind::DeleteRange,
             CommandKind::Txn,
@@ -33,6 +33,18 @@ pub mod windlass {
             CommandKind::LeaseExpire,
             CommandKind::LeaseCheckpoint,
             CommandKind::Alarm,
+            CommandKind::AuthEnable,
+            CommandKind::AuthDisable,
+            CommandKind::Authenticate,
+            CommandKind::UserAdd,
+            CommandKind::UserDelete,
+            CommandKind::UserChangePassword,
+            CommandKind::UserGrantRole,
+            CommandKind::UserRevokeRole,
+            CommandKind::RoleAdd,
+            CommandKind::RoleDelete,
+            CommandKind::RoleGrantPermission,
+            CommandKind::RoleRevokePermission,
             CommandKind::MemberAdd,
             CommandKind::MemberRemove,
             CommandKind::MemberPromote,
@@ -56,6 +68,18 @@ pub mod windlass {
             pub const LeaseExpire: Self = Self(7);
             pub const LeaseCheckpoint: Self = Self(8);
             pub const Alarm: Self = Self(9);
+            pub const AuthEnable: Self = Self(10);
+            pub const AuthDisable: Self = Self(11);
+            pub const Authenticate: Self = Self(12);
+            pub const UserAdd: Self = Self(13);
+            pub const UserDelete: Self = Self(14);
+            pub const UserChangePassword: Self = Self(15);
+            pub const UserGrantRole: Self = Self(16);
+            pub const UserRevokeRole: Self = Self(17);
+            pub const RoleAdd: Self = Self(18);
+            pub const RoleDelete: Self = Self(19);
+            pub const RoleGrantPermission: Self = Self(20);
+            pub const RoleRevokePermission: Self = Self(21);
             pub const MemberAdd: Self = Self(32);
             pub const MemberRemove: Self = Self(33);
             pub const MemberPromote: Self = Self(34);
@@ -76,6 +100,18 @@ pub mod windlass {
                 Self::LeaseExpire,
                 Self::LeaseCheckpoint,
                 Self::Alarm,
+                Self::AuthEnable,
+                Self::AuthDisable,
+                Self::Authenticate,
+                Self::UserAdd,
+                Self::UserDelete,
+                Self::UserChangePassword,
+                Self::UserGrantRole,
+                Self::UserRevokeRole,
+                Self::RoleAdd,
+                Self::RoleDelete,
+                Self::RoleGrantPermission,
+                Self::RoleRevokePermission,
                 Self::MemberAdd,
                 Self::MemberRemove,
                 Self::MemberPromote,
@@ -96,6 +132,18 @@ pub mod windlass {
                     Self::LeaseExpire => Some("LeaseExpire"),
                     Self::LeaseCheckpoint => Some("LeaseCheckpoint"),
                     Self::Alarm => Some("Alarm"),
+                    Self::AuthEnable => Some("AuthEnable"),
+                    Self::AuthDisable => Some("AuthDisable"),
+                    Self::Authenticate => Some("Authenticate"),
+                    Self::UserAdd => Some("UserAdd"),
+                    Self::UserDelete => Some("UserDelete"),
+                    Self::UserChangePassword => Some("UserChangePassword"),
+                    Self::UserGrantRole => Some("UserGrantRole"),
+                    Self::UserRevokeRole => Some("UserRevokeRole"),
+                    Self::RoleAdd => Some("RoleAdd"),
+                    Self::RoleDelete => Some("RoleDelete"),
+                    Self::RoleGrantPermission => Some("RoleGrantPermission"),
+                    Self::RoleRevokePermission => Some("RoleRevokePermission"),
                     Self::MemberAdd => Some("MemberAdd"),
                     Self::MemberRemove => Some("MemberRemove"),
                     Self::MemberPromote => Some("MemberPromote"),
@@ -174,7 +222,7 @@ pub mod windlass {
                     .field("payload_offset", &self.payload_offset())
                     .field("payload_length", &self.payload_length())
                     .field("kind", &self.kind())
-                    .field("reserved", &self.reserved())
+                    .field("credential_length", &self.credential_length())
                     .finish()
             }
         }
@@ -229,14 +277,14 @@ pub mod windlass {
                 payload_offset: u32,
                 payload_length: u32,
                 kind: u32,
-                reserved: u32,
+                credential_length: u32,
             ) -> Self {
                 let mut s = Self([0; 24]);
                 s.set_request_id(request_id);
                 s.set_payload_offset(payload_offset);
                 s.set_payload_length(payload_length);
                 s.set_kind(kind);
-                s.set_reserved(reserved);
+                s.set_credential_length(credential_length);
                 s
             }
 
@@ -360,7 +408,7 @@ pub mod windlass {
                 }
             }
 
-            pub fn reserved(&self) -> u32 {
+            pub fn credential_length(&self) -> u32 {
                 let mut mem =
                     ::core::mem::MaybeUninit::<<u32 as ::flatbuffers::EndianScalar>::Scalar>::uninit();
                 // Safety:
@@ -376,7 +424,7 @@ pub mod windlass {
                 })
             }
 
-            pub fn set_reserved(&mut self, x: u32) {
+            pub fn set_credential_length(&mut self, x: u32) {
                 let x_le = ::flatbuffers::EndianScalar::to_little_endian(x);
                 // Safety:
                 // Created from a valid Table for this object
