@@ -54,6 +54,8 @@ fn main() {
                 Output::PutReplies { commands, .. } => replies += commands.len(),
                 Output::Reply { .. }
                 | Output::Alarms(_)
+                | Output::Auth { .. }
+                | Output::Token { .. }
                 | Output::Members(_)
                 | Output::Marked { .. }
                 | Output::Applied(_) => {}

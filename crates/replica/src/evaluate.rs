@@ -97,7 +97,12 @@ impl<'a> Overlay<'a> {
                 any
             }
         });
-        Probe { compares: compares.collect(), present: present.collect() }
+        // A transaction that looks at leases is a barrier: nothing before it is tentative.
+        let denied = transaction.guarded().is_some_and(|writable| {
+            let attached = transaction.leases().flat_map(|lease| self.shard.lease_keys(lease));
+            attached.into_iter().any(|key| !writable.contains(key))
+        });
+        Probe { compares: compares.collect(), present: present.collect(), denied }
     }
 
     fn apply(&mut self, transaction: &Transaction, decision: &Decision, is_mine: impl Fn(&[u8]) -> bool) {

@@ -87,15 +87,11 @@ pub enum Count {
     MemberChanges,
     /// Moves of leadership that were asked for.
     Transfers,
-    /// Bits that rotted.
-    Rotted,
-    /// Members that began to be repaired by the others.
-    Repairs,
 }
 
 impl Count {
     /// Every count.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 33] = [
         Self::Events,
         Self::Writes,
         Self::WritesAcknowledged,
@@ -129,8 +125,6 @@ impl Count {
         Self::TimedOut,
         Self::MemberChanges,
         Self::Transfers,
-        Self::Rotted,
-        Self::Repairs,
     ];
 }
 

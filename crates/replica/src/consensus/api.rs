@@ -14,6 +14,7 @@ use windlass_records::state::State;
 use windlass_types::{LogIndex, MemberId, RequestError, RequestId, Revision, ShardId, Term};
 
 use crate::alarm::Alarms;
+use crate::auth::{Auth, Invalid};
 use crate::lease::{Asker, LeaseAnswer, LeaseAsk};
 use crate::membership::Members;
 use crate::sequencer::Response;
@@ -155,8 +156,6 @@ pub enum Input {
     Dropped(MemberId),
     /// Leadership is to go to this voter, if this member leads.
     TransferLeader(MemberId),
-    /// This member's shards are damaged, and it asks for a snapshot. Taken by a leader alone.
-    SnapshotWanted(MemberId),
     /// The transfer of a snapshot ended.
     SnapshotSent {
         /// Who was to get it.
@@ -205,6 +204,20 @@ pub enum Output {
         index: LogIndex,
         /// The sum.
         sum: HashSum,
+    },
+    /// Who may do what after an applied entry, if it changed that.
+    Auth {
+        /// It is this now.
+        auth: Arc<Auth>,
+        /// Whose tokens are no longer good.
+        invalid: Invalid,
+    },
+    /// A user has this token now.
+    Token {
+        /// The token.
+        token: String,
+        /// The user.
+        user: String,
     },
     /// The alarms after an applied entry, if it changed them.
     Alarms(Arc<Alarms>),

@@ -83,7 +83,7 @@ impl Consensus {
     }
 
     /// Raft hears what the sequencer finished, for which a step of it must not be under way.
-    pub(super) fn tell_what_was_applied(&mut self, out: &mut Vec<Output>) -> Result<(), Error> {
+    fn tell_what_was_applied(&mut self, out: &mut Vec<Output>) -> Result<(), Error> {
         self.drain_to_raft(out)?;
         self.submit_persists(out);
         Ok(())
@@ -101,6 +101,8 @@ impl Consensus {
                 }
                 sequencer::Output::Lease(event) => self.lease_event(event),
                 sequencer::Output::Marked { index, sum } => out.push(Output::Marked { index, sum }),
+                sequencer::Output::Auth { auth, invalid } => out.push(Output::Auth { auth, invalid }),
+                sequencer::Output::Token { token, user } => out.push(Output::Token { token, user }),
                 sequencer::Output::Alarms(alarms) => out.push(Output::Alarms(alarms)),
                 sequencer::Output::Members(members) => out.push(Output::Members(members)),
                 sequencer::Output::Applied(state) => self.applied(state, out),

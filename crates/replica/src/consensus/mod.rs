@@ -40,6 +40,7 @@ pub use api::{
 };
 
 use crate::alarm::Alarms;
+use crate::auth::Auth;
 use crate::lease::{self, Action as LeaseAction, Lessor};
 use crate::membership::Members;
 use crate::sequencer::{self, Sequencer};
@@ -197,12 +198,6 @@ impl Consensus {
             Input::TransferLeader(to) => {
                 return self.tell_raft(windlass_raft::Input::TransferLeader(to), out);
             }
-            Input::SnapshotWanted(to) => {
-                if self.raft.is_leader_ready() && self.raft.membership().contains(to) {
-                    self.snapshot_needed(to, out);
-                    return self.tell_what_was_applied(out);
-                }
-            }
             Input::SnapshotSent { to, delivered } => {
                 return self.tell_raft(windlass_raft::Input::SnapshotSent { to, delivered }, out);
             }
@@ -260,6 +255,12 @@ impl Consensus {
     #[must_use]
     pub fn alarms(&self) -> &Arc<Alarms> {
         self.sequencer.alarms()
+    }
+
+    /// Who may do what after the last numbered entry.
+    #[must_use]
+    pub fn auth(&self) -> &Arc<Auth> {
+        self.sequencer.auth()
     }
 
     /// The system records after the last numbered entry; none while another one is under way.

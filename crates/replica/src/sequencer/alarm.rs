@@ -6,8 +6,10 @@ use prost::Message;
 use windlass_api::etcdserverpb::AlarmResponse;
 use windlass_types::RequestError;
 
+use super::auth::permit;
 use super::{Output, Response, Sequencer};
 use crate::alarm::AlarmCommand;
+use crate::auth::Need;
 use crate::lease::INTERNAL;
 use crate::txn::header;
 
@@ -17,7 +19,14 @@ impl Sequencer {
         let entry = self.current.as_mut().expect("an entry is under way");
         let command = entry.rest.pop().expect("its next command is about alarms");
         let decoded = AlarmCommand::decode(entry.payload(&command)).map_err(|_| RequestError::Corrupt);
-        let outcome = decoded.map(|alarm| {
+        let permitted = decoded.and_then(|alarm| {
+            // A quota is nobody's wish.
+            if !alarm.by_quota {
+                permit(&self.auth, entry, &command, Need::Root)?;
+            }
+            Ok(alarm)
+        });
+        let outcome = permitted.map(|alarm| {
             let before = Arc::clone(&self.alarms);
             let alarms = Arc::make_mut(&mut self.alarms).change(&alarm, &mut self.system);
             if before != self.alarms {
@@ -26,9 +35,10 @@ impl Sequencer {
             let response = AlarmResponse { header: header(self.revision), alarms };
             Box::new(Response::Alarm { response, by_quota: alarm.by_quota })
         });
-        entry.takes_runs = self.alarms.is_silent();
         if entry.is_ours && command.id != INTERNAL {
             entry.replies.push(Output::Reply { id: command.id, result: outcome });
         }
+        let takes_runs = self.takes_runs();
+        self.current.as_mut().expect("an entry is under way").takes_runs = takes_runs;
     }
 }

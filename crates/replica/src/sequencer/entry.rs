@@ -9,9 +9,11 @@ use windlass_records::batch::{Batch, Command, CommandKind};
 use windlass_types::key::shard_of;
 use windlass_types::{LogIndex, RequestError, RequestId, Revision, ShardId, Term};
 
+use super::auth::{admit, is_about_users, permit};
 use super::lease::ends_leases;
 use super::wave::EvaluatingWave;
 use super::{Output, Response, Sequencer};
+use crate::auth::Need;
 use crate::membership::is_member_change;
 use crate::put_view::PutView;
 use crate::shard_set::ShardSet;
@@ -61,6 +63,11 @@ impl Entry {
         self.term
     }
 
+    /// Who sent the command, as it says.
+    pub(super) fn credential(&self, command: &Command) -> &[u8] {
+        &self.batch.data()[command.credential()]
+    }
+
     pub(super) fn payload(&self, command: &Command) -> Bytes {
         self.batch.data().slice(command.payload.clone())
     }
@@ -84,7 +91,7 @@ impl Sequencer {
     /// Begins an entry; one that holds plain puts alone ends here as well.
     pub(super) fn begin(&mut self, index: LogIndex, term: Term, batch: Batch, out: &mut Vec<Output>) {
         let is_ours = batch.origin() == self.us;
-        let takes_runs = self.alarms.is_silent();
+        let takes_runs = self.takes_runs();
         let plain = if takes_runs { batch.len() } else { 0 };
         let run = self.scan_run(&batch, batch.commands().take(plain));
         let rest: Vec<Command> = batch.commands().skip(run.len).collect();
@@ -108,6 +115,11 @@ impl Sequencer {
         self.current = Some(entry);
     }
 
+    /// Whether plain puts are carried out whoever sends them.
+    pub(super) fn takes_runs(&self) -> bool {
+        self.alarms.is_silent() && !self.auth.is_enabled()
+    }
+
     /// Goes on with the entry under way; false if it has to wait for shards.
     pub(super) fn run_entry(&mut self, out: &mut Vec<Output>) -> bool {
         loop {
@@ -122,6 +134,7 @@ impl Sequencer {
                 Some(CommandKind::LeaseCheckpoint) => self.lease_checkpoint(out),
                 Some(kind) if ends_leases(kind) => self.revoke_wave(out),
                 Some(CommandKind::Alarm) => self.alarm(out),
+                Some(kind) if is_about_users(kind) => self.auth_change(out),
                 Some(CommandKind::Mark) => self.mark(out),
                 Some(kind) if is_member_change(kind) => self.member_change(out),
                 Some(_) if entry.run_begins() => self.inner_run(out),
@@ -145,7 +158,11 @@ impl Sequencer {
                 break;
             }
             let decoded = decode(command.kind, entry.payload(command));
-            let mut decoded = decoded.and_then(|t| self.alarms.check(&t).map(|()| t));
+            let mut decoded = decoded.and_then(|mut transaction| {
+                self.alarms.check(&transaction)?;
+                admit(&self.auth, entry, command, &mut transaction)?;
+                Ok(transaction)
+            });
             if let Ok(transaction) = &mut decoded {
                 transaction.resolve_leases(|lease| self.leases.contains(lease));
             }
@@ -237,6 +254,7 @@ impl Sequencer {
         let is_ours = entry.is_ours;
         let outcome = request.and_then(|request| {
             self.alarms.check_write()?;
+            permit(&self.auth, entry, &command, Need::Root)?;
             let revision = Revision(request.revision);
             if revision <= self.compact_revision {
                 return Err(RequestError::Compacted);

@@ -8,7 +8,9 @@ use windlass_api::etcdserverpb::{LeaseGrantRequest, LeaseGrantResponse, LeaseRev
 use windlass_records::batch::{Command, CommandKind};
 use windlass_types::{LeaseId, RequestError, RequestId};
 
+use super::auth::{admit, permit};
 use super::{Output, Response, Sequencer};
+use crate::auth::Need;
 use crate::lease::{Checkpoints, Expired, INTERNAL};
 use crate::txn::{Transaction, header};
 
@@ -25,6 +27,7 @@ impl Sequencer {
         let request = LeaseGrantRequest::decode(entry.payload(&command)).map_err(|_| RequestError::Corrupt);
         let outcome = request.and_then(|LeaseGrantRequest { id, ttl }| {
             self.alarms.check_growth()?;
+            permit(&self.auth, entry, &command, Need::User)?;
             self.leases.grant(LeaseId(id), ttl, entry.index(), &mut self.system).map(|event| {
                 out.push(Output::Lease(event));
                 let header = header(self.revision);
@@ -57,12 +60,20 @@ impl Sequencer {
         loop {
             let entry = self.current.as_mut().expect("an entry is under way");
             let Some(command) = entry.rest.pop_if(|command| ends_leases(command.kind)) else { break };
-            for (id, lease) in self.leases_to_end(&command) {
-                match self.leases.revoke(lease, &mut self.system) {
-                    Ok(event) => {
-                        out.push(Output::Lease(event));
+            for (id, transaction) in self.leases_to_end(&command) {
+                if transaction.guarded().is_some() {
+                    // The shards decide whether it ends, so nothing may be decided with it.
+                    if ids.is_empty() {
+                        return self.start_wave(vec![id], vec![transaction], out);
+                    }
+                    let entry = self.current.as_mut().expect("an entry is under way");
+                    entry.rest.push(command);
+                    return self.start_wave(ids, transactions, out);
+                }
+                match self.end_lease(&transaction, out) {
+                    Ok(()) => {
                         ids.push(id);
-                        transactions.push(Transaction::from_revoke(lease));
+                        transactions.push(transaction);
                     }
                     Err(error) => self.refuse_early(id, error),
                 }
@@ -71,8 +82,20 @@ impl Sequencer {
         self.start_wave(ids, transactions, out);
     }
 
-    /// The leases that a command ends, and who waits for that.
-    fn leases_to_end(&mut self, command: &Command) -> Vec<(RequestId, LeaseId)> {
+    /// Takes away the lease that a transaction ends, if it ends one; its keys go with its wave.
+    pub(super) fn end_lease(
+        &mut self,
+        transaction: &Transaction,
+        out: &mut Vec<Output>,
+    ) -> Result<(), RequestError> {
+        if let Some(lease) = transaction.revoked_lease() {
+            out.push(Output::Lease(self.leases.revoke(lease, &mut self.system)?));
+        }
+        Ok(())
+    }
+
+    /// The ends of leases that a command asks for, and who waits for them.
+    fn leases_to_end(&mut self, command: &Command) -> Vec<(RequestId, Transaction)> {
         let entry = self.current.as_ref().expect("an entry is under way");
         let payload = entry.payload(command);
         if command.kind == CommandKind::LeaseExpire {
@@ -81,11 +104,19 @@ impl Sequencer {
             // being deleted the leader proposes again.
             let is_valid = expired.term == entry.term().0 && self.alarms.check_write().is_ok();
             let leases = expired.leases.iter().filter(|lease| is_valid && self.leases.is(lease));
-            return leases.map(|lease| (INTERNAL, LeaseId(lease.id))).collect();
+            return leases.map(|lease| (INTERNAL, Transaction::from_revoke(LeaseId(lease.id)))).collect();
         }
         let request = LeaseRevokeRequest::decode(payload).map_err(|_| RequestError::Corrupt);
-        match request.and_then(|request| self.alarms.check_write().map(|()| request)) {
-            Ok(request) => vec![(command.id, LeaseId(request.id))],
+        let outcome = request.and_then(|request| {
+            self.alarms.check_write()?;
+            let mut transaction = Transaction::from_revoke(LeaseId(request.id));
+            admit(&self.auth, entry, command, &mut transaction)?;
+            // Where the shards decide, they would be asked in vain about a lease that is not there.
+            let is_there = self.leases.contains(LeaseId(request.id));
+            if is_there { Ok(transaction) } else { Err(RequestError::LeaseNotFound) }
+        });
+        match outcome {
+            Ok(transaction) => vec![(command.id, transaction)],
             Err(error) => {
                 self.refuse_early(command.id, error);
                 Vec::new()

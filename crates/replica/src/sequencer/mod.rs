@@ -3,7 +3,7 @@
 //! Pure. Entries take effect strictly in log order, one at a time:
 //!
 //! 1. A run of unconditional puts at the front is numbered at once and goes to the shards as [`ShardTask::Puts`].
-//! 2. What follows, up to a compaction, a command about leases or alarms, or a barrier, is a wave: the shards evaluate it, each its part.
+//! 2. What follows, up to a compaction, a command about leases, alarms or users, or a barrier, is a wave: the shards evaluate it, each its part.
 //! 3. Their verdicts say which commands write; revisions are the prefix sum of that.
 //! 4. The shards install the wave. The sequencer does not wait for that, only their results are collected for replies.
 //! 5. When the entry has no commands left, every shard learns that it is complete, and the next one begins.
@@ -11,6 +11,7 @@
 //! What an entry does must depend on nothing but the log: not on the number of shards, nor on when they answer.
 
 mod alarm;
+mod auth;
 mod entry;
 mod lease;
 mod mark;
@@ -33,6 +34,7 @@ use windlass_types::{LogIndex, RequestError, RequestId, Revision, ShardId, Term}
 pub use crate::txn::Response;
 
 use crate::alarm::Alarms;
+use crate::auth::{Auth, Invalid};
 use crate::lease::{LeaseEvent, Leases};
 use crate::membership::Members;
 use crate::shard_set::ShardSet;
@@ -99,6 +101,20 @@ pub enum Output {
         /// The sum, the same on every member.
         sum: HashSum,
     },
+    /// Users, roles or whether they are in force changed; precedes its reply.
+    Auth {
+        /// They are these now.
+        auth: Arc<Auth>,
+        /// Whose tokens are no longer good.
+        invalid: Invalid,
+    },
+    /// A user who gave the right password has this token; precedes its reply.
+    Token {
+        /// The token.
+        token: String,
+        /// The user.
+        user: String,
+    },
     /// The alarms after a command that changed them; precedes its reply.
     Alarms(Arc<Alarms>),
     /// The members after a command that changed them; precedes its reply.
@@ -123,6 +139,8 @@ pub struct Sequencer {
     leases: Leases,
     /// The alarms, as the system records have them.
     alarms: Arc<Alarms>,
+    /// Who may do what, as the system records have it.
+    auth: Arc<Auth>,
     /// The members, as the system records have them.
     members: Arc<Members>,
     /// The entry under way, which waits for shards to evaluate.
@@ -155,6 +173,7 @@ impl Sequencer {
             compact_revision: state.compact_revision,
             leases: Leases::load(&system),
             alarms: Arc::new(Alarms::load(&system)),
+            auth: Arc::new(Auth::load(&system)),
             members: Arc::new(Members::of(&system)),
             system,
             current: None,
@@ -189,6 +208,12 @@ impl Sequencer {
     #[must_use]
     pub fn alarms(&self) -> &Arc<Alarms> {
         &self.alarms
+    }
+
+    /// Who may do what after the last command that is decided.
+    #[must_use]
+    pub fn auth(&self) -> &Arc<Auth> {
+        &self.auth
     }
 
     /// As [`system`](Self::system), for whoever decides them in log order: what is written becomes durable with the

@@ -125,11 +125,14 @@ fn show(output: &Output) -> String {
                 Response::Compaction(compaction) => compaction.header,
                 Response::LeaseGrant(grant) => grant.header,
                 Response::LeaseRevoke(revoke) => revoke.header,
+                Response::Auth(response) => response.header,
                 Response::Alarm { response, .. } => response.header,
                 Response::Members { .. } => unreachable!("shown above"),
             };
             format!("reply {id} at {}", header.unwrap().revision)
         }
+        Output::Auth { auth, invalid } => format!("auth {} {invalid:?}", auth.revision()),
+        Output::Token { token, user } => format!("token {token} of {user}"),
         Output::Alarms(alarms) => format!("alarms {:?}", alarms.iter().map(|a| a.alarm).collect::<Vec<_>>()),
         Output::Marked { index, .. } => format!("marked {index}"),
         Output::Members(members) => format!("members {:?}", members.iter().map(|m| m.id).collect::<Vec<_>>()),

@@ -174,8 +174,15 @@ impl Sequencer {
         decisions: impl Iterator<Item = Result<Decision, RequestError>>,
         out: &mut Vec<Output>,
     ) {
+        let decisions: Vec<_> = decisions.collect();
+        for (transaction, decision) in wave.commands.iter().zip(&decisions) {
+            if transaction.guarded().is_some() && decision.is_ok() {
+                self.end_lease(transaction, out).expect("it was there, and is alone in its wave");
+            }
+        }
         let mut revision = self.revision;
         let assigned: Arc<[Assigned]> = decisions
+            .into_iter()
             .map(|decision| {
                 let assigned = Assigned { before: revision, decision };
                 revision = assigned.after();

@@ -8,6 +8,8 @@
 mod compare;
 mod respond;
 
+use std::sync::Arc;
+
 use windlass_api::etcdserverpb::compare::TargetUnion;
 use windlass_api::etcdserverpb::request_op::Request;
 use windlass_api::etcdserverpb::{
@@ -20,6 +22,7 @@ pub use compare::{Facts, compare_holds};
 pub use respond::Response;
 pub(crate) use respond::header;
 
+use crate::auth::Keys;
 use crate::shard_set::ShardSet;
 
 /// A flattened transaction.
@@ -32,6 +35,8 @@ pub struct Transaction {
     ops: Vec<Op>,
     /// The leases that it names and that do not exist when it is its turn.
     missing_leases: Vec<i64>,
+    /// The keys that all those must be among which are attached to the leases that it names; none if any will do.
+    guard: Option<Arc<Keys>>,
 }
 
 /// What the client sent.
@@ -87,6 +92,8 @@ pub struct Probe {
     pub compares: Vec<CompareReport>,
     /// One for each operation: whether the put's key exists, or the delete matches a key.
     pub present: Vec<bool>,
+    /// Whether a key is attached to one of its leases that whoever asks may not write.
+    pub denied: bool,
 }
 
 /// How keys stand to a compare.
@@ -119,6 +126,16 @@ impl Op {
             Self::Delete(delete) => KeyRange::new(&delete.key, &delete.range_end),
             // They may lie anywhere.
             Self::Revoke(_) => KeyRange::From(b"\0"),
+        }
+    }
+}
+
+impl Op {
+    fn lease(&self) -> Option<LeaseId> {
+        match self {
+            Self::Put(put) if put.lease != 0 => Some(LeaseId(put.lease)),
+            Self::Revoke(lease) => Some(*lease),
+            _ => None,
         }
     }
 }
@@ -162,7 +179,33 @@ impl Transaction {
 
     fn empty(shape: Shape) -> Self {
         let (nodes, compares, ops) = (Vec::new(), Vec::new(), Vec::new());
-        Self { shape, nodes, compares, ops, missing_leases: Vec::new() }
+        Self { shape, nodes, compares, ops, missing_leases: Vec::new(), guard: None }
+    }
+
+    /// Lets it be carried out only if all keys that are attached to the leases which it names are among these. Every shard
+    /// is asked, so it is a barrier.
+    pub fn guard(&mut self, writable: Arc<Keys>) {
+        self.guard = Some(writable);
+    }
+
+    /// What [`guard`](Self::guard) was told, if the keys of leases decide about it.
+    #[must_use]
+    pub fn guarded(&self) -> Option<&Keys> {
+        self.guard.as_deref()
+    }
+
+    /// The leases that it names, in all branches.
+    pub fn leases(&self) -> impl Iterator<Item = LeaseId> {
+        self.ops.iter().filter_map(Op::lease)
+    }
+
+    /// The lease that it ends, if that is what it is.
+    #[must_use]
+    pub fn revoked_lease(&self) -> Option<LeaseId> {
+        match self.ops[..] {
+            [Op::Revoke(lease)] => Some(lease),
+            _ => None,
+        }
     }
 
     fn lacks_lease(&self, put: &PutRequest) -> bool {
@@ -223,6 +266,10 @@ impl Transaction {
     /// The shards that hold keys which its compares and operations may touch.
     #[must_use]
     pub fn shards(&self, shards: u16) -> ShardSet {
+        if self.guard.is_some() {
+            // Keys of a lease may lie anywhere.
+            return ShardSet::all(shards);
+        }
         let touched = |op: &Op| ShardSet::touched(op.range(), shards);
         self.ops.iter().fold(self.shards_compared(shards), |set, op| set.or(touched(op)))
     }
@@ -276,7 +323,7 @@ impl Transaction {
             Op::Put(put) => !put.ignore_value && !put.ignore_lease && !self.lacks_lease(put),
             Op::Delete(_) | Op::Revoke(_) => false,
         };
-        if !self.compares.is_empty() || !self.ops.iter().all(certain) {
+        if self.guard.is_some() || !self.compares.is_empty() || !self.ops.iter().all(certain) {
             return None;
         }
         let succeeded = vec![true; self.nodes.len()];
@@ -302,7 +349,8 @@ impl Transaction {
             Op::Delete(_) | Op::Revoke(_) => false,
         };
         let fallible = !self.compares.is_empty() || self.ops.iter().any(may_fail);
-        self.compares.iter().any(unknown)
+        self.guard.is_some()
+            || self.compares.iter().any(unknown)
             || self.ops.iter().any(future)
             || (fallible && self.shards(shards).len() > 1)
     }
@@ -323,12 +371,16 @@ impl Transaction {
         Probe {
             compares: vec![CompareReport::Absent; self.compares.len()],
             present: vec![false; self.ops.len()],
+            denied: false,
         }
     }
 
     /// Chooses the path and checks the operations on it, in their order. `probe` must cover every shard that matters;
     /// everything is judged by the state before the transaction. Source: etcd `compareToPath`, `checkTxn`.
     pub fn decide(&self, probe: &Probe, revisions: Revisions) -> Result<Decision, RequestError> {
+        if probe.denied {
+            return Err(RequestError::PermissionDenied);
+        }
         let holds = |at: usize| match probe.compares[at] {
             CompareReport::Holds => true,
             CompareReport::Fails => false,
@@ -380,6 +432,7 @@ fn check_revision(revision: i64, revisions: Revisions) -> Result<(), RequestErro
 impl Probe {
     /// Adds what another shard knows about the same transaction.
     pub fn merge(&mut self, other: &Self) {
+        self.denied |= other.denied;
         for (mine, theirs) in self.compares.iter_mut().zip(&other.compares) {
             // One failure decides, and an absent key says nothing where another is present.
             *mine = (*mine).max(*theirs);

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use windlass_api::etcdserverpb::response_op::Response as OpResponse;
 use windlass_api::etcdserverpb::{
-    AlarmResponse, CompactionResponse, DeleteRangeResponse, LeaseGrantResponse, LeaseRevokeResponse,
-    PutResponse, ResponseHeader, ResponseOp, TxnResponse,
+    AlarmResponse, AuthenticateResponse, CompactionResponse, DeleteRangeResponse, LeaseGrantResponse,
+    LeaseRevokeResponse, PutResponse, ResponseHeader, ResponseOp, TxnResponse,
 };
 use windlass_records::batch::CommandKind;
 use windlass_types::{MemberId, Revision};
@@ -27,6 +27,8 @@ pub enum Response {
     Txn(TxnResponse),
     /// To a compaction.
     Compaction(CompactionResponse),
+    /// To a command about users and roles. It has a token if it was about a password that was right.
+    Auth(AuthenticateResponse),
     /// To a command about alarms.
     Alarm {
         /// The alarms that it is about.

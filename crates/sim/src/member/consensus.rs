@@ -201,7 +201,7 @@ impl Member {
             // What the members compare is what the judge compares all along.
             Output::Marked { .. } => {}
             // Nobody raises any.
-            Output::Alarms(_) => {}
+            Output::Alarms(_) | Output::Auth { .. } | Output::Token { .. } => {}
             Output::Backup { .. } => unreachable!("no client wants one"),
             Output::LeaseAnswer { .. } => unreachable!("no client asks about time"),
             Output::Members(members) => self.members_changed(&members, env),
