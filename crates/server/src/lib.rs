@@ -1,6 +1,7 @@
 //! The daemon `windlass`: what turns the pure crates into a running member. Threads, actors and wiring live here;
 //! rules of the store do not.
 
+pub mod auth;
 pub mod backup;
 pub mod consensus;
 pub mod local_cluster;

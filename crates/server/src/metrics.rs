@@ -153,6 +153,7 @@ struct AtScrape {
     revision: Gauge,
     compact_revision: Gauge,
     disk_full: Gauge,
+    auth_revision: Gauge<u64, AtomicU64>,
     live_keys: Gauge<u64, AtomicU64>,
     put_bytes: Gauge<u64, AtomicU64>,
     puts: Counter,
@@ -310,6 +311,8 @@ impl Metrics {
         r.register("etcd_debugging_mvcc_current_revision", "Newest revision", s.revision.clone());
         let help = "Revision compacted last";
         r.register("etcd_debugging_mvcc_compact_revision", help, s.compact_revision.clone());
+        let help = "Revision of users and roles";
+        r.register("etcd_debugging_auth_revision", help, s.auth_revision.clone());
         self.stages.register(r);
         r.register("windlass_batch_commands", "Commands in one Raft entry", self.batch_commands.clone());
         let help = "Log index up to which every shard is durable by itself";
@@ -349,6 +352,7 @@ impl Metrics {
         s.store_bytes_in_use.set(published.store_bytes());
         s.revision.set(published.revision().0);
         s.compact_revision.set(published.compact_revision().0);
+        s.auth_revision.set(published.auth_revision());
         s.disk_full.set(flag(published.is_full()));
         s.live_keys.set(published.live_keys());
         let totals = published.totals();

@@ -14,6 +14,7 @@ use windlass_mvcc::Totals;
 use windlass_records::batch::Origin;
 use windlass_records::state::State;
 use windlass_replica::alarm::Alarms;
+use windlass_replica::auth::Auth;
 use windlass_replica::membership::Members;
 use windlass_types::{ClusterId, LogIndex, MemberId, RequestError, Revision, Term};
 
@@ -35,6 +36,9 @@ pub struct Published {
     last_index: AtomicU64,
     members: RwLock<Arc<Members>>,
     alarms: RwLock<Arc<Alarms>>,
+    auth: RwLock<Arc<Auth>>,
+    auth_enabled: AtomicBool,
+    auth_revision: AtomicU64,
     /// Which kinds of alarms are raised, so that nobody needs the lock to see that none is.
     growth_refused: AtomicBool,
     write_refused: AtomicBool,
@@ -82,6 +86,9 @@ impl Published {
             last_index: AtomicU64::new(state.index.0),
             members: RwLock::default(),
             alarms: RwLock::default(),
+            auth: RwLock::default(),
+            auth_enabled: AtomicBool::new(false),
+            auth_revision: AtomicU64::new(0),
             growth_refused: AtomicBool::new(false),
             write_refused: AtomicBool::new(false),
             learner: AtomicBool::new(false),
@@ -193,6 +200,32 @@ impl Published {
     #[must_use]
     pub fn alarms(&self) -> Arc<Alarms> {
         Arc::clone(&self.alarms.read())
+    }
+
+    /// Makes users and roles visible.
+    pub fn set_auth(&self, auth: Arc<Auth>) {
+        let (enabled, revision) = (auth.is_enabled(), auth.revision());
+        *self.auth.write() = auth;
+        self.auth_revision.store(revision, Ordering::Release);
+        self.auth_enabled.store(enabled, Ordering::Release);
+    }
+
+    /// Users and roles as of the last applied entry.
+    #[must_use]
+    pub fn auth(&self) -> Arc<Auth> {
+        Arc::clone(&self.auth.read())
+    }
+
+    /// Whether anybody must say who they are.
+    #[must_use]
+    pub fn is_auth_enabled(&self) -> bool {
+        self.auth_enabled.load(Ordering::Acquire)
+    }
+
+    /// The revision of users and roles.
+    #[must_use]
+    pub fn auth_revision(&self) -> u64 {
+        self.auth_revision.load(Ordering::Acquire)
     }
 
     /// What an alarm says to something that makes the store larger. The log decides; this spares it what it would refuse.

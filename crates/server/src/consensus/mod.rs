@@ -31,6 +31,7 @@ use windlass_io_log::op::{Completion, Op};
 use windlass_peer::Frame;
 use windlass_raft::ReadId;
 use windlass_records::batch::{Batch, BatchBuilder, CommandKind};
+use windlass_replica::auth::{Auth, Invalid};
 use windlass_replica::compactor::{Compactor, Retention};
 use windlass_replica::consensus::{Consensus, Error, Input, Output};
 use windlass_replica::lease::{Asker, LeaseAsk};
@@ -39,6 +40,7 @@ use windlass_replica::shard::Chunk;
 use windlass_replica::task::ShardAnswer;
 use windlass_types::{LogIndex, MemberId, RequestId, Revision, ShardId};
 
+use crate::auth::{Authority, SWEEP_INTERVAL};
 use crate::metrics::Metrics;
 use crate::net::{ArbiterId, NetActor, Ticket, ToArbiter, Told, arbiter_of, asker};
 use crate::published::Published;
@@ -58,7 +60,7 @@ use timing::Timing;
 
 pub use backup::{BackupReply, NoBackup};
 pub use cluster::{Setup, StepDown};
-pub use links::{ASK_SNAPSHOT, Links};
+pub use links::Links;
 
 /// How often the figures of the links to other members go to the metrics.
 const PEER_METRICS_INTERVAL: Duration = Duration::from_secs(1);
@@ -149,6 +151,7 @@ pub struct ConsensusActor {
     peer_asks: PeerAsks,
     comparing: Comparing,
     quota: Quota,
+    authority: Arc<Authority>,
     compactor: Option<Compactor>,
     /// Told once, when the member has caught up with its own log.
     ready: Option<oneshot::Sender<()>>,
@@ -183,6 +186,8 @@ pub struct Wiring {
     pub retention: Option<Retention>,
     /// Size of the store above which it takes no more; none if there is no quota.
     pub quota_bytes: Option<u64>,
+    /// What makes and reads tokens.
+    pub authority: Arc<Authority>,
     /// Time of one tick.
     pub heartbeat: Duration,
     /// Who this member is, and how it reaches the others.
@@ -198,7 +203,7 @@ impl ConsensusActor {
     #[must_use]
     pub fn new(wiring: Wiring) -> Self {
         let Wiring { core, disk, shards, published, metrics, heartbeat, .. } = wiring;
-        let Wiring { retention, quota_bytes, cluster, backup_folder, ready, .. } = wiring;
+        let Wiring { retention, quota_bytes, authority, cluster, backup_folder, ready, .. } = wiring;
         let quota = Quota::new(quota_bytes, published.complete());
         let timing = Timing::new(Arc::clone(&metrics.stages));
         Self {
@@ -217,6 +222,7 @@ impl ConsensusActor {
             peer_asks: PeerAsks::default(),
             comparing: Comparing::default(),
             quota,
+            authority,
             compactor: retention.map(|retention| Compactor::new(retention, 0)),
             ready: Some(ready),
             retrying: false,
@@ -374,6 +380,8 @@ impl ConsensusActor {
             }
             Output::RefuseForwarded { to, ids, error } => self.refuse_forwarded(to, ids, error),
             Output::Marked { index, sum } => self.own_sum(index, sum),
+            Output::Auth { auth, invalid } => self.auth_changed(auth, &invalid),
+            Output::Token { token, user } => self.authority.assigned(&token, &user),
             Output::Alarms(alarms) => self.alarms_changed(alarms),
             Output::Members(members) => self.members_changed(members),
             Output::Snapshot { to, id, state } => self.send_snapshot(to, id, state, context),
@@ -477,6 +485,17 @@ impl ConsensusActor {
         self.told[usize::from(arbiter.0)].push(message);
     }
 
+    fn auth_changed(&self, auth: Arc<Auth>, invalid: &Invalid) {
+        let was_enabled = self.published.is_auth_enabled();
+        match (was_enabled, auth.is_enabled()) {
+            (false, true) => tracing::info!("authentication is enabled"),
+            (true, false) => tracing::info!("authentication is disabled"),
+            _ => {}
+        }
+        self.published.set_auth(auth);
+        self.authority.invalidate(invalid);
+    }
+
     fn set_full(&mut self, full: bool, context: &mut Context<Self>) {
         self.published.set_full(full);
         if full {
@@ -543,6 +562,7 @@ impl Actor for ConsensusActor {
         self.connect(context);
         Self::set_marks(context);
         Self::watch_room(context);
+        context.run_interval(SWEEP_INTERVAL, |actor, _| actor.authority.sweep());
         survive(self.core.begin(&mut self.outputs));
         self.end_step(context);
     }

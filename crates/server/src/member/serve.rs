@@ -20,6 +20,7 @@ use windlass_types::ClusterId;
 use super::assemble::election_ticks;
 use super::open::Opened;
 use super::signals::{self, Signal};
+use crate::auth::Authority;
 use crate::consensus::{self, Arbiters, ConsensusActor, FromArbiter, Links, StepDown};
 use crate::metrics::{Constants, Metrics};
 use crate::net::{
@@ -50,10 +51,13 @@ struct Running {
 
 /// Runs a member on this thread, which becomes its first arbiter, until a signal; returns once everything has ended.
 pub async fn serve(config: &Config, opened: Opened) -> Signal {
-    let Opened { folder, listeners, peer_sockets, tls, core, us, told, disk, shards } = opened;
+    let Opened { folder, listeners, peer_sockets, tls, authority, core, us, .. } = opened;
+    let Opened { told, disk, shards, .. } = opened;
     let identity = folder.identity();
     let count = u16::try_from(shards.shards.len()).expect("made from a u16");
     let published = Arc::new(Published::new(identity.cluster, us, count, shards.state));
+    // Before anybody can be let in who must say who they are.
+    published.set_auth(Arc::clone(core.auth()));
     let quota_bytes = config.limits.quota_bytes;
     let metrics = Metrics::new(&Constants {
         version: ETCD_VERSION,
@@ -64,6 +68,7 @@ pub async fn serve(config: &Config, opened: Opened) -> Signal {
     });
     let (senders, inboxes) = shard::mailboxes(count);
     let (ready, is_ready) = oneshot::channel();
+    let authority = Arc::new(authority);
     let consensus = ConsensusActor::new(consensus::Wiring {
         core,
         disk,
@@ -73,13 +78,14 @@ pub async fn serve(config: &Config, opened: Opened) -> Signal {
         heartbeat: config.raft.heartbeat_interval,
         retention: config.retention,
         quota_bytes: config.limits.quota_bytes,
+        authority: Arc::clone(&authority),
         backup_folder: folder.path().join(crate::backup::FOLDER_NAME),
         cluster: cluster_setup(config, identity.cluster, us, told, &folder, (peer_sockets, tls.peers)),
         ready,
     })
     .start();
     let watched = Arc::clone(&published);
-    let wiring = Wiring { config, consensus: &consensus, senders: &senders, published, metrics };
+    let wiring = Wiring { config, consensus: &consensus, senders: &senders, published, metrics, authority };
     let arbiters = wiring.start_arbiters(listeners, identity.member).await;
     consensus.do_send(Arbiters(arbiters.clone()));
     // In this order: no request may reach the consensus actor before that.
@@ -128,6 +134,7 @@ struct Wiring<'a> {
     senders: &'a Senders<Ticket>,
     published: Arc<Published>,
     metrics: Arc<Metrics>,
+    authority: Arc<Authority>,
 }
 
 impl Wiring<'_> {
@@ -165,6 +172,7 @@ impl Wiring<'_> {
         let limits = rpc_limits(self.config);
         let (consensus, shards) = (self.consensus.clone(), self.senders.clone());
         let (published, metrics) = (Arc::clone(&self.published), Arc::clone(&self.metrics));
+        let authority = Arc::clone(&self.authority);
         let info = Arc::new(member_info(self.config, member));
         let request_limits = request_limits(self.config);
         let watch = WatchOptions {
@@ -183,6 +191,7 @@ impl Wiring<'_> {
                 shards,
                 published,
                 metrics,
+                authority,
                 info,
                 limits,
                 watch,
@@ -262,26 +271,6 @@ fn member_info(config: &Config, id: windlass_types::MemberId) -> MemberInfo {
     MemberInfo { id, token: config.bootstrap.token.clone() }
 }
 
-/// The transport to the other members.
-pub(super) fn transport(
-    config: &Config,
-    cluster: ClusterId,
-    us: Origin,
-    (sockets, tls): (Vec<TcpListener>, Option<Tls>),
-) -> windlass_peer::Config {
-    let listened = sockets.into_iter().zip(&config.urls.listen_peer);
-    let listen = listened
-        .map(|(socket, url)| windlass_peer::Listen { socket, tls: url.scheme() == Scheme::Https })
-        .collect();
-    windlass_peer::Config {
-        server_version: ETCD_VERSION.to_owned(),
-        listen,
-        tls,
-        dead_after: config.raft.election_timeout,
-        ..windlass_peer::Config::new(cluster, us.member, us.incarnation, us.incarnation)
-    }
-}
-
 /// How the member takes part in its cluster.
 fn cluster_setup(
     config: &Config,
@@ -299,7 +288,17 @@ fn cluster_setup(
         client_ur_ls: texts(&config.urls.advertise_client),
         is_learner: false,
     };
-    let peers = transport(config, cluster, us, (sockets, tls));
+    let listened = sockets.into_iter().zip(&config.urls.listen_peer);
+    let listen = listened
+        .map(|(socket, url)| windlass_peer::Listen { socket, tls: url.scheme() == Scheme::Https })
+        .collect();
+    let peers = windlass_peer::Config {
+        server_version: ETCD_VERSION.to_owned(),
+        listen,
+        tls,
+        dead_after: config.raft.election_timeout,
+        ..windlass_peer::Config::new(cluster, us.member, us.incarnation, us.incarnation)
+    };
     let links = Links {
         election_ticks: election_ticks(config),
         config: Some(peers),

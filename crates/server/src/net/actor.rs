@@ -103,6 +103,7 @@ impl Actor for NetActor {
     fn started(&mut self, context: &mut Self::Context) {
         // The consensus actor bounds what it sends by what it was asked, so its batches are never refused here.
         context.set_mailbox_capacity(1 << 16);
+        self.arbiter.borrow_mut().own = Some(context.address());
         let http: Rc<dyn HttpHandler> = Rc::new(self.http.clone());
         // As in etcd: where HTTP has addresses of its own, those of clients serve gRPC alone.
         let beside_grpc = self.listeners.http.is_empty().then(|| Rc::clone(&http));

@@ -22,6 +22,7 @@ impl Arbiter {
             ToArbiter::Reply { id, result } => self.replied(id, result),
             ToArbiter::LeaderMoved { id, result } => self.leader_moved(id, result),
             ToArbiter::Lease { id, answer } => self.lease_answered(id, answer),
+            ToArbiter::Password { id, done } => self.password_done(id, done),
             ToArbiter::Leases { id, leases } => self.leases_listed(id, leases),
             ToArbiter::Snapshot { id, snapshot } => self.snapshot(id, snapshot),
             ToArbiter::Followed { shard, news } => self.watch_followed(shard, news),
@@ -49,6 +50,9 @@ impl Arbiter {
 
     fn replied(&mut self, id: RequestId, result: Result<Box<Response>, RequestError>) {
         let Some(pending) = self.calls.take(id) else { return };
+        if self.is_login_again(id, pending.call, result.as_ref().err().copied()) {
+            return;
+        }
         let response = match result {
             Ok(response) => *response,
             Err(error) => {
@@ -68,6 +72,10 @@ impl Arbiter {
             Response::Txn(mut txn) => {
                 self.headers.complete(&mut txn.header);
                 self.reply(pending.call, &txn);
+            }
+            Response::Auth(mut auth) => {
+                self.headers.complete(&mut auth.header);
+                self.reply(pending.call, &auth);
             }
             Response::Alarm { response, by_quota } => self.alarms_changed(pending.call, response, by_quota),
             Response::Members { kind, id, members } => {

@@ -1,6 +1,6 @@
 //! The service of one net arbiter: what every event leads to.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,8 @@ use windlass_records::batch::BatchBuilder;
 use windlass_rpc::{CallId, Code, Event, Meta, Net};
 use windlass_types::RequestError;
 
+use super::actor::NetActor;
+use super::auth::Passwords;
 use super::awake::Awake;
 use super::calls::{ArbiterId, Calls};
 use super::header::Headers;
@@ -23,6 +25,7 @@ use super::routes::Method;
 use super::tally::Tally;
 use super::tasks::Tasks;
 use super::watch::{Watch, WatchOptions};
+use crate::auth::{Authority, Caller};
 use crate::consensus::{ConsensusActor, FromArbiter};
 use crate::metrics::Metrics;
 use crate::published::Published;
@@ -56,6 +59,14 @@ pub struct Arbiter {
     pub(super) calls: Calls,
     pub(super) reads: Reads,
     pub(super) leases: LeaseCalls,
+    pub(super) passwords: Passwords,
+    pub(super) authority: Arc<Authority>,
+    /// Who makes the call under way. Nobody between calls, and while nobody has to say who they are.
+    pub(super) caller: Caller,
+    /// Who made the streams that said so.
+    pub(super) stream_callers: HashMap<CallId, Caller>,
+    /// Where threads answer to.
+    pub(super) own: Option<Addr<NetActor>>,
     /// Commands of this turn.
     pub(super) batch: BatchBuilder,
     /// Memory for the batches of later turns.
@@ -89,6 +100,8 @@ pub struct Wiring {
     pub published: Arc<Published>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// What makes and reads tokens.
+    pub authority: Arc<Authority>,
     /// Who this member is.
     pub info: Arc<MemberInfo>,
     /// Bounds on requests.
@@ -103,8 +116,8 @@ impl Arbiter {
     /// An arbiter without calls.
     #[must_use]
     pub fn new(wiring: Wiring) -> Self {
-        let Wiring { id, net, consensus, shards, published, metrics, info, limits, watch, lease_seed } =
-            wiring;
+        let Wiring { id, net, consensus, shards, published, metrics, info, limits, .. } = wiring;
+        let Wiring { authority, watch, lease_seed, .. } = wiring;
         let headers = Headers::new(Arc::clone(&published));
         let watch = Watch::new(watch, shards.count(), limits.request_bytes_max, net.clone(), headers.clone());
         Self {
@@ -119,6 +132,11 @@ impl Arbiter {
             calls: Calls::new(id),
             reads: Reads::new(id),
             leases: LeaseCalls::new(lease_seed),
+            passwords: Passwords::default(),
+            authority,
+            caller: Caller::Nobody,
+            stream_callers: HashMap::new(),
+            own: None,
             batch: BatchBuilder::default(),
             spare: Vec::new(),
             paused: Vec::new(),
@@ -149,25 +167,24 @@ impl Arbiter {
                 }
                 match method.is_recipe() {
                     true => self.recipe(call, method, meta, message),
+                    false if self.published.is_auth_enabled() => {
+                        self.guarded_unary(call, method, meta, message);
+                    }
                     false => self.unary(call, method, message),
                 }
             }
             Event::StreamMessage { call, route, message } => match Method::of_route(route) {
                 // Its stream was refused when it was opened.
                 method if check_learner(method, message, &self.published).is_err() => {}
-                Method::RangeStream => self.range_stream(call, message),
-                Method::HealthWatch => self.health_watch(call, message),
-                Method::Watch => self.watch_message(call, message),
-                Method::LeaseKeepAlive => self.keep_alive(call, message),
-                Method::Observe => self.observe(call, message),
-                Method::Snapshot => self.take_backup(call, message),
-                method => unreachable!("the table says that {method:?} is unary"),
+                method if self.published.is_auth_enabled() => self.guarded_message(call, method, message),
+                method => self.stream_message(call, method, message),
             },
             Event::StreamOpen { call, route, meta } => {
                 self.tally.count_request(meta, true);
                 if let Err(error) = check_learner(Method::of_route(route), &[], &self.published) {
                     return self.net.stream_end(call, error.code(), error.text());
                 }
+                self.stream_opened(call, meta);
                 match Method::of_route(route) {
                     Method::Watch => self.watch_open(call, meta),
                     Method::LeaseKeepAlive => self.leases.opened(call),
@@ -183,6 +200,7 @@ impl Arbiter {
                 self.watch_close(call);
                 self.recipes.cancelled(call);
                 self.tasks.cancelled(call);
+                self.stream_callers.remove(&call);
                 self.cancelled.insert(call);
             }
             Event::Writable { call } => {
@@ -194,7 +212,19 @@ impl Arbiter {
         }
     }
 
-    fn unary(&mut self, call: CallId, method: Method, message: &[u8]) {
+    pub(super) fn stream_message(&mut self, call: CallId, method: Method, message: &[u8]) {
+        match method {
+            Method::RangeStream => self.range_stream(call, message),
+            Method::HealthWatch => self.health_watch(call, message),
+            Method::Watch => self.watch_message(call, message),
+            Method::LeaseKeepAlive => self.keep_alive(call, message),
+            Method::Observe => self.observe(call, message),
+            Method::Snapshot => self.take_backup(call, message),
+            method => unreachable!("the table says that {method:?} is unary"),
+        }
+    }
+
+    pub(super) fn unary(&mut self, call: CallId, method: Method, message: &[u8]) {
         match method {
             Method::Put => self.put(call, message),
             Method::DeleteRange => self.delete_range(call, message),
@@ -219,6 +249,7 @@ impl Arbiter {
             Method::LeaseRevoke => self.lease_revoke(call, message),
             Method::LeaseTimeToLive => self.lease_time_to_live(call, message),
             Method::LeaseLeases => self.lease_leases(call),
+            Method::Auth(method) => self.auth(call, method, message),
             method => unreachable!("the table says that {method:?} is a stream, or a recipe"),
         }
     }
@@ -254,6 +285,7 @@ impl Arbiter {
         let ids = self.calls.withdraw(&self.cancelled);
         self.cancelled.clear();
         self.leases.withdrawn(&ids);
+        self.passwords.withdrawn(&ids);
         if !ids.is_empty() {
             self.batch.withdraw(&ids);
             self.consensus.do_send(FromArbiter::Withdraw(ids));
@@ -272,9 +304,11 @@ impl Arbiter {
         self.watch_sweep(now);
         for overdue in self.calls.take_overdue(now, self.limits.timeout) {
             self.leases.forget(&overdue);
+            self.passwords.forget(overdue.id);
             self.refuse(overdue.call, RequestError::Timeout);
         }
         self.sweep_reads(now);
+        self.sweep_callers();
     }
 
     /// Answers a call with an error.

@@ -117,9 +117,24 @@ impl Http {
             None => path.to_owned(),
         };
         if rules.gateway && gateway::is_path(&path) {
+            if self.names_a_user(&request) {
+                // In etcd's words. The gateway has tokens alone.
+                let sentence = "CommonName of client sending a request against gateway will be ignored and not used \
+                                as expected\n";
+                return text(StatusCode::BAD_REQUEST, sentence).map(ResponseBody::from);
+            }
             return gateway::answer(&self.net, &path, request).await;
         }
         self.page(request.map(|_| ())).await.map(ResponseBody::from)
+    }
+
+    /// Whether the certificate of a request's connection would name its user elsewhere.
+    fn names_a_user(&self, request: &Request<RequestBody>) -> bool {
+        let named = request.extensions().get::<Protected>().and_then(|Protected(identity)| identity.as_ref());
+        self.published.is_auth_enabled()
+            && self.arbiter.borrow().authority.names_in_certificates()
+            && named
+                .is_some_and(|identity| identity.common_name.as_ref().is_some_and(|name| !name.is_empty()))
     }
 
     async fn page(&self, request: Request<()>) -> Response<Bytes> {

@@ -10,14 +10,17 @@ use windlass_api::etcdserverpb::{
 };
 use windlass_records::batch::CommandKind;
 use windlass_replica::alarm::LEASE_BYTES;
+use windlass_replica::auth::Need;
 use windlass_replica::lease::{LeaseAnswer, LeaseAsk, check_grant};
 use windlass_replica::reading::ReadRequest;
 use windlass_rpc::{CallId, Code};
+use windlass_types::key::KeyRange;
 use windlass_types::{LeaseId, RequestError, RequestId};
 
 use super::arbiter::Arbiter;
 use super::calls::Pending;
 use super::reads::Reader;
+use crate::auth::Caller;
 use crate::consensus::FromArbiter;
 
 /// Renewals of one stream that wait for their answers. At the bound the stream is ended with `too many requests`.
@@ -28,8 +31,18 @@ pub struct LeaseCalls {
     /// Questions of this turn.
     asks: Vec<(RequestId, LeaseAsk)>,
     streams: HashMap<CallId, KeepAlives>,
-    times: HashMap<RequestId, LeaseTimeToLiveRequest>,
+    times: HashMap<RequestId, (LeaseTimeToLiveRequest, Caller)>,
+    /// Lists that are asked for by somebody who must say who they are.
+    lists: HashMap<RequestId, Caller>,
     ids: LeaseIds,
+}
+
+/// Leases that are listed once it is known that all their keys may be read.
+#[derive(Debug)]
+pub struct LeaseList {
+    leases: Vec<LeaseId>,
+    /// Of so many the keys were looked at.
+    looked_at: usize,
 }
 
 /// One stream of renewals; they are answered in order.
@@ -71,7 +84,7 @@ impl LeaseCalls {
     /// None wait. `seed` must differ from all others of the cluster, now and later.
     pub fn new(seed: u64) -> Self {
         let ids = LeaseIds(seed);
-        Self { asks: Vec::new(), streams: HashMap::new(), times: HashMap::new(), ids }
+        Self { asks: Vec::new(), streams: HashMap::new(), times: HashMap::new(), lists: HashMap::new(), ids }
     }
 
     /// The questions of this turn.
@@ -88,12 +101,16 @@ impl LeaseCalls {
     pub fn forget(&mut self, pending: &Pending) {
         self.streams.remove(&pending.call);
         self.times.remove(&pending.id);
+        self.lists.remove(&pending.id);
     }
 
     /// Forgets calls whose clients are gone.
     pub fn withdrawn(&mut self, ids: &HashSet<RequestId>) {
         if !self.times.is_empty() {
             self.times.retain(|id, _| !ids.contains(id));
+        }
+        if !self.lists.is_empty() {
+            self.lists.retain(|id, _| !ids.contains(id));
         }
     }
 
@@ -141,7 +158,7 @@ impl Arbiter {
         match self.calls.insert(call, self.now) {
             Some(id) => {
                 self.leases.asks.push((id, LeaseAsk::TimeToLive(LeaseId(request.id))));
-                self.leases.times.insert(id, request);
+                self.leases.times.insert(id, (request, self.caller.clone()));
             }
             None => self.refuse(call, RequestError::TooManyRequests),
         }
@@ -150,16 +167,42 @@ impl Arbiter {
     /// `Lease.LeaseLeases`: what this member knows, without asking another.
     pub(super) fn lease_leases(&mut self, call: CallId) {
         match self.calls.insert(call, self.now) {
-            Some(id) => self.consensus.do_send(FromArbiter::Leases(id)),
+            Some(id) => {
+                if self.published.is_auth_enabled() {
+                    self.leases.lists.insert(id, self.caller.clone());
+                }
+                self.consensus.do_send(FromArbiter::Leases(id));
+            }
             None => self.refuse(call, RequestError::TooManyRequests),
         }
     }
 
     /// The consensus actor said which leases there are.
     pub(super) fn leases_listed(&mut self, id: RequestId, leases: Vec<LeaseId>) {
+        let caller = self.leases.lists.remove(&id);
         let Some(pending) = self.calls.take(id) else { return };
-        let leases = leases.into_iter().map(|id| LeaseStatus { id: id.0 }).collect();
-        self.reply(pending.call, &LeaseLeasesResponse { header: Some(self.headers.now()), leases });
+        match caller {
+            Some(caller) => self.look_at_leases(pending.call, caller, LeaseList { leases, looked_at: 0 }),
+            None => self.give_leases(pending.call, &leases),
+        }
+    }
+
+    fn give_leases(&self, call: CallId, leases: &[LeaseId]) {
+        let leases = leases.iter().map(|id| LeaseStatus { id: id.0 }).collect();
+        self.reply(call, &LeaseLeasesResponse { header: Some(self.headers.now()), leases });
+    }
+
+    /// Goes on with a list that is for somebody who may read every key of every lease in it, or nothing of it. Source: etcd
+    /// `v3_server.go` `checkLeaseLeases`.
+    fn look_at_leases(&mut self, call: CallId, caller: Caller, list: LeaseList) {
+        let may_read_all = self.permit(&caller, Need::Read(KeyRange::From(&[0]))).is_ok();
+        match list.leases.get(list.looked_at).copied().filter(|_| !may_read_all) {
+            Some(next) => {
+                let reader = Reader::Leases(call, Box::new(list));
+                self.read_as(caller, reader, ReadRequest::LeaseKeys(next), true);
+            }
+            None => self.give_leases(call, &list.leases),
+        }
     }
 
     /// A message of `Lease.LeaseKeepAlive`
@@ -178,9 +221,21 @@ impl Arbiter {
         match id {
             Some(id) => {
                 rows.push_back(KeepAlive { id, lease, header, ttl_s: None });
-                self.leases.asks.push((id, LeaseAsk::KeepAlive(lease)));
+                self.renew(call, id, lease);
             }
             None => self.end_keep_alives_with(call, RequestError::TooManyRequests),
+        }
+    }
+
+    /// Asks the leader to renew a lease, if whoever wants it may write all its keys. Source: etcd `v3_server.go`
+    /// `checkLeaseRenew`.
+    fn renew(&mut self, call: CallId, id: RequestId, lease: LeaseId) {
+        match self.permit(&self.caller, Need::WriteAttached(lease)) {
+            Ok(None) => self.leases.asks.push((id, LeaseAsk::KeepAlive(lease))),
+            Ok(Some(_)) => {
+                self.read(Reader::Renewal(call, id, lease), ReadRequest::LeaseKeys(lease), true);
+            }
+            Err(error) => self.end_keep_alives_with(call, error),
         }
     }
 
@@ -195,8 +250,8 @@ impl Arbiter {
     /// The leader answered.
     pub(super) fn lease_answered(&mut self, id: RequestId, answer: LeaseAnswer) {
         let Some(Pending { call, .. }) = self.calls.take(id) else { return };
-        if let Some(request) = self.leases.times.remove(&id) {
-            return self.time_answered(call, request, answer);
+        if let Some((request, caller)) = self.leases.times.remove(&id) {
+            return self.time_answered(call, caller, request, answer);
         }
         let ttl_s = match answer {
             LeaseAnswer::Renewed { ttl_s } => ttl_s,
@@ -210,18 +265,42 @@ impl Arbiter {
         }
     }
 
-    /// A read found the keys of a lease whose time to live was asked for.
-    pub(super) fn lease_keys(
-        &mut self,
-        call: CallId,
-        mut response: LeaseTimeToLiveResponse,
-        keys: Vec<Bytes>,
-    ) {
-        response.keys = keys;
-        self.reply(call, &response);
+    /// A read found the keys of a lease.
+    pub(super) fn give_lease_keys(&mut self, reader: Reader, caller: Caller, keys: Vec<Bytes>) {
+        match reader {
+            Reader::Lease(call, response) => match self.permit_keys(&caller, &keys) {
+                Ok(()) => self.reply(call, &LeaseTimeToLiveResponse { keys, ..*response }),
+                Err(error) => self.refuse(call, error),
+            },
+            Reader::Leases(call, mut list) => match self.permit_keys(&caller, &keys) {
+                Ok(()) => {
+                    list.looked_at += 1;
+                    self.look_at_leases(call, caller, *list);
+                }
+                Err(error) => self.refuse(call, error),
+            },
+            Reader::Renewal(call, id, lease) => {
+                let permitted = self.permit(&caller, Need::WriteAttached(lease)).and_then(|writable| {
+                    let may = writable.is_none_or(|writable| keys.iter().all(|key| writable.contains(key)));
+                    if may { Ok(()) } else { Err(RequestError::PermissionDenied) }
+                });
+                match permitted {
+                    Ok(()) => self.leases.asks.push((id, LeaseAsk::KeepAlive(lease))),
+                    Err(error) => self.end_keep_alives_with(call, error),
+                }
+                self.end_turn();
+            }
+            _ => unreachable!("nobody else asks for the keys of a lease"),
+        }
     }
 
-    fn time_answered(&mut self, call: CallId, request: LeaseTimeToLiveRequest, answer: LeaseAnswer) {
+    fn time_answered(
+        &mut self,
+        call: CallId,
+        caller: Caller,
+        request: LeaseTimeToLiveRequest,
+        answer: LeaseAnswer,
+    ) {
         let header = Some(self.headers.now());
         let LeaseTimeToLiveRequest { id, keys } = request;
         let response = LeaseTimeToLiveResponse { header, id, ttl: -1, granted_ttl: 0, keys: Vec::new() };
@@ -232,7 +311,7 @@ impl Arbiter {
                 let response = LeaseTimeToLiveResponse { ttl: left_s, granted_ttl: ttl_s, ..response };
                 if keys {
                     let reader = Reader::Lease(call, Box::new(response));
-                    self.read(reader, ReadRequest::LeaseKeys(LeaseId(id)), false);
+                    self.read_as(caller, reader, ReadRequest::LeaseKeys(LeaseId(id)), false);
                     self.end_turn();
                 } else {
                     self.reply(call, &response);
@@ -257,7 +336,7 @@ impl Arbiter {
         }
     }
 
-    fn end_keep_alives_with(&mut self, call: CallId, error: RequestError) {
+    pub(super) fn end_keep_alives_with(&mut self, call: CallId, error: RequestError) {
         self.end_keep_alives(call, error.code(), error.text());
     }
 

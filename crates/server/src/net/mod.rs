@@ -9,6 +9,7 @@ mod actor;
 mod alarm;
 mod answer;
 mod arbiter;
+mod auth;
 mod awake;
 mod backup;
 mod calls;
@@ -20,6 +21,7 @@ mod header;
 mod http;
 mod info;
 mod lease;
+mod permit;
 mod query;
 mod range_stream;
 mod reads;
@@ -44,6 +46,7 @@ pub use watch::WatchOptions;
 use std::ops::Range;
 use std::time::Duration;
 
+use crate::auth::Done;
 use windlass_raft::ReadId;
 use windlass_records::batch::{Batch, BatchBuilder};
 use windlass_replica::lease::LeaseAnswer;
@@ -80,6 +83,13 @@ pub enum ToArbiter {
         id: RequestId,
         /// How it went.
         result: Result<(), RequestError>,
+    },
+    /// What was to be done with a password is done, or not.
+    Password {
+        /// The request.
+        id: RequestId,
+        /// How it went.
+        done: Done,
     },
     /// The leader's answer about a lease.
     Lease {

@@ -17,6 +17,7 @@ use windlass_types::{RequestError, ShardId};
 use super::arbiter::Arbiter;
 use super::range_stream::{RangeStream, Step};
 use super::reads::{ATTEMPTS_MAX, Active, Read, Reader, Ticket};
+use crate::auth::Caller;
 use crate::consensus::FromArbiter;
 
 /// Unsent bytes of one stream above which its next chunk is not read until the client has taken some.
@@ -72,10 +73,12 @@ impl Arbiter {
     /// Reads one key, as a health check; the result goes to `done`.
     pub(super) fn check(&mut self, serializable: bool, done: oneshot::Sender<Result<(), RequestError>>) {
         self.now = Instant::now();
+        self.caller = Caller::Member;
         // etcd's own probe reads a key that need not exist.
         let range =
             RangeRequest { key: "health".into(), limit: 1, keys_only: true, ..RangeRequest::default() };
         self.read(Reader::Check(done), ReadRequest::Range(Arc::new(range)), serializable);
+        self.caller = Caller::Nobody;
         self.end_turn();
     }
 
@@ -118,9 +121,13 @@ impl Arbiter {
             Reader::Call(call)
             | Reader::Members(call)
             | Reader::Alarms(call, _)
+            | Reader::Auth(call, _)
+            | Reader::Renewal(call, ..)
+            | Reader::Leases(call, _)
             | Reader::Hash(call)
             | Reader::Lease(call, _) => !net.is_live(*call),
             Reader::Stream(stream) => !net.is_live(stream.call),
+            Reader::Again(again) => !net.is_live(again.call),
             Reader::Check(done) => done.is_closed(),
         };
         for read in self.reads.take_over(|read| waited(read) || has_gone(read)) {
@@ -138,7 +145,18 @@ impl Arbiter {
     }
 
     pub(super) fn read(&mut self, reader: Reader, request: ReadRequest, serializable: bool) {
-        let read = Read { reader, request, attempts: 0, since: self.now };
+        self.read_as(self.caller.clone(), reader, request, serializable);
+    }
+
+    /// As [`read`](Self::read), for whoever makes the call.
+    pub(super) fn read_as(
+        &mut self,
+        caller: Caller,
+        reader: Reader,
+        request: ReadRequest,
+        serializable: bool,
+    ) {
+        let read = Read { reader, request, caller, permitted_at: 0, attempts: 0, since: self.now };
         if self.reads.is_full() {
             self.refuse_read(read, RequestError::TooManyRequests);
         } else if serializable {
@@ -159,7 +177,12 @@ impl Arbiter {
         Snapshot { index, revision, compact_revision }
     }
 
-    fn begin(&mut self, read: Read, snapshot: Snapshot) {
+    fn begin(&mut self, mut read: Read, snapshot: Snapshot) {
+        if self.published.is_auth_enabled()
+            && let Err(error) = self.permit_read(&mut read)
+        {
+            return self.refuse_read(read, error);
+        }
         let mut tasks = Vec::new();
         let (reading, progress) = Reading::begin(&read.request, self.shards.count(), snapshot, &mut tasks);
         if matches!(progress, Progress::Waiting) {
@@ -177,9 +200,12 @@ impl Arbiter {
     }
 
     fn conclude(&mut self, read: Read, progress: Progress) {
+        if !self.is_still_permitted(&read) {
+            return self.refuse_read(read, RequestError::AuthOldRevision);
+        }
         match progress {
             Progress::Waiting => unreachable!("the caller keeps those"),
-            Progress::Range(response) => self.give_range(read.reader, response),
+            Progress::Range(response) => self.give_range(read.reader, read.caller, response),
             Progress::Txn(mut response) => {
                 self.headers.complete(&mut response.header);
                 if let Reader::Call(call) = read.reader {
@@ -187,11 +213,7 @@ impl Arbiter {
                 }
             }
             Progress::Hash(hashed) => self.give_hash(read.reader, hashed),
-            Progress::LeaseKeys(keys) => {
-                if let Reader::Lease(call, response) = read.reader {
-                    self.lease_keys(call, *response, keys);
-                }
-            }
+            Progress::LeaseKeys(keys) => self.give_lease_keys(read.reader, read.caller, keys),
             Progress::Refused(error) => self.refuse_read(read, error),
             Progress::Compacted if read.names_revision() || read.attempts >= ATTEMPTS_MAX => {
                 self.refuse_read(read, RequestError::Compacted);
@@ -203,7 +225,7 @@ impl Arbiter {
         }
     }
 
-    fn give_range(&mut self, reader: Reader, mut response: RangeResponse) {
+    fn give_range(&mut self, reader: Reader, caller: Caller, mut response: RangeResponse) {
         match reader {
             Reader::Call(call) | Reader::Hash(call) => {
                 self.headers.complete(&mut response.header);
@@ -212,7 +234,11 @@ impl Arbiter {
             Reader::Stream(stream) => self.give_chunk(*stream, response),
             Reader::Members(call) => self.give_members(call),
             Reader::Alarms(call, kind) => self.give_alarms(call, kind),
-            Reader::Lease(..) => unreachable!("its keys are not a range"),
+            Reader::Auth(call, ask) => self.answer_about_users(call, caller, *ask),
+            Reader::Again(again) => self.carry_out_again(caller, *again),
+            Reader::Lease(..) | Reader::Renewal(..) | Reader::Leases(..) => {
+                unreachable!("keys of leases are not a range")
+            }
             // The client of a health check may have gone.
             Reader::Check(done) => drop(done.send(Ok(()))),
         }
@@ -238,7 +264,9 @@ impl Arbiter {
         let request = stream.next_read();
         // The first chunk fixes the revision; the later ones name it and need not ask where they are.
         let local = begun || stream.is_serializable();
-        self.read(Reader::Stream(Box::new(stream)), request, local);
+        // Who asks was looked at before the first one.
+        let caller = if begun { Caller::Member } else { self.caller.clone() };
+        self.read_as(caller, Reader::Stream(Box::new(stream)), request, local);
     }
 
     /// Returns the bytes that the stream's client has not taken; `None` if it is gone.
@@ -252,6 +280,12 @@ impl Arbiter {
             Reader::Call(call) | Reader::Members(call) | Reader::Hash(call) => self.refuse(call, error),
             Reader::Stream(stream) => self.net.stream_end(stream.call, error.code(), error.text()),
             Reader::Lease(call, _) | Reader::Alarms(call, _) => self.refuse(call, error),
+            Reader::Auth(call, _) | Reader::Leases(call, _) => self.refuse(call, error),
+            Reader::Renewal(call, ..) => self.end_keep_alives_with(call, error),
+            Reader::Again(again) if again.streams => {
+                self.net.stream_end(again.call, error.code(), error.text());
+            }
+            Reader::Again(again) => self.refuse(again.call, error),
             Reader::Check(done) => drop(done.send(Err(error))),
         }
     }

@@ -13,10 +13,14 @@ use windlass_raft::ReadId;
 use windlass_replica::reading::{ReadRequest, Reading};
 use windlass_replica::watch::ReadId as HistoryId;
 use windlass_rpc::CallId;
-use windlass_types::RequestError;
+use windlass_types::{LeaseId, RequestError, RequestId};
 
+use super::auth::Ask;
 use super::calls::ArbiterId;
+use super::lease::LeaseList;
+use super::permit::Again;
 use super::range_stream::RangeStream;
+use crate::auth::Caller;
 
 /// Most reads of one arbiter in progress. At the bound new ones get etcd's `too many requests`.
 pub const READS_MAX: usize = 1 << 16;
@@ -36,6 +40,14 @@ pub enum Reader {
     Members(CallId),
     /// A call that wants to know the alarms of a kind as of the read's place in the log.
     Alarms(CallId, i32),
+    /// A call that wants to know of users and roles as of the read's place in the log.
+    Auth(CallId, Box<Ask>),
+    /// A call that waits for the read's place in the log, to be carried out then.
+    Again(Box<Again>),
+    /// A renewal of a lease; the read finds its keys.
+    Renewal(CallId, RequestId, LeaseId),
+    /// The list of leases; the read finds the keys of the next one.
+    Leases(CallId, Box<LeaseList>),
     /// A call that wants a hash of the store.
     Hash(CallId),
     /// The time to live of a lease; the read finds its keys.
@@ -51,6 +63,10 @@ pub struct Read {
     pub reader: Reader,
     /// What is read.
     pub request: ReadRequest,
+    /// Who makes the call.
+    pub caller: Caller,
+    /// The revision of users and roles as of which it was permitted; 0 if nobody had to say who they are.
+    pub permitted_at: u64,
     /// How often it was begun.
     pub attempts: u8,
     /// Since when somebody waits for it.

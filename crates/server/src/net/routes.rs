@@ -1,7 +1,9 @@
 //! The methods that this version serves.
 
-use windlass_api::method::{cluster, election, health, kv, lease, lock, maintenance, watch};
+use windlass_api::method::{auth, cluster, election, health, kv, lease, lock, maintenance, watch};
 use windlass_rpc::{Kind, Route};
+
+use super::auth::AuthMethod;
 
 /// A method of the table, as the arbiter dispatches on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +56,8 @@ pub enum Method {
     Snapshot,
     /// `Maintenance.Alarm`
     Alarm,
+    /// A method of `Auth`
+    Auth(AuthMethod),
     /// `Health.Check`
     HealthCheck,
     /// `Health.List`
@@ -78,7 +82,7 @@ pub enum Method {
     Resign,
 }
 
-const TABLE: [(Method, Route); 35] = [
+const TABLE: [(Method, Route); 52] = [
     (Method::Range, unary(kv::RANGE)),
     (Method::RangeStream, Route { path: kv::RANGE_STREAM, kind: Kind::ServerStream }),
     (Method::Put, unary(kv::PUT)),
@@ -103,6 +107,23 @@ const TABLE: [(Method, Route); 35] = [
     (Method::Downgrade, unary(maintenance::DOWNGRADE)),
     (Method::Snapshot, Route { path: maintenance::SNAPSHOT, kind: Kind::ServerStream }),
     (Method::Alarm, unary(maintenance::ALARM)),
+    (Method::Auth(AuthMethod::Enable), unary(auth::AUTH_ENABLE)),
+    (Method::Auth(AuthMethod::Disable), unary(auth::AUTH_DISABLE)),
+    (Method::Auth(AuthMethod::Status), unary(auth::AUTH_STATUS)),
+    (Method::Auth(AuthMethod::Authenticate), unary(auth::AUTHENTICATE)),
+    (Method::Auth(AuthMethod::UserAdd), unary(auth::USER_ADD)),
+    (Method::Auth(AuthMethod::UserGet), unary(auth::USER_GET)),
+    (Method::Auth(AuthMethod::UserList), unary(auth::USER_LIST)),
+    (Method::Auth(AuthMethod::UserDelete), unary(auth::USER_DELETE)),
+    (Method::Auth(AuthMethod::UserChangePassword), unary(auth::USER_CHANGE_PASSWORD)),
+    (Method::Auth(AuthMethod::UserGrantRole), unary(auth::USER_GRANT_ROLE)),
+    (Method::Auth(AuthMethod::UserRevokeRole), unary(auth::USER_REVOKE_ROLE)),
+    (Method::Auth(AuthMethod::RoleAdd), unary(auth::ROLE_ADD)),
+    (Method::Auth(AuthMethod::RoleGet), unary(auth::ROLE_GET)),
+    (Method::Auth(AuthMethod::RoleList), unary(auth::ROLE_LIST)),
+    (Method::Auth(AuthMethod::RoleDelete), unary(auth::ROLE_DELETE)),
+    (Method::Auth(AuthMethod::RoleGrantPermission), unary(auth::ROLE_GRANT_PERMISSION)),
+    (Method::Auth(AuthMethod::RoleRevokePermission), unary(auth::ROLE_REVOKE_PERMISSION)),
     (Method::HealthCheck, unary(health::CHECK)),
     (Method::HealthList, unary(health::LIST)),
     (Method::HealthWatch, Route { path: health::WATCH, kind: Kind::ServerStream }),

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use prost::Message;
 use tokio::sync::Notify;
 use windlass_api::etcdserverpb::WatchRequest;
+use windlass_api::etcdserverpb::watch_request::RequestUnion;
+use windlass_replica::auth::Need;
 use windlass_replica::shard::FollowerId;
 use windlass_replica::task::{Changes, Query, ReadTask};
 use windlass_replica::watch::{Action, Counts, Follow, FollowNews, Now, Response, Sink, Watchers};
@@ -154,6 +156,14 @@ impl Arbiter {
         match WatchRequest::decode(message) {
             Ok(request) => {
                 let now = self.watch_now();
+                if let Some(RequestUnion::CreateRequest(create)) = &request.request_union
+                    && let Err(error) = self.permit(&self.caller, Need::of_watch(create))
+                {
+                    // In the words of the Go error that etcd makes a string of.
+                    let reason = format!("rpc error: code = {:?} desc = {}", error.code(), error.text());
+                    self.watch.watchers.refuse(call, &reason, now, &mut self.watch.outlet);
+                    return self.watch_carry_out();
+                }
                 self.watch.timed(WatchWork::Control, |watchers, outlet| {
                     watchers.request(call, request, now, outlet);
                 });

@@ -89,9 +89,17 @@ impl Arbiter {
         if let Err(error) = checks::check_size(message.len(), self.limits.request_bytes_max) {
             return self.refuse(call, error);
         }
-        match self.calls.insert(call, self.now) {
-            Some(id) => self.batch.push(id, kind, message),
-            None => self.refuse(call, RequestError::TooManyRequests),
+        let credential = match self.published.is_auth_enabled() {
+            true => self.credential(),
+            false => Ok(Vec::new()),
+        };
+        match (credential, self.calls.insert(call, self.now)) {
+            (Ok(credential), Some(id)) => self.batch.push_as(id, kind, &credential, message),
+            (Err(error), Some(id)) => {
+                self.calls.take(id);
+                self.refuse(call, error);
+            }
+            (_, None) => self.refuse(call, RequestError::TooManyRequests),
         }
     }
 }

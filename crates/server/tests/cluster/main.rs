@@ -9,17 +9,14 @@
 mod cluster;
 mod etcdctl;
 mod faults;
-mod growth;
 mod history;
 mod load;
 mod local;
-mod locks;
 mod membership;
 mod network;
 mod partitions;
 #[path = "../process/mod.rs"]
 mod process;
-mod repair;
 mod snapshots;
 mod stalls;
 mod state;

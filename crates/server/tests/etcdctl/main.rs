@@ -4,6 +4,7 @@
 //! `WINDLASS_ETCD_DIR` names a folder with `etcd` and `etcdctl` 3.5.1, `WINDLASS_ETCDCTL34` an `etcdctl` 3.4, such as
 //! Debian's. What is missing is named and its tests pass.
 
+mod auth;
 #[path = "../process/mod.rs"]
 mod process;
 mod run;

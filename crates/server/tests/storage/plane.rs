@@ -211,6 +211,8 @@ impl Plane {
                 | sequencer::Output::PutReplies { .. }
                 | sequencer::Output::Marked { .. }
                 | sequencer::Output::Alarms(_)
+                | sequencer::Output::Auth { .. }
+                | sequencer::Output::Token { .. }
                 | sequencer::Output::Members(_) => {}
             }
         }

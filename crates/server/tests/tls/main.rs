@@ -194,6 +194,82 @@ fn three_members_with_certificates_are_a_cluster() {
     drop(members);
 }
 
+/// GHSA-6vch: who connects and does not go on with the handshake must not keep others from theirs.
+#[test]
+fn connections_that_say_nothing_hold_nobody_up() {
+    let Some(etcd) = etcd_folder() else { return };
+    let scratch = Scratch::new();
+    let (launch, address) = launch(scratch.path(), &["--auto-tls".to_owned()]);
+    let ctl = Ctl::new(&etcd, &address, &["--insecure-skip-tls-verify", "--insecure-transport=false"]);
+    let _member = start(launch, &ctl);
+    let silent: Vec<std::net::TcpStream> = (0..200)
+        .map(|i| {
+            let mut socket = std::net::TcpStream::connect(&address).expect("the member accepts");
+            // Half of them begin a handshake and leave it there.
+            if i % 2 == 0 {
+                socket.write_all(&[0x16, 0x03, 0x01, 0x02, 0x00]).expect("the kernel takes it");
+            }
+            socket
+        })
+        .collect();
+    assert_eq!(ctl.good(&["put", "k", "v"], b""), b"OK\n");
+    drop(silent);
+}
+
+/// The common name of a client's certificate is its user, where it sends no token.
+#[test]
+fn names_in_certificates_are_users() {
+    let Some(etcd) = etcd_folder() else { return };
+    let scratch = Scratch::new();
+    let ca = Authority::new(&scratch.path().join("ca"));
+    let server = ca.certificate("server", &["127.0.0.1"]);
+    let flags = [
+        format!("--cert-file={}", server.cert),
+        format!("--key-file={}", server.key),
+        format!("--trusted-ca-file={}", ca.file()),
+        "--client-cert-auth".to_owned(),
+        "--bcrypt-cost=4".to_owned(),
+    ];
+    let (launch, address) = launch(scratch.path(), &flags);
+    let cacert = format!("--cacert={}", ca.file());
+    let named = |name: &str| {
+        let files = ca.certificate(name, &[]);
+        let (cert, key) = (format!("--cert={}", files.cert), format!("--key={}", files.key));
+        Ctl::new(&etcd, &address, &[&cacert, &cert, &key])
+    };
+    let (root, alice, stranger) = (named("root"), named("alice"), named("stranger"));
+    let _member = start(launch, &root);
+    for args in [
+        &["user", "add", "root", "--no-password"][..],
+        &["user", "grant-role", "root", "root"],
+        &["user", "add", "alice", "--no-password"],
+        &["user", "add", "bob:bobpw"],
+        &["role", "add", "r"],
+        &["role", "grant-permission", "r", "readwrite", "k"],
+        &["user", "grant-role", "alice", "r"],
+        &["user", "grant-role", "bob", "r"],
+        &["auth", "enable"],
+        &["put", "other", "v"],
+    ] {
+        root.good(args, b"");
+    }
+    assert_eq!(alice.good(&["put", "k", "v"], b""), b"OK\n");
+    assert_eq!(alice.good(&["get", "k"], b""), b"k\nv\n");
+    let refused = |ctl: &Ctl, args: &[&str], why: &str| {
+        let output = ctl.run(args, b"");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains(why), "{args:?}: {said}");
+    };
+    refused(&alice, &["get", "other"], "etcdserver: permission denied");
+    refused(&alice, &["user", "list"], "etcdserver: permission denied");
+    refused(&stranger, &["get", "k"], "etcdserver: permission denied");
+    // Who has no password cannot log in with one, whatever it is.
+    refused(&stranger, &["--user", "alice:x", "get", "k"], "no password user");
+    // A token goes before the name in the certificate.
+    assert_eq!(stranger.good(&["--user", "bob:bobpw", "get", "k"], b""), b"k\nv\n");
+    refused(&root, &["--user", "bob:bobpw", "get", "other"], "etcdserver: permission denied");
+}
+
 #[test]
 fn what_cannot_be_protected_as_asked_is_refused() {
     let scratch = Scratch::new();

@@ -85,16 +85,13 @@ impl Options {
             flush_depth: 1,
             frame_bytes_max: (self.flush_bytes + self.flush_bytes / 4).next_multiple_of(BLOCK_BYTES),
             reserve_bytes: RESERVE_BYTES,
-            repair: self.repair(),
+            has_peers: self.has_peers,
         }
     }
 
     fn sought(&self) -> Sought {
-        Sought { identity: self.identity, repair: self.repair() }
-    }
-
-    fn repair(&self) -> Repair {
-        if self.has_peers { Repair::ByPeers } else { Repair::FromBackup }
+        let repair = if self.has_peers { Repair::FromPeers } else { Repair::FromBackup };
+        Sought { identity: self.identity, repair }
     }
 }
 

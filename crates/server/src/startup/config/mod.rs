@@ -2,12 +2,14 @@
 //!
 //! Made from the flags alone; nothing here looks at the machine.
 
+mod auth;
 mod cluster;
 mod http;
 #[cfg(test)]
 mod tests;
 mod tls;
 
+pub use auth::{AuthOptions, JwtOptions, TokenKind};
 pub use cluster::{Bootstrap, ClusterState};
 pub use http::HttpRules;
 pub use tls::{Protection, Side};
@@ -50,6 +52,8 @@ pub struct Config {
     pub logging: logging::Settings,
     /// How often watches that ask for it are told their progress; at least 100 ms.
     pub watch_progress_interval: Duration,
+    /// Tokens and passwords.
+    pub auth: AuthOptions,
     /// Certificates, and whose are taken.
     pub tls: Protection,
     /// Durations above which a warning is logged, and the detail of metrics.
@@ -201,6 +205,7 @@ impl Config {
             http: HttpRules::from_values(values)?,
             watch_progress_interval: watch_progress_interval(values)?,
             tls: Protection::from_values(values, &urls)?,
+            auth: AuthOptions::from_values(values)?,
             logging: logging_settings(values)?,
             observation: Observation {
                 warning_request_duration: values.duration("warning-unary-request-duration"),

@@ -3,8 +3,6 @@
 use super::Flag;
 use crate::startup::flags::value::Kind;
 
-const NO_USERS: &str = "users and roles are not built yet in this version";
-
 pub(super) const TLS: &[Flag] = &[
     Flag::used(
         "cert-file",
@@ -137,7 +135,17 @@ pub(super) const TLS: &[Flag] = &[
 ];
 
 pub(super) const AUTH: &[Flag] = &[
-    Flag::refused("auth-token", Kind::Text, "simple", NO_USERS),
-    Flag::no_meaning("bcrypt-cost", Kind::NUMBER, "10", NO_USERS),
-    Flag::no_meaning("auth-token-ttl", Kind::NUMBER, "300", NO_USERS),
+    Flag::used(
+        "auth-token",
+        Kind::Text,
+        "simple",
+        "Kind of token: simple, or jwt,pub-key=FILE,priv-key=FILE,sign-method=METHOD,ttl=TIME.",
+    ),
+    Flag::used("bcrypt-cost", Kind::NUMBER, "10", "Cost of hashing a password, from 4 to 31."),
+    Flag::used(
+        "auth-token-ttl",
+        Kind::NUMBER,
+        "300",
+        "Seconds for which a simple token is good after its last use.",
+    ),
 ];
