@@ -5,11 +5,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use windlass_api::etcdserverpb::{
-    AuthenticateRequest, AuthenticateResponse, CompactionRequest, HashKvRequest, LeaseGrantRequest,
-    LeaseRevokeRequest, PutRequest, RangeRequest, StatusRequest,
+    AuthenticateRequest, CompactionRequest, HashKvRequest, LeaseGrantRequest, LeaseRevokeRequest, PutRequest,
+    RangeRequest, StatusRequest,
 };
-use windlass_api::method;
-use windlass_client::{Client, Config, Connection, Endpoint};
+use windlass_client::{Client, Config, Endpoint, Scheme, Security};
 
 use crate::plan::Compaction;
 
@@ -20,27 +19,38 @@ const LEASE_TTL_S: i64 = 100;
 /// How often it is looked whether the run is over while a compaction is waited for.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// A client of one endpoint.
-///
-/// # Errors
-/// The endpoint is none.
-pub fn client(endpoint: &Endpoint) -> Result<Client> {
-    let endpoints = vec![endpoint.authority().to_owned()];
-    Ok(Client::new(&Config { endpoints, dial_timeout: TIMEOUT, command_timeout: TIMEOUT })?)
+/// A server, and how to reach it.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Where it is.
+    pub endpoint: Endpoint,
+    /// Whom to trust and as whom to ask.
+    pub security: Security,
 }
 
-/// The token of a user.
+/// A client of one server.
+fn client(Server { endpoint, security }: &Server) -> Result<Client> {
+    let scheme = match endpoint.scheme() {
+        Scheme::Http => "http://",
+        Scheme::Https => "https://",
+        Scheme::Unix | Scheme::Unsaid => "",
+    };
+    let endpoints = vec![format!("{scheme}{}", endpoint.authority())];
+    let config = Config { endpoints, dial_timeout: TIMEOUT, command_timeout: TIMEOUT };
+    Ok(Client::secured(&config, security)?)
+}
+
+/// The token of the user as whom to ask; empty for nobody.
 ///
 /// # Errors
 /// The server does not know user and password.
-pub fn log_in(endpoint: &Endpoint, (name, password): (&str, &str)) -> Result<String> {
-    let request = AuthenticateRequest { name: name.to_owned(), password: password.to_owned() };
-    let mut connection = Connection::open(endpoint, TIMEOUT)
-        .with_context(|| format!("cannot connect to {}", endpoint.authority()))?;
-    let call = connection.begin(method::auth::AUTHENTICATE, &request, TIMEOUT)?;
-    let response: AuthenticateResponse = connection
-        .finish(call, Instant::now() + TIMEOUT)
-        .with_context(|| format!("cannot log in as {name}"))?;
+pub fn log_in(server: &Server) -> Result<String> {
+    let Some(user) = &server.security.user else { return Ok(String::new()) };
+    let anonymous = Security { user: None, ..server.security.clone() };
+    let mut client = client(&Server { security: anonymous, ..server.clone() })?;
+    let request = AuthenticateRequest { name: user.name.clone(), password: user.password.clone() };
+    let response =
+        client.authenticate(&request).with_context(|| format!("cannot log in as {}", user.name))?;
     Ok(response.token)
 }
 
@@ -48,9 +58,10 @@ pub fn log_in(endpoint: &Endpoint, (name, password): (&str, &str)) -> Result<Str
 ///
 /// # Errors
 /// None does.
-pub fn leader_of(endpoints: &[Endpoint]) -> Result<Endpoint> {
+pub fn leader_of(endpoints: &[Endpoint], security: &Security) -> Result<Endpoint> {
     for endpoint in endpoints {
-        let Ok(status) = client(endpoint)?.status(&StatusRequest::default()) else { continue };
+        let server = Server { endpoint: endpoint.clone(), security: security.clone() };
+        let Ok(status) = client(&server)?.status(&StatusRequest::default()) else { continue };
         if status.header.is_some_and(|header| header.member_id == status.leader) {
             return Ok(endpoint.clone());
         }
@@ -62,8 +73,8 @@ pub fn leader_of(endpoints: &[Endpoint]) -> Result<Endpoint> {
 ///
 /// # Errors
 /// The server refuses.
-pub fn grant(endpoint: &Endpoint, count: u64) -> Result<Vec<i64>> {
-    let mut client = client(endpoint)?;
+pub fn grant(server: &Server, count: u64) -> Result<Vec<i64>> {
+    let mut client = client(server)?;
     let request = LeaseGrantRequest { ttl: LEASE_TTL_S, ..Default::default() };
     (0..count).map(|_| Ok(client.lease_grant(&request)?.id)).collect()
 }
@@ -72,8 +83,8 @@ pub fn grant(endpoint: &Endpoint, count: u64) -> Result<Vec<i64>> {
 ///
 /// # Errors
 /// The server refuses.
-pub fn revoke(endpoint: &Endpoint, leases: &[i64]) -> Result<()> {
-    let mut client = client(endpoint)?;
+pub fn revoke(server: &Server, leases: &[i64]) -> Result<()> {
+    let mut client = client(server)?;
     for &id in leases {
         client.lease_revoke(&LeaseRevokeRequest { id })?;
     }
@@ -84,8 +95,8 @@ pub fn revoke(endpoint: &Endpoint, leases: &[i64]) -> Result<()> {
 ///
 /// # Errors
 /// The server refuses.
-pub fn put_events(endpoint: &Endpoint, key: &[u8], count: u64) -> Result<i64> {
-    let mut client = client(endpoint)?;
+pub fn put_events(server: &Server, key: &[u8], count: u64) -> Result<i64> {
+    let mut client = client(server)?;
     let mut first = None;
     for number in 0..count {
         let value = number.to_string().into_bytes().into();
@@ -100,12 +111,8 @@ pub fn put_events(endpoint: &Endpoint, key: &[u8], count: u64) -> Result<i64> {
 ///
 /// # Errors
 /// The server refuses; not that there is nothing to compact.
-pub fn compact(
-    endpoint: &Endpoint,
-    Compaction { interval, keep }: Compaction,
-    over: &AtomicBool,
-) -> Result<u64> {
-    let mut client = client(endpoint)?;
+pub fn compact(server: &Server, Compaction { interval, keep }: Compaction, over: &AtomicBool) -> Result<u64> {
+    let mut client = client(server)?;
     let (mut due, mut count, mut last) = (Instant::now() + interval, 0, 0);
     while !over.load(Ordering::Relaxed) {
         if Instant::now() < due {
@@ -128,16 +135,19 @@ pub fn compact(
 ///
 /// # Errors
 /// One does not answer, or two differ.
-pub fn compare_hashes(endpoints: &[Endpoint]) -> Result<(i64, u32)> {
+pub fn compare_hashes(endpoints: &[Endpoint], security: &Security) -> Result<(i64, u32)> {
+    let server = |endpoint: &Endpoint| Server { endpoint: endpoint.clone(), security: security.clone() };
     let mut newest = Vec::new();
     for endpoint in endpoints {
         let range = RangeRequest { key: vec![0].into(), count_only: true, ..Default::default() };
-        newest.push(client(endpoint)?.range(&range)?.header.context("the answer has no header")?.revision);
+        newest.push(
+            client(&server(endpoint))?.range(&range)?.header.context("the answer has no header")?.revision,
+        );
     }
     let revision = newest.into_iter().min().context("there is an endpoint")?;
     let mut hashes = Vec::new();
     for endpoint in endpoints {
-        hashes.push(client(endpoint)?.hash_kv(&HashKvRequest { revision })?.hash);
+        hashes.push(client(&server(endpoint))?.hash_kv(&HashKvRequest { revision })?.hash);
     }
     if hashes.iter().any(|&hash| hash != hashes[0]) {
         bail!("the stores differ at revision {revision}: hashes {hashes:?}");

@@ -9,6 +9,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser};
 use windlass_client::Endpoint;
 
+use crate::access::{Access, Files};
 use crate::plan::{Plan, Reach};
 use commands::Command;
 pub use commands::CompareFlags;
@@ -34,7 +35,7 @@ pub struct Flags {
 #[derive(Debug, Args)]
 struct Shared {
     /// gRPC endpoints, separated by commas; connections are dealt to them in turn.
-    #[arg(long, global = true, value_delimiter = ',', default_value = "127.0.0.1:2379")]
+    #[arg(long, global = true, value_delimiter = ',', default_value = "127.0.0.1:2379", value_parser = Endpoint::parse)]
     endpoints: Vec<Endpoint>,
     /// Send everything to the endpoint that leads.
     #[arg(long, global = true)]
@@ -54,6 +55,18 @@ struct Shared {
     /// User and password, as NAME:PASSWORD.
     #[arg(long, global = true, value_name = "NAME:PASSWORD")]
     user: Option<String>,
+    /// File of the authorities that servers' certificates are to be of; with it connections are protected.
+    #[arg(long, global = true, value_name = "FILE")]
+    cacert: Option<PathBuf>,
+    /// File of the client's own certificate.
+    #[arg(long, global = true, value_name = "FILE", requires = "key_file")]
+    cert: Option<PathBuf>,
+    /// File of its key.
+    #[arg(long = "key", global = true, value_name = "FILE", requires = "cert")]
+    key_file: Option<PathBuf>,
+    /// Protect connections and take any certificate.
+    #[arg(long, global = true)]
+    insecure_skip_tls_verify: bool,
     /// Requests that go ahead and are not counted.
     #[arg(long, global = true, default_value_t = 0, value_name = "REQUESTS")]
     warm_up: u64,
@@ -122,13 +135,16 @@ impl Flags {
             return Err(format!("--conns {conns} leaves some of --threads {threads} without connections"));
         }
         let user = shared.user.as_deref().map(parts::user).transpose()?;
+        let Shared { cacert, cert, key_file: key, insecure_skip_tls_verify: skip_verify, .. } = shared;
+        let access = Access::new(&Files { cacert, cert, key, skip_verify }, user)
+            .map_err(|error| format!("{error:#}"))?;
         let reach = Reach {
             endpoints: shared.endpoints,
             target_leader: shared.target_leader,
             conns: conns as usize,
             clients: clients as usize,
             threads: threads as usize,
-            user,
+            access,
         };
         Ok(Plan {
             name: command.name(),
@@ -170,7 +186,8 @@ mod tests {
         let plan = parse(line).expect("is understood");
         assert_eq!(plan.reach.endpoints.len(), 2);
         assert_eq!((plan.reach.conns, plan.reach.clients, plan.reach.threads), (10, 100, 1));
-        assert_eq!((plan.pids, plan.reach.user), (vec![1, 2, 3], Some(("a".to_owned(), "b:c".to_owned()))));
+        let user = plan.reach.access.security.user.expect("a user");
+        assert_eq!((plan.pids, user.name, user.password), (vec![1, 2, 3], "a".to_owned(), "b:c".to_owned()));
         for line in [
             "range a",
             "range a z --consistency=s --limit 5 --count-only",
@@ -199,6 +216,8 @@ mod tests {
             ("put --total 0", "0"),
             ("put --compact-interval 5", "duration"),
             ("put --user name", "NAME:PASSWORD"),
+            ("put --cert a", "--key"),
+            ("put --cacert /nowhere", "/nowhere"),
             ("watch-latency --val-size 8", "16"),
             ("watch-get --watchers 3 --streams 2", "--watchers"),
             ("stm --keys 2 --keys-per-txn 3", "--keys-per-txn"),

@@ -7,6 +7,7 @@
 //! It must never measure itself kindly: with a rate, latency counts from the moment a request was due, not from when it
 //! could be sent, and whatever was not answered well is an error in the report.
 
+pub mod access;
 pub mod compare;
 mod connection;
 mod control;

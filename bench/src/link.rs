@@ -4,9 +4,12 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
-use windlass_client::{Code, Endpoint, Error};
+use anyhow::{Context, Result, anyhow, bail};
+use windlass_client::{Code, Endpoint, Error, Scheme};
 use windlass_http2::{ClientSession, ErrorCode, Field, Ready, Settings};
+use windlass_tls::{BlockingStream, Tls};
+
+use crate::access::Access;
 
 /// What a server may send ahead on one stream and on the connection, in bytes. Large: the load is to be the only limit.
 const WINDOW_BYTES: u32 = 16 << 20;
@@ -20,7 +23,7 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection's bytes.
 pub struct Link {
     /// `None` once the connection is lost. Closing it also takes it out of an epoll.
-    socket: Option<TcpStream>,
+    wire: Option<Wire>,
     /// Its HTTP/2.
     pub session: ClientSession,
     authority: String,
@@ -35,21 +38,66 @@ pub struct Link {
     lost: Option<String>,
 }
 
+/// What carries the bytes; it does not wait.
+enum Wire {
+    Plain(TcpStream),
+    /// What it takes it may keep until it is flushed.
+    Tls(Box<BlockingStream>),
+}
+
+impl Wire {
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(stream) => stream.tcp(),
+        }
+    }
+
+    fn io(&mut self) -> &mut dyn ReadWrite {
+        match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(stream) => stream,
+        }
+    }
+}
+
+trait ReadWrite: Read + Write {}
+
+impl<T: Read + Write> ReadWrite for T {}
+
 impl Link {
-    /// Connects to the first address of the endpoint that answers. `token` goes with each request.
+    /// Connects to the first address of the endpoint that answers. It is protected and says who asks as `access` has it.
     ///
     /// # Errors
-    /// None does.
-    pub fn dial(endpoint: &Endpoint, token: &str) -> Result<Self> {
+    /// None does, or it is not whom it is to be.
+    pub fn dial(endpoint: &Endpoint, access: &Access) -> Result<Self> {
         let context = || format!("cannot connect to {}", endpoint.authority());
+        let tls = match endpoint.scheme() {
+            Scheme::Http => None,
+            Scheme::Unix => bail!("{}: unix sockets are not supported", context()),
+            Scheme::Unsaid | Scheme::Https => access.security.tls.as_ref(),
+        };
+        if endpoint.scheme() == Scheme::Https && tls.is_none() {
+            bail!("{}: https needs --cacert, or --insecure-skip-tls-verify", context());
+        }
         let mut last = anyhow!("the host has no address");
         for address in endpoint.authority().to_socket_addrs().with_context(context)? {
             match TcpStream::connect_timeout(&address, DIAL_TIMEOUT) {
-                Ok(socket) => return Ok(Self::over(socket, endpoint.authority(), token)?),
+                Ok(socket) => {
+                    return Self::protected(socket, endpoint, tls, &access.token).with_context(context);
+                }
                 Err(error) => last = error.into(),
             }
         }
         Err(last).with_context(context)
+    }
+
+    fn protected(socket: TcpStream, endpoint: &Endpoint, tls: Option<&Tls>, token: &str) -> Result<Self> {
+        let Some(tls) = tls else { return Ok(Self::over(socket, endpoint.authority(), token)?) };
+        socket.set_read_timeout(Some(DIAL_TIMEOUT))?;
+        socket.set_write_timeout(Some(DIAL_TIMEOUT))?;
+        let stream = tls.connect_blocking(socket, endpoint.host())?;
+        Ok(Self::new(Wire::Tls(Box::new(stream)), endpoint.authority(), token)?)
     }
 
     /// Takes over a connected socket.
@@ -57,8 +105,12 @@ impl Link {
     /// # Errors
     /// The socket's options cannot be set, or there is no memory.
     pub fn over(socket: TcpStream, authority: &str, token: &str) -> io::Result<Self> {
-        socket.set_nodelay(true)?;
-        socket.set_nonblocking(true)?;
+        Self::new(Wire::Plain(socket), authority, token)
+    }
+
+    fn new(wire: Wire, authority: &str, token: &str) -> io::Result<Self> {
+        wire.tcp().set_nodelay(true)?;
+        wire.tcp().set_nonblocking(true)?;
         let settings = Settings {
             stream_window_bytes: WINDOW_BYTES,
             connection_window_bytes: WINDOW_BYTES,
@@ -67,7 +119,7 @@ impl Link {
             ..Settings::default()
         };
         Ok(Self {
-            socket: Some(socket),
+            wire: Some(wire),
             session: ClientSession::new(&settings, Instant::now()).map_err(io::Error::other)?,
             authority: authority.to_owned(),
             token: token.to_owned(),
@@ -80,7 +132,7 @@ impl Link {
 
     /// The socket, to watch, unless the connection is lost.
     pub fn socket(&self) -> Option<&TcpStream> {
-        self.socket.as_ref()
+        self.wire.as_ref().map(Wire::tcp)
     }
 
     /// Why the connection is lost, once it is.
@@ -98,7 +150,7 @@ impl Link {
         let plain = |name: &'static [u8], value| Field::new(name, value).expect("hosts and tokens are plain");
         let head = [
             field(":method", "POST"),
-            field(":scheme", "http"),
+            field(":scheme", if matches!(self.wire, Some(Wire::Tls(_))) { "https" } else { "http" }),
             field(":path", path),
             plain(b":authority", self.authority.as_bytes()),
             field("content-type", "application/grpc"),
@@ -110,40 +162,54 @@ impl Link {
         begin(&mut self.session, &head[..len])
     }
 
-    /// Reads once into the session. Returns the time at which it arrived.
+    /// Reads once into the session; with TLS until nothing is left, because what it has decrypted wakes no epoll. Returns the
+    /// time at which it arrived.
     pub fn receive(&mut self, input: &mut [u8]) -> Instant {
-        let Some(socket) = &mut self.socket else { return Instant::now() };
-        let read = socket.read(input);
-        let now = Instant::now();
-        match read {
-            Ok(0) => self.lose("the server closed it"),
-            Ok(len) => {
-                if let Err(error) = self.session.recv(&input[..len], now) {
-                    self.lose(error);
-                }
+        loop {
+            let Some(wire) = &mut self.wire else { return Instant::now() };
+            let keeps = matches!(wire, Wire::Tls(_));
+            let read = wire.io().read(input);
+            let now = Instant::now();
+            match read {
+                Ok(0) => self.lose("the server closed it"),
+                Ok(len) => match self.session.recv(&input[..len], now) {
+                    Ok(()) if keeps => continue,
+                    Ok(()) => {}
+                    Err(error) => self.lose(error),
+                },
+                Err(error) if is_transient(&error) => {}
+                Err(error) => self.lose(error),
             }
-            Err(error) if is_transient(&error) => {}
-            Err(error) => self.lose(error),
+            return now;
         }
-        now
     }
 
     /// Writes once, as much as the socket takes.
     pub fn flush(&mut self) {
         self.gather();
-        self.is_blocked = false;
-        let Some(socket) = self.socket.as_mut().filter(|_| !self.output.is_empty()) else { return };
-        match socket.write(&self.output[self.written..]) {
-            Ok(len) => self.written += len,
-            Err(error) if is_transient(&error) => {}
-            Err(error) => return self.lose(error),
+        let was_blocked = std::mem::take(&mut self.is_blocked);
+        let Some(wire) = &mut self.wire else { return };
+        let mut kept = Ok(());
+        if self.written < self.output.len() {
+            match wire.io().write(&self.output[self.written..]) {
+                Ok(len) => self.written += len,
+                Err(error) if is_transient(&error) => {}
+                Err(error) => return self.lose(error),
+            }
+            kept = wire.io().flush();
+        } else if was_blocked {
+            kept = wire.io().flush();
         }
-        self.is_blocked = self.written < self.output.len() || self.session.wants_send();
+        match kept {
+            Ok(()) => self.is_blocked = self.written < self.output.len() || self.session.wants_send(),
+            Err(error) if is_transient(&error) => self.is_blocked = true,
+            Err(error) => self.lose(error),
+        }
     }
 
     /// Asks the session for what is to be written, once all it gave before is.
     fn gather(&mut self) {
-        if self.socket.is_none() || self.written < self.output.len() {
+        if self.wire.is_none() || self.written < self.output.len() {
             return;
         }
         self.output.clear();
@@ -159,7 +225,7 @@ impl Link {
         self.is_blocked = false;
         self.output.clear();
         self.written = 0;
-        self.socket = None;
+        self.wire = None;
     }
 
     /// How a finished stream ended, by its gRPC status.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use windlass_client::Endpoint;
 
+use crate::access::Access;
 use crate::connection::{Clock, Connection};
 use crate::link::Link;
 use crate::schedule::{Schedule, Share};
@@ -33,8 +34,8 @@ pub struct Load {
     pub rate: Option<NonZeroU64>,
     /// What they are.
     pub workload: Workload,
-    /// Of the user who asks; empty for nobody.
-    pub token: String,
+    /// Whom to trust and as whom to ask.
+    pub access: Access,
 }
 
 /// A connected link, and how many requests may be under way on it.
@@ -67,7 +68,7 @@ fn connect(load: &Load) -> Result<Vec<Dialled>> {
     let open = |index: usize| {
         let endpoint = &load.endpoints[index % load.endpoints.len()];
         let in_flight_max = load.clients / load.conns + usize::from(index < load.clients % load.conns);
-        Ok(Dialled { link: Link::dial(endpoint, &load.token)?, in_flight_max })
+        Ok(Dialled { link: Link::dial(endpoint, &load.access)?, in_flight_max })
     };
     (0..load.conns).map(open).collect()
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use windlass_client::Endpoint;
 
+use crate::access::Access;
 use crate::load::Load;
 use crate::watching::Watches;
 use crate::workload::Workload;
@@ -41,8 +42,8 @@ pub struct Reach {
     pub clients: usize,
     /// Threads of the generator.
     pub threads: usize,
-    /// Name and password.
-    pub user: Option<(String, String)>,
+    /// Whom to trust and as whom to ask.
+    pub access: Access,
 }
 
 /// One kind of load or another.
@@ -105,7 +106,7 @@ impl Reach {
     /// One connection with one request at a time.
     #[must_use]
     pub fn narrow(endpoints: Vec<Endpoint>) -> Self {
-        Self { endpoints, target_leader: false, conns: 1, clients: 1, threads: 1, user: None }
+        Self { endpoints, target_leader: false, conns: 1, clients: 1, threads: 1, access: Access::default() }
     }
 
     /// A load over it.
@@ -119,7 +120,7 @@ impl Reach {
             total,
             rate,
             workload,
-            token: String::new(),
+            access: self.access.clone(),
         }
     }
 
@@ -134,7 +135,7 @@ impl Reach {
             keys,
             start_revision: 0,
             prev_kv: false,
-            token: String::new(),
+            access: self.access.clone(),
         }
     }
 }

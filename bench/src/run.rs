@@ -7,7 +7,9 @@ use anyhow::{Context, Result};
 use windlass_client::Endpoint;
 
 use crate::Report;
+use crate::access::Access;
 use crate::connection::Clock;
+use crate::control::Server;
 use crate::load::{Load, drive, drive_by};
 use crate::plan::{Job, Plan, WatchGet, WatchPuts};
 use crate::process::Usage;
@@ -33,16 +35,15 @@ pub struct Outcome {
 /// A connection cannot be made, a watched process cannot be read before the run, or the kernel refuses an epoll.
 pub fn run(plan: &Plan) -> Result<Report> {
     let mut plan = plan.clone();
+    let security = plan.reach.access.security.clone();
     if plan.reach.target_leader {
-        plan.reach.endpoints = vec![control::leader_of(&plan.reach.endpoints)?];
+        plan.reach.endpoints = vec![control::leader_of(&plan.reach.endpoints, &security)?];
     }
-    let first = plan.reach.endpoints.first().context("there is an endpoint")?.clone();
-    let token = match &plan.reach.user {
-        Some((name, password)) => control::log_in(&first, (name, password))?,
-        None => String::new(),
-    };
+    let endpoint = plan.reach.endpoints.first().context("there is an endpoint")?.clone();
+    let first = Server { endpoint, security };
+    plan.reach.access.token = control::log_in(&first)?;
     let leases = prepare(&mut plan, &first)?;
-    plan.job.reach(&plan.reach.endpoints, &token);
+    plan.job.reach(&plan.reach.endpoints, &plan.reach.access);
     if plan.warm_up > 0 {
         warm_up(&plan)?;
     }
@@ -57,7 +58,7 @@ pub fn run(plan: &Plan) -> Result<Report> {
 }
 
 /// What a job needs before it can begin; gives the leases that were granted.
-fn prepare(plan: &mut Plan, first: &Endpoint) -> Result<Vec<i64>> {
+fn prepare(plan: &mut Plan, first: &Server) -> Result<Vec<i64>> {
     match &mut plan.job {
         Job::KeepAlive { total, rate, leases } => {
             let granted = control::grant(first, *leases)?;
@@ -74,16 +75,16 @@ fn prepare(plan: &mut Plan, first: &Endpoint) -> Result<Vec<i64>> {
 
 impl Job {
     /// Says where to and as whom.
-    fn reach(&mut self, endpoints: &[Endpoint], token: &str) {
-        let set = |load: &mut Load| (load.endpoints, load.token) = (endpoints.to_vec(), token.to_owned());
+    fn reach(&mut self, endpoints: &[Endpoint], access: &Access) {
+        let set = |load: &mut Load| (load.endpoints, load.access) = (endpoints.to_vec(), access.clone());
         match self {
             Self::Load(load) => set(load),
             Self::Watch(WatchPuts { watches, puts }) => {
                 set(puts);
-                (watches.endpoints, watches.token) = (endpoints.to_vec(), token.to_owned());
+                (watches.endpoints, watches.access) = (endpoints.to_vec(), access.clone());
             }
             Self::WatchGet(WatchGet { watches, .. }) => {
-                (watches.endpoints, watches.token) = (endpoints.to_vec(), token.to_owned());
+                (watches.endpoints, watches.access) = (endpoints.to_vec(), access.clone());
             }
             Self::KeepAlive { .. } => {}
         }
@@ -109,7 +110,7 @@ fn warm_up(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-fn run_once(plan: &Plan, first: &Endpoint) -> Result<Report> {
+fn run_once(plan: &Plan, first: &Server) -> Result<Report> {
     let before = plan.pids.iter().map(|&pid| Usage::of(pid)).collect::<Result<Vec<_>>>()?;
     let own_before = Usage::of(std::process::id())?;
     let signals = Signals::default();
@@ -122,7 +123,7 @@ fn run_once(plan: &Plan, first: &Endpoint) -> Result<Report> {
         report.add_process(pid, before, Usage::of(pid).ok());
     }
     if plan.after.check_hash {
-        let (revision, hash) = control::compare_hashes(&plan.reach.endpoints)?;
+        let (revision, hash) = control::compare_hashes(&plan.reach.endpoints, &first.security)?;
         report.say(format!("all endpoints have hash {hash} at revision {revision}"));
     }
     Ok(report)
@@ -131,13 +132,13 @@ fn run_once(plan: &Plan, first: &Endpoint) -> Result<Report> {
 /// Performs `work`, with compactions beside it if there are to be any.
 fn beside_compaction(
     plan: &Plan,
-    endpoint: &Endpoint,
+    server: &Server,
     work: impl FnOnce() -> Result<Outcome>,
 ) -> Result<Outcome> {
     let Some(compaction) = plan.after.compaction else { return work() };
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let compactor = scope.spawn(|| control::compact(endpoint, compaction, &over));
+        let compactor = scope.spawn(|| control::compact(server, compaction, &over));
         let outcome = work();
         over.store(true, Ordering::Relaxed);
         let compactions = compactor.join().expect("a compactor's panic is a bug")?;
@@ -202,7 +203,7 @@ fn watch_gets(job: &WatchGet, signals: &Signals) -> Result<Outcome> {
         total: u64::MAX - 1,
         rate: None,
         workload: Workload::range(target, reading),
-        token: watches.token.clone(),
+        access: watches.access.clone(),
     };
     let clock = Clock { began: Instant::now() };
     let mut tally = Tally::new(1);

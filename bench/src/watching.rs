@@ -15,6 +15,7 @@ use windlass_api::method;
 use windlass_client::Endpoint;
 use windlass_http2::StreamRef;
 
+use crate::access::Access;
 use crate::connection::Clock;
 use crate::link::Link;
 use crate::tally::Tally;
@@ -46,8 +47,8 @@ pub struct Watches {
     pub start_revision: i64,
     /// Whether events are to carry the value before.
     pub prev_kv: bool,
-    /// Of the user who asks; empty for nobody.
-    pub token: String,
+    /// Whom to trust and as whom to ask.
+    pub access: Access,
 }
 
 impl Watches {
@@ -113,7 +114,7 @@ impl Watchers {
         let mut links = Vec::new();
         for place in 0..watches.conns {
             let endpoint = &watches.endpoints[place % watches.endpoints.len()];
-            let link = Link::dial(endpoint, &watches.token)?;
+            let link = Link::dial(endpoint, &watches.access)?;
             let socket = link.socket().expect("just connected");
             epoll::add(&epoll, socket, EventData::new_u64(place as u64), EventFlags::IN)?;
             links.push(Watched { link, streams: HashMap::new() });
@@ -284,7 +285,7 @@ mod tests {
             keys: vec![vec![1], vec![2], vec![3]],
             start_revision: 0,
             prev_kv: false,
-            token: String::new(),
+            access: Access::default(),
         };
         assert_eq!([0, 1, 2].map(|place| watches.of_key(place)), [4, 3, 3]);
         assert_eq!([0, 1, 2, 3, 7].map(|puts| watches.events_of(puts)), [0, 4, 7, 10, 24]);

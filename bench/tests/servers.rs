@@ -102,3 +102,53 @@ fn every_load_runs_against_etcd() {
         every_load(&Server::start("etcd", &program));
     }
 }
+
+/// A process that ends with its value.
+struct Process(std::process::Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both fail only for one that has ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn protected_connections_carry_loads_too() {
+    const READY_MAX: std::time::Duration = std::time::Duration::from_secs(30);
+    let Some(program) = windlass() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let ports = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    let [client, peer] = ports.each_ref().map(|socket| socket.local_addr().expect("is bound").port());
+    drop(ports);
+    let (client, peer) = (format!("https://127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
+    let child = std::process::Command::new(program)
+        .args(["--auto-tls", "--log-level", "error", "--initial-cluster", &format!("default={peer}")])
+        .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
+        .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
+        .arg("--data-dir")
+        .arg(folder.path().join("data"))
+        .spawn();
+    let _process = Process(child.expect("starts"));
+    let load = |flags: &str| {
+        let line = format!("windlass-bench --endpoints {client} --insecure-skip-tls-verify {flags}");
+        let flags = Flags::try_parse_from(line.split_whitespace()).expect("the flags are valid");
+        windlass_bench::run(&flags.plan().expect("the flags fit together"))
+    };
+    let deadline = std::time::Instant::now() + READY_MAX;
+    while !load("put --total 1").is_ok_and(|report| report.is_clean()) {
+        assert!(std::time::Instant::now() < deadline, "the server is not ready");
+        std::thread::yield_now();
+    }
+    for flags in [
+        "put --total 500 --conns 3 --clients 30 --val-size 3000",
+        "put --total 20 --clients 4 --val-size 1000000",
+        "range 0 a --total 20",
+        "lease-keepalive --total 20 --leases 2",
+        "watch --streams 2 --watch-per-stream 5 --put-total 20",
+    ] {
+        let report = load(flags).expect("runs");
+        assert!(report.is_clean(), "{flags}: {report}");
+    }
+}

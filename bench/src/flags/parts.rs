@@ -4,6 +4,7 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use windlass_client::User;
 
 use crate::keys::{self, Keys, Spread};
 use crate::workload::{Reading, Shape, Target};
@@ -110,9 +111,11 @@ pub fn target(key: Option<String>, end: Option<String>, keys: (Keys, usize)) -> 
 }
 
 /// `NAME:PASSWORD`; the password may hold colons.
-pub fn user(text: &str) -> Result<(String, String), String> {
+pub fn user(text: &str) -> Result<User, String> {
     match text.split_once(':') {
-        Some((name, password)) if !name.is_empty() => Ok((name.to_owned(), password.to_owned())),
+        Some((name, password)) if !name.is_empty() => {
+            Ok(User { name: name.to_owned(), password: password.to_owned() })
+        }
         _ => Err(format!("--user {text:?} is not NAME:PASSWORD")),
     }
 }

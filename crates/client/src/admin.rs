@@ -36,6 +36,7 @@ requests! {
     "Gives unused space of one member back." defragment(DefragmentRequest) -> DefragmentResponse, method::maintenance::DEFRAGMENT, Never;
     "Makes another member the leader; asked of the leader." move_leader(MoveLeaderRequest) -> MoveLeaderResponse, method::maintenance::MOVE_LEADER, Never;
     "Checks, begins or ends a downgrade." downgrade(DowngradeRequest) -> DowngradeResponse, method::maintenance::DOWNGRADE, Never;
+    "Gives a user a token." authenticate(AuthenticateRequest) -> AuthenticateResponse, method::auth::AUTHENTICATE, Safe;
     "Asks users for who they are from now on." auth_enable(AuthEnableRequest) -> AuthEnableResponse, method::auth::AUTH_ENABLE, Never;
     "Asks nobody any more." auth_disable(AuthDisableRequest) -> AuthDisableResponse, method::auth::AUTH_DISABLE, Never;
     "Whether users are asked." auth_status(AuthStatusRequest) -> AuthStatusResponse, method::auth::AUTH_STATUS, Safe;

@@ -19,7 +19,9 @@ use trial::Trials;
 pub use report::{Report, Step};
 pub use trial::Trial;
 
-/// What is tried for each setting. The first is the server's default where there is a fixed one.
+/// Settings whose first value is the server's default.
+const WITH_DEFAULT: &[&str] = &["flush-depth", "batch-linger", "batch-bytes"];
+/// What is tried for each setting.
 const VARIED: &[(&str, &[&str])] = &[
     ("sync-mode", &["dsync", "fdatasync"]),
     ("flush-depth", &["2", "1", "4", "8"]),
@@ -87,16 +89,24 @@ pub fn run(flags: &TuneFlags) -> Result<Report> {
 
 /// Varies one setting and keeps the best value.
 fn vary(trials: &mut Trials<'_>, wish: &Wish, best: &Trial, name: &str, values: &[&str]) -> Result<Step> {
-    let mut tried = Vec::new();
-    for value in values.iter().filter(|value| best.value(name) != **value) {
+    let (mut tried, mut refused) = (Vec::new(), Vec::new());
+    let current = match best.value(name) {
+        "" if WITH_DEFAULT.contains(&name) => values.first().copied().unwrap_or_default(),
+        value => value,
+    };
+    for value in values.iter().filter(|value| **value != current) {
         let mut settings = best.settings.clone();
         settings.retain(|(known, _)| known != name);
         settings.push((name.to_owned(), (*value).to_owned()));
-        tried.push(trials.run(&settings)?);
+        match trials.run(&settings) {
+            Ok(trial) => tried.push(trial),
+            // Such as more locked memory than the limit allows: the others are tried all the same.
+            Err(error) => refused.push(format!("{name} {value} cannot be tried: {error:#}")),
+        }
     }
     let better = tried.iter().filter(|trial| wish.is_worth(trial, best));
     let kept = better.max_by(|one, two| wish.score(one).total_cmp(&wish.score(two))).unwrap_or(best).clone();
-    Ok(Step { name: name.to_owned(), before: best.clone(), tried, kept })
+    Ok(Step { name: name.to_owned(), before: best.clone(), tried, refused, kept })
 }
 
 fn chosen(flags: &TuneFlags) -> Result<Vec<(&'static str, Vec<&'static str>)>> {

@@ -128,11 +128,10 @@ pub fn bars(title: &str, y: Axis<'_>, categories: &[String], series: &[(String, 
     });
     let boxes: Vec<_> = boxes.collect();
     let frame = Frame { title, x: Axis::linear("", Unit::Count), y };
-    let x = Scale { range: 0.0..categories.len().max(1) as f64, log: false };
+    let x = Scale { range: 0.0..categories.len().max(1) as f64, log: false, binary: false };
     let mut y = y.over(boxes.iter().flat_map(|series| &series.points).map(|point| point.1));
-    // Room for the legend above the bars.
-    y.range.end *= if y.log { 8.0 } else { 1.2 };
-    draw(&frame, (x, y), Some(categories), |chart| {
+    y.leave_room();
+    draw(&frame, (x, y), Some(categories), true, |chart| {
         for (place, series) in boxes.iter().enumerate() {
             let style = ShapeStyle::from(colour(place)).filled();
             let bars =
@@ -148,8 +147,11 @@ fn plot(
     mut each: impl FnMut(&mut Chart<'_, '_>, &Series, ShapeStyle),
 ) -> String {
     let points = || series.iter().flat_map(|series| &series.points);
-    let scales = (frame.x.over(points().map(|p| p.0)), frame.y.over(points().map(|p| p.1)));
-    draw(frame, scales, None, |chart| {
+    let mut y = frame.y.over(points().map(|p| p.1));
+    if series.len() > 1 {
+        y.leave_room();
+    }
+    draw(frame, (frame.x.over(points().map(|p| p.0)), y), None, true, |chart| {
         for (place, series) in series.iter().enumerate() {
             let style = ShapeStyle::from(colour(place));
             each(chart, series, style);
@@ -167,11 +169,12 @@ pub(crate) fn colour(place: usize) -> RGBColor {
     COLOURS[place % COLOURS.len()]
 }
 
-/// Axes, what `body` draws, and a legend.
+/// Axes, what `body` draws, and a legend if there are names.
 pub(crate) fn draw(
     frame: &Frame<'_>,
     (x, y): (Scale, Scale),
     categories: Option<&[String]>,
+    legend: bool,
     body: impl FnOnce(&mut Chart<'_, '_>),
 ) -> String {
     let mut svg = String::new();
@@ -187,17 +190,23 @@ pub(crate) fn draw(
         let mut chart = builder.build_cartesian_2d(x, y).expect(DRAWS);
         mesh(&mut chart, frame, categories);
         body(&mut chart);
-        chart
-            .configure_series_labels()
-            .position(plotters::chart::SeriesLabelPosition::UpperRight)
-            .background_style(WHITE.mix(0.85))
-            .border_style(GRID)
-            .label_font(("sans-serif", 13, &INK))
-            .draw()
-            .expect(DRAWS);
+        if legend {
+            draw_legend(&mut chart);
+        }
         root.present().expect(DRAWS);
     }
     svg
+}
+
+fn draw_legend<'a, 'b: 'a>(chart: &mut Chart<'a, 'b>) {
+    chart
+        .configure_series_labels()
+        .position(plotters::chart::SeriesLabelPosition::UpperRight)
+        .background_style(WHITE.mix(0.85))
+        .border_style(GRID)
+        .label_font(("sans-serif", 13, &INK))
+        .draw()
+        .expect(DRAWS);
 }
 
 fn mesh(chart: &mut Chart<'_, '_>, frame: &Frame<'_>, categories: Option<&[String]>) {

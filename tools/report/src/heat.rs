@@ -50,12 +50,12 @@ impl Grid {
 #[must_use]
 pub fn heat_map(frame: &Frame<'_>, grid: &Grid) -> String {
     let scale = |edges: &[f64], log: bool| match (edges.first(), edges.last()) {
-        (Some(&start), Some(&end)) if start < end => Scale { range: start..end, log },
-        _ => Scale { range: 1.0..2.0, log },
+        (Some(&start), Some(&end)) if start < end => Scale { range: start..end, log, binary: false },
+        _ => Scale { range: 1.0..2.0, log, binary: false },
     };
     let scales = (scale(&grid.columns, frame.x.log), scale(&grid.rows, frame.y.log));
     let most = grid.most();
-    draw(frame, scales, None, |chart| {
+    draw(frame, scales, None, false, |chart| {
         let cells = grid.cells.iter().enumerate().flat_map(|(x, column)| {
             let filled = column.iter().enumerate().filter(|(_, count)| **count > 0);
             filled.filter_map(move |(y, &count)| {

@@ -14,7 +14,7 @@ figure{margin:.8rem 0;background:#fff;border:1px solid #e0e3e9;border-radius:6px
 figure svg{display:block;width:100%;height:auto}div.wide{overflow-x:auto}\
 table{border-collapse:collapse;background:#fff;border:1px solid #e0e3e9;font-variant-numeric:tabular-nums;width:100%}\
 th,td{font-size:.88rem;padding:.26rem .5rem;text-align:right;border-bottom:1px solid #eceef2;white-space:nowrap}\
-th{background:#eef0f4;font-weight:600}th:first-child,td:first-child{text-align:left}\
+th{background:#eef0f4;font-weight:600}th:first-child,td:first-child{text-align:left}table.facts td{text-align:left;white-space:normal}table.facts{width:auto}\
 pre{background:#fff;border:1px solid #e0e3e9;border-radius:6px;padding:.7rem;overflow-x:auto;font-size:.8rem;line-height:1.25}\
 footer{color:#697080;font-size:.85rem;margin-top:2.5rem}";
 
@@ -61,7 +61,9 @@ impl Page {
         };
         let rows: String = table.rows.iter().map(|cells| row("td", cells)).collect();
         let head = row("th", &table.head);
-        let _ = writeln!(self.body, "<div class=\"wide\"><table>{head}{rows}</table></div>");
+        // Names and values are read from left to right; figures are compared from above to below.
+        let class = if table.head.len() == 2 { " class=\"facts\"" } else { "" };
+        let _ = writeln!(self.body, "<div class=\"wide\"><table{class}>{head}{rows}</table></div>");
     }
 
     /// Text as it would stand in a terminal.

@@ -32,15 +32,18 @@ impl<'a> Axis<'a> {
 
     /// A scale that has room for `values`.
     pub(crate) fn over(&self, values: impl Iterator<Item = f64>) -> Scale {
+        let binary = self.unit == Unit::Bytes;
         let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
         for value in values.filter(|value| value.is_finite() && (!self.log || *value > 0.0)) {
             (low, high) = (low.min(value), high.max(value));
         }
         match (low <= high, self.log) {
-            (true, true) => Scale { range: low * 0.7..high * 1.4, log: true },
+            (true, true) => Scale { range: low * 0.7..high * 1.4, log: true, binary },
             // Amounts begin at nothing, or differences look larger than they are.
-            (true, false) => Scale { range: low.min(0.0)..(high * 1.06).max(f64::MIN_POSITIVE), log: false },
-            (false, log) => Scale { range: if log { 1.0..10.0 } else { 0.0..1.0 }, log },
+            (true, false) => {
+                Scale { range: low.min(0.0)..(high * 1.06).max(f64::MIN_POSITIVE), log: false, binary }
+            }
+            (false, log) => Scale { range: if log { 1.0..10.0 } else { 0.0..1.0 }, log, binary },
         }
     }
 }
@@ -50,9 +53,17 @@ impl<'a> Axis<'a> {
 pub(crate) struct Scale {
     pub range: Range<f64>,
     pub log: bool,
+    /// Round values are powers of two.
+    pub binary: bool,
 }
 
 impl Scale {
+    /// For a legend above what is drawn.
+    pub fn leave_room(&mut self) {
+        let Range { start, end } = self.range;
+        self.range.end = if self.log { end * (end / start).powf(0.3) } else { end + (end - start) * 0.3 };
+    }
+
     fn place(&self, value: f64) -> f64 {
         let Range { start, end } = self.range;
         if self.log {
@@ -66,9 +77,15 @@ impl Scale {
     fn ticks(&self, count: usize) -> Vec<f64> {
         let Range { start, end } = self.range;
         if !self.log {
-            let step = round_step((end - start) / count.max(1) as f64);
+            let raw = (end - start) / count.max(1) as f64;
+            let step = if self.binary { raw.log2().ceil().exp2() } else { round_step(raw) };
             let first = (start / step).ceil() as i64;
             return (first..).map(|n| n as f64 * step).take_while(|tick| *tick <= end).collect();
+        }
+        if self.binary {
+            let exponents = start.log2().floor() as i32 / 2..=end.log2().ceil() as i32 / 2 + 1;
+            let all = exponents.map(|exponent| 4f64.powi(exponent));
+            return all.filter(|tick| *tick >= start && *tick <= end).collect();
         }
         let decades = (end / start).log10();
         let steps: &[f64] = if decades * 3.0 <= count as f64 { &[1.0, 2.0, 5.0] } else { &[1.0] };
@@ -111,11 +128,13 @@ mod tests {
         assert_eq!(even.ticks(5), [0.0, 50.0, 100.0]);
         let log = Axis::log("", Unit::Ns).over([900.0, 2_000_000.0].into_iter());
         assert_eq!(log.ticks(5), [1e3, 1e4, 1e5, 1e6]);
+        let bytes = Axis::log("", Unit::Bytes).over([4096.0, 1_048_576.0].into_iter());
+        assert_eq!(bytes.ticks(5), [4096.0, 16384.0, 65536.0, 262_144.0, 1_048_576.0]);
     }
 
     #[test]
     fn places_lie_between_the_ends() {
-        let log = Scale { range: 1.0..100.0, log: true };
+        let log = Scale { range: 1.0..100.0, log: true, binary: false };
         assert_eq!((log.place(0.0), log.place(10.0), log.place(100.0)), (0.0, 0.5, 1.0));
         let nothing = Axis::linear("", Unit::Count).over(std::iter::empty());
         assert_eq!(nothing.range, 0.0..1.0);

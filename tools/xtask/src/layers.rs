@@ -91,7 +91,14 @@ const LAYERS: &[Layer] = &[
     layer("windlass-report", &[]),
     layer(
         "windlass-bench",
-        &["windlass-types", "windlass-api", "windlass-client", "windlass-http2", "windlass-report"],
+        &[
+            "windlass-types",
+            "windlass-api",
+            "windlass-client",
+            "windlass-http2",
+            "windlass-report",
+            "windlass-tls",
+        ],
     ),
     layer("windlass-disk", &["windlass-io-log", "windlass-bench", "windlass-report"]),
     layer(

@@ -43,11 +43,19 @@ impl Moment {
 #[derive(Default)]
 struct Counts {
     at_ns: u64,
-    written: HashMap<u32, u64>,
+    /// By process.
+    written: HashMap<u32, Written>,
     disk_bytes: u64,
     disk_busy_ms: u64,
     io_stall_us: u64,
     cpu_stall_us: u64,
+}
+
+/// What a process sent to disks since it began, children that it waited for included.
+#[derive(Clone, Copy, Default)]
+struct Written {
+    bytes: u64,
+    parent: u32,
 }
 
 /// Looks, and remembers.
@@ -113,10 +121,12 @@ impl World {
 
     fn between(&self, last: &Counts, now: &Counts) -> Moment {
         let took_ns = now.at_ns.saturating_sub(last.at_ns).max(1) as f64;
+        let inherited = inherited(last, now);
         let wrote = |pid: &u32| {
-            // A process that is new wrote all it has since the last look.
-            let before = last.written.get(pid).copied().unwrap_or(0);
-            now.written.get(pid).map_or(0, |bytes| bytes.saturating_sub(before))
+            // A process that is new wrote all it has since the last look; what a child wrote before it ended is not new.
+            let before = last.written.get(pid).map_or(0, |written| written.bytes);
+            let before = before + inherited.get(pid).copied().unwrap_or(0);
+            now.written.get(pid).map_or(0, |written| written.bytes.saturating_sub(before))
         };
         let others = now.written.keys().filter(|pid| **pid != self.pid && **pid != std::process::id());
         let mut others: Vec<_> =
@@ -138,14 +148,27 @@ impl World {
     }
 }
 
+/// What processes were credited with because a child of theirs ended: the kernel adds its count to the parent's.
+fn inherited(last: &Counts, now: &Counts) -> HashMap<u32, u64> {
+    let mut inherited = HashMap::new();
+    for (_, ended) in last.written.iter().filter(|(pid, _)| !now.written.contains_key(pid)) {
+        *inherited.entry(ended.parent).or_default() += ended.bytes;
+    }
+    inherited
+}
+
 fn processes() -> impl Iterator<Item = u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-fn written_by(pid: u32) -> Option<u64> {
+fn written_by(pid: u32) -> Option<Written> {
     let io = fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
-    io.lines().find_map(|line| line.strip_prefix("write_bytes: "))?.trim().parse().ok()
+    let bytes = io.lines().find_map(|line| line.strip_prefix("write_bytes: "))?.trim().parse().ok()?;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name may hold blanks and brackets: the last `)` ends it. After it come the state and the parent.
+    let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?;
+    Some(Written { bytes, parent })
 }
 
 fn name_of(pid: u32) -> String {
@@ -193,15 +216,25 @@ mod tests {
         assert_eq!(stalled(""), 0);
     }
 
+    fn counts(at_ns: u64, written: &[(u32, u64)]) -> Counts {
+        let written = written.iter().map(|&(pid, bytes)| (pid, Written { bytes, parent: 8 }));
+        Counts { at_ns, written: written.collect(), ..Default::default() }
+    }
+
     #[test]
     fn a_moment_knows_who_wrote() {
         let world = World { pid: 7, disk: None, last: None, moments: Vec::new() };
-        let counts = |at_ns, own, other| Counts {
-            at_ns,
-            written: HashMap::from([(7, own), (u32::MAX, other)]),
-            ..Default::default()
-        };
-        let moment = world.between(&counts(0, 10, 5), &counts(500_000_000, 30, 1_005));
+        let before = counts(0, &[(7, 10), (u32::MAX, 5)]);
+        let moment = world.between(&before, &counts(500_000_000, &[(7, 30), (u32::MAX, 1_005)]));
         assert_eq!((moment.own_bytes, moment.others.len(), moment.others_per_s()), (20, 1, 2_000.0));
+    }
+
+    #[test]
+    fn a_parent_did_not_write_what_its_child_had() {
+        let world = World { pid: 7, disk: None, last: None, moments: Vec::new() };
+        let before = counts(0, &[(8, 100), (9, 5_000)]);
+        let after = counts(1_000_000_000, &[(8, 5_150)]);
+        let wrote: Vec<_> = world.between(&before, &after).others.iter().map(|(_, bytes)| *bytes).collect();
+        assert_eq!(wrote, [50], "the child's 5,000 were counted before it ended");
     }
 }

@@ -44,6 +44,8 @@ pub struct Step {
     pub before: Trial,
     /// With other values.
     pub tried: Vec<Trial>,
+    /// Values with which the server did not start or the load failed, and why.
+    pub refused: Vec<String>,
     /// The best after.
     pub kept: Trial,
 }
@@ -104,7 +106,10 @@ impl Report {
     #[must_use]
     pub fn words(&self) -> Vec<String> {
         let mut words = vec![self.goal.clone()];
-        words.extend(self.steps.iter().map(Step::words));
+        for step in &self.steps {
+            words.push(step.words());
+            words.extend(step.refused.iter().map(|why| why.trim_end().replace('\n', " ")));
+        }
         let (winner, base) = &self.confirmed;
         let figures = |trial: &Trial| {
             format!(
@@ -220,6 +225,7 @@ mod tests {
             name: "flush-depth".into(),
             before: base.clone(),
             tried: vec![better.clone()],
+            refused: Vec::new(),
             kept: better.clone(),
         };
         let confirmed = (Trial { puts_per_s: second, ..better.clone() }, base.clone());

@@ -1,0 +1,50 @@
+//! Whom a run trusts and as whom it asks.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use windlass_client::{Security, User, alpn};
+use windlass_tls::{Settings, Tls};
+
+/// For connections.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// TLS, and the user.
+    pub security: Security,
+    /// The user's token; empty for nobody.
+    pub token: String,
+}
+
+/// As the flags have them.
+#[derive(Clone, Debug, Default)]
+pub struct Files {
+    /// Authorities that servers' certificates are to be of.
+    pub cacert: Option<PathBuf>,
+    /// The client's own certificate.
+    pub cert: Option<PathBuf>,
+    /// Its key.
+    pub key: Option<PathBuf>,
+    /// Take any certificate.
+    pub skip_verify: bool,
+}
+
+impl Access {
+    /// Reads the files, if there are any.
+    ///
+    /// # Errors
+    /// They cannot be used.
+    pub fn new(files: &Files, user: Option<User>) -> Result<Self> {
+        let is_protected =
+            files.skip_verify || [&files.cacert, &files.cert, &files.key].iter().any(|file| file.is_some());
+        let settings = || Settings {
+            client_cert_file: files.cert.clone(),
+            client_key_file: files.key.clone(),
+            trusted_ca_file: files.cacert.clone(),
+            insecure_skip_verify: files.skip_verify,
+            alpn: alpn(),
+            ..Settings::default()
+        };
+        let tls = is_protected.then(|| Tls::new(settings())).transpose()?;
+        Ok(Self { security: Security { tls, user, ..Security::default() }, token: String::new() })
+    }
+}
