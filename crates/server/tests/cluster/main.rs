@@ -12,6 +12,7 @@ mod faults;
 mod history;
 mod load;
 mod local;
+mod locks;
 mod membership;
 mod network;
 mod partitions;
