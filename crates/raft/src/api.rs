@@ -81,6 +81,8 @@ pub struct Restored {
     pub applied: LogIndex,
     /// The membership as of `applied`.
     pub membership: Membership,
+    /// `membership` was decided by this member alone, and changes of entries up to here are void.
+    pub forced: LogIndex,
 }
 
 impl Restored {
@@ -96,6 +98,7 @@ impl Restored {
             entries: Vec::new(),
             applied: index,
             membership,
+            forced: LogIndex::ZERO,
         }
     }
 }

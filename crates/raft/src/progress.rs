@@ -243,6 +243,11 @@ impl Progress {
     pub(crate) fn snapshot_taken(&mut self, index: LogIndex) {
         assert_eq!(self.state, PeerState::Snapshot { index: None }, "a snapshot was awaited");
         self.state = PeerState::Snapshot { index: Some(index) };
+        self.expects(index);
+    }
+
+    /// A snapshot is on its way to it; what follows is kept.
+    pub(crate) fn expects(&mut self, index: LogIndex) {
         (self.expected, self.expected_ticks) = (index, 0);
     }
 

@@ -30,6 +30,8 @@ pub struct Raft {
     pub(crate) leader: MemberId,
     pub(crate) log: Log,
     pub(crate) membership: Membership,
+    /// See [`Restored::forced`].
+    pub(crate) forced: LogIndex,
     pub(crate) pipeline: Pipeline,
     /// Whether the commit index is worth a write of its own.
     pub(crate) commit_must_be_written: bool,
@@ -63,7 +65,7 @@ impl Raft {
             "ticks out of range"
         );
         assert!(config.inflight_appends_max >= 1, "a window of no appends");
-        let Restored { hard_state, start_index, start_term, entries, applied, membership } = restored;
+        let Restored { hard_state, start_index, start_term, entries, applied, membership, forced } = restored;
         let log = Log::new((start_index, start_term), entries, hard_state.commit.max(start_index), applied);
         assert!(log.last_term() <= hard_state.term, "an entry of a term that was never entered");
         let mut raft = Self {
@@ -74,6 +76,7 @@ impl Raft {
             leader: MemberId::ZERO,
             log,
             membership,
+            forced,
             pipeline: Pipeline::new(hard_state),
             commit_must_be_written: false,
             snapshot_to_write: None,

@@ -15,6 +15,9 @@ use crate::{Action, ConfChange, Membership, Role};
 impl Raft {
     /// What cannot be made is left out, the same on every member.
     pub(crate) fn conf_change_applied(&mut self, entry: &Entry) {
+        if entry.index <= self.forced {
+            return;
+        }
         let change = ConfChange::decode(&entry.data);
         if let Ok(Ok(next)) = change.map(|change| self.membership.after(&change)) {
             self.switch_membership(entry.index, next);
@@ -89,5 +92,41 @@ impl Raft {
             self.append_own(EntryKind::ConfChange, ConfChange::leave().encode());
             self.broadcast_appends(false);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use windlass_records::log::HardState;
+    use windlass_types::Term;
+
+    use super::*;
+    use crate::{Change, Config, Input, Restored};
+
+    /// A survivor that made itself the only member has changes in its log that it had not applied when it did.
+    #[test]
+    fn a_change_from_before_the_cluster_was_forced_is_void() {
+        let voters = |forced: u64| {
+            let change = |index: u64, change: Change| Entry {
+                term: Term(1),
+                index: LogIndex(index),
+                kind: EntryKind::ConfChange,
+                data: ConfChange::single(change).encode(),
+            };
+            let entries =
+                vec![change(1, Change::AddVoter(MemberId(2))), change(2, Change::AddLearner(MemberId(3)))];
+            let commit = LogIndex(2);
+            let restored = Restored {
+                hard_state: HardState { term: Term(1), vote: MemberId::ZERO, commit },
+                entries,
+                membership: Membership::of_voters([MemberId(1)]),
+                forced: LogIndex(forced),
+                ..Restored::default()
+            };
+            let mut raft = Raft::new(Config::new(MemberId(1), 1, 1), restored);
+            raft.step(Input::Applied(LogIndex::ZERO), &mut Vec::new());
+            raft.membership().members().into_iter().map(|id| id.0).collect::<Vec<_>>()
+        };
+        assert_eq!((voters(0), voters(1), voters(2)), (vec![1, 2, 3], vec![1, 3], vec![1]));
     }
 }

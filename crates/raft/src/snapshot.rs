@@ -21,6 +21,9 @@ impl Raft {
         if self.role == Role::Leader && peer.state == (PeerState::Snapshot { index: None }) {
             peer.snapshot_taken(meta.index);
             self.send(to, Body::Snapshot(meta));
+        } else if self.role == Role::Leader {
+            // It asked for one itself, and will go on from there.
+            peer.expects(meta.index);
         }
     }
 

@@ -39,17 +39,46 @@ pub fn founding(founders: impl IntoIterator<Item = (MemberId, Vec<String>)>) -> 
 /// Whether a snapshot of `state` that arrived is to replace what a start found. Not if the log has all of it: the member may
 /// have got the entries while the snapshot was on its way, and others behind them, which it has acknowledged and which
 /// would be lost.
-#[must_use]
-pub fn is_needed(state: &State, found: &Recovered) -> bool {
+fn is_needed(state: &State, found: &Recovered) -> bool {
     let Recovered { hard_state, start_index, entries, .. } = found;
     let has_entry = || entries.iter().any(|entry| (entry.index, entry.term) == (state.index, state.term));
     state.index > hard_state.commit.max(*start_index) && !has_entry()
 }
 
+/// What becomes of a snapshot that waits to be installed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Installs {
+    /// It is forgotten: the member has all of it, or more than it.
+    Nothing,
+    /// The shards become its, and the log goes on: it holds the snapshot's place, and what it has behind that was acknowledged.
+    Shards,
+    /// The shards become its, and the log begins there.
+    All(Recovered),
+}
+
+/// Whether a snapshot of `state` takes the place of what a start found. `damaged`: the shards cannot be read.
+#[must_use]
+pub fn installs(state: &State, found: &Recovered, damaged: bool) -> Installs {
+    if !damaged {
+        let replaces = is_needed(state, found);
+        return if replaces { Installs::All(begun_at(state, found.hard_state)) } else { Installs::Nothing };
+    }
+    let place = (state.index, state.term);
+    let is_in_log = place == (found.start_index, found.start_term)
+        || found.entries.iter().any(|entry| (entry.index, entry.term) == place);
+    if is_in_log {
+        Installs::Shards
+    } else if is_needed(state, found) {
+        Installs::All(begun_at(state, found.hard_state))
+    } else {
+        // Between it and the log's first entry some are missing.
+        Installs::Nothing
+    }
+}
+
 /// A log that begins after a snapshot. What this member had beyond it differs from the leader's log, or it would not have
 /// needed a snapshot; its vote still stands.
-#[must_use]
-pub fn begun_at(state: &State, mut hard_state: HardState) -> Recovered {
+fn begun_at(state: &State, mut hard_state: HardState) -> Recovered {
     if hard_state.term < state.term {
         (hard_state.term, hard_state.vote) = (state.term, MemberId::ZERO);
     }
@@ -62,12 +91,23 @@ pub fn begun_at(state: &State, mut hard_state: HardState) -> Recovered {
 #[must_use]
 pub fn restored(us: MemberId, recovered: Recovered, state: &State, system: &System, alone: bool) -> Restored {
     let forced = forced_at(us, &recovered.entries);
+    // One that is to be alone from this start on will say so behind all that it has.
+    let last = recovered.entries.last().map_or(recovered.start_index, |entry| entry.index);
+    let void_to = if alone { last } else { forced };
     let alone = alone || forced > state.index;
     let membership = membership(us, &Members::of(system), &recovered, alone);
     let Recovered { mut hard_state, start_index, start_term, entries } = recovered;
     // The commit index on disk is a hint that may lag; what a shard holds was committed.
     hard_state.commit = hard_state.commit.max(state.index).max(forced);
-    Restored { hard_state, start_index, start_term, entries, applied: state.index, membership }
+    Restored {
+        hard_state,
+        start_index,
+        start_term,
+        entries,
+        applied: state.index,
+        membership,
+        forced: void_to,
+    }
 }
 
 /// The newest entry by which this member made itself the only one; zero if there is none. It decided that alone, so the entry
@@ -120,7 +160,9 @@ mod tests {
         let own = start(1, 3);
         assert!(own.membership.is_sole_voter(MemberId(1)) && own.hard_state.commit == LogIndex(4));
         assert!(!start(1, 4).membership.is_sole_voter(MemberId(1)), "the shards know it better");
+        assert_eq!((own.forced, start(1, 4).forced), (LogIndex(4), LogIndex(4)), "what was before is void");
         let other = start(2, 3);
+        assert_eq!(other.forced, LogIndex::ZERO);
         assert!(!other.membership.is_sole_voter(MemberId(1)) && other.hard_state.commit == LogIndex(3));
     }
 
@@ -143,5 +185,15 @@ mod tests {
         assert!(is_needed(&state(6, 3), &found), "the log has another entry there");
         assert!(is_needed(&state(8, 3), &found));
         assert!(!is_needed(&state(8, 3), &begun_at(&state(8, 3), hard_state)), "it was installed before");
+        let repairs = |index, term| installs(&state(index, term), &found, true);
+        assert_eq!(repairs(3, 1), Installs::Nothing, "entry 4 is nowhere");
+        assert_eq!([(4, 1), (5, 1), (7, 2)].map(|(i, t)| repairs(i, t)), [(); 3].map(|()| Installs::Shards));
+        for (index, term) in [(6, 3), (8, 3)] {
+            let all = Installs::All(begun_at(&state(index, term), hard_state));
+            assert_eq!(
+                (repairs(index, term), installs(&state(index, term), &found, false)),
+                (all.clone(), all)
+            );
+        }
     }
 }

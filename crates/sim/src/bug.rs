@@ -49,11 +49,13 @@ pub enum Bug {
     ReusedReadContext,
     /// A leader proposes twice what a follower sent once.
     ForwardedTwice,
+    /// A member whose shards are repaired forgets its log behind the snapshot, and its vote.
+    RepairedInPart,
 }
 
 impl Bug {
     /// Every one.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::EarlyAcknowledgement,
         Self::LostFrame,
         Self::LoadedBeyondStable,
@@ -75,6 +77,7 @@ impl Bug {
         Self::CountedUnheard,
         Self::ReusedReadContext,
         Self::ForwardedTwice,
+        Self::RepairedInPart,
     ];
 
     /// In which kind of run it shows.
@@ -85,7 +88,8 @@ impl Bug {
             | Self::ForgottenVote
             | Self::CountedUnheard
             | Self::ReusedReadContext
-            | Self::ForwardedTwice => Kind::Cluster,
+            | Self::ForwardedTwice
+            | Self::RepairedInPart => Kind::Cluster,
             _ => Kind::Single,
         }
     }
@@ -115,6 +119,7 @@ impl Bug {
             Self::CountedUnheard => &[Check::NoQuorum],
             Self::ReusedReadContext => &[Check::Stale],
             Self::ForwardedTwice => &[Check::Repeated],
+            Self::RepairedInPart => &[Check::Missing, Check::VoteForgotten],
         }
     }
 }

@@ -281,8 +281,11 @@ impl Checker {
     }
 
     /// A start begins with this log in place of what it found: the first one of a founder, or one after a snapshot.
-    pub fn begins_with(&mut self, site: usize, content: &Recovered) {
-        self.sites[site].begins_with(content);
+    ///
+    /// # Errors
+    /// If that forgets what the member acknowledged.
+    pub fn begins_with(&mut self, site: usize, content: &Recovered) -> Result<(), Violation> {
+        self.sites[site].begins_with(content)
     }
 
     /// The shards were loaded as of `state`, and have this hash.
@@ -301,6 +304,23 @@ impl Checker {
         (site.oracle, site.applied) = (oracle, state.index);
         site.applied_ever = site.applied_ever.max(state.index);
         Ok(())
+    }
+
+    /// Something of a member's shards rotted: they may start anywhere.
+    pub fn rotted(&mut self, site: usize) {
+        self.sites[site].stable = LogIndex::ZERO;
+    }
+
+    /// Where a member's log begins.
+    #[must_use]
+    pub fn log_start(&self, site: usize) -> LogIndex {
+        self.sites[site].found_start
+    }
+
+    /// How many members vote.
+    #[must_use]
+    pub fn voters(&self) -> usize {
+        self.membership.members.voting().voters.len()
     }
 
     fn model_at(&self, index: LogIndex) -> Rc<Oracle> {

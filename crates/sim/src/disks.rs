@@ -2,7 +2,9 @@
 //! with its writes when it dies is the simulated disk's business.
 
 use windlass_io_disk::sim::SimDisk;
-use windlass_io_log::op::{Completion, Failure, Op};
+use windlass_io_log::frame::HEADER_BYTES;
+use windlass_io_log::op::{Completion, Failure, FileSlot, Op};
+use windlass_io_log::segment::FIRST_FRAME_AT;
 use windlass_io_log::stream::manifest::Generation;
 use windlass_types::ByteOffset;
 
@@ -140,6 +142,27 @@ impl Disks {
         self.layout.shards.iter_mut().for_each(fate);
         fate(&mut self.layout.state);
         self.failing = false;
+    }
+
+    /// A bit of some stream of the shards rots. Not of a segment's header: a bit of its version makes it one of another
+    /// version, which nobody repairs.
+    pub fn rot(&mut self, random: &mut Random) -> bool {
+        let at = random.below(u64::from(self.layout.count()) + 1) as usize;
+        let Layout { shards, state, .. } = &mut self.layout;
+        let disk = shards.get_mut(at).unwrap_or(state);
+        let files: Vec<(FileSlot, usize)> = disk.files().map(|(slot, bytes)| (slot, bytes.len())).collect();
+        if files.is_empty() {
+            return false;
+        }
+        let (slot, size) = files[random.below(files.len() as u64) as usize];
+        if size <= FIRST_FRAME_AT {
+            return false;
+        }
+        // Much of a segment is unused; its first frame is not.
+        let range = if random.one_in(3) { size - FIRST_FRAME_AT } else { HEADER_BYTES };
+        let offset = FIRST_FRAME_AT + random.below(range as u64) as usize;
+        disk.flip(slot, offset, random.below(8) as u8);
+        true
     }
 
     /// No disk has room for a further file, or all have again.

@@ -85,6 +85,8 @@ pub enum Event {
     Disconnect(u32, usize, u64),
     /// Something arrives over the network.
     Arrive(Packet),
+    /// A process whose member must be repaired asks for a snapshot.
+    Ask(u32),
     /// A transfer of a snapshot is given up if it is still under way.
     Patience(u32, u64),
     /// An operator does something.
@@ -134,6 +136,8 @@ pub struct Site {
     pub joins: bool,
     /// Whether it was removed, and is not started any more.
     pub gone: bool,
+    /// Whether something on its disks rotted since it was started last.
+    pub rotten: bool,
     /// When there was room again for the last time, in nanoseconds.
     room_since_ns: Option<u64>,
 }
@@ -183,6 +187,7 @@ impl Env {
             founds: at < profile.founders,
             joins: false,
             gone: false,
+            rotten: false,
             room_since_ns: None,
         };
         let sites: Vec<Site> = (0..profile.members).map(site).collect();

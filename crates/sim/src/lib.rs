@@ -20,6 +20,7 @@ mod network;
 mod operator;
 pub mod profile;
 mod random;
+mod repair;
 pub mod report;
 pub mod runner;
 mod start;

@@ -136,6 +136,13 @@ impl Env {
         true
     }
 
+    /// Whether what is sent from here to this member arrives.
+    #[must_use]
+    pub fn is_connected(&self, peer: usize) -> bool {
+        let link = &self.network.links[self.at][peer];
+        link.connected == Some(self.sites[peer].life) && !link.cut
+    }
+
     /// A connection is made and refused at once.
     pub fn connection_refused(&mut self, peer: usize) {
         self.network.links[self.at][peer].connected = None;

@@ -1,6 +1,7 @@
 //! The properties of one run, drawn from its seed. Small sizes, so that segments fill, checkpoints and cuts happen and
 //! entries do not fit one frame, again and again within a second of virtual time.
 
+use windlass_io_log::error::Repair;
 use windlass_io_log::ids::Identity;
 use windlass_io_log::{raft_log, stream};
 use windlass_replica::consensus;
@@ -222,7 +223,7 @@ impl Profile {
             flush_depth: 1 << random.below(3),
             frame_bytes_max: between(random, 1, 3) as usize * BLOCK_BYTES,
             reserve_bytes: between(random, 2, 4) as usize * BLOCK_BYTES,
-            has_peers: self.members > 1,
+            repair: if self.members > 1 { Repair::FromPeers } else { Repair::FromBackup },
         }
     }
 

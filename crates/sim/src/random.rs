@@ -24,6 +24,8 @@ pub enum Concern {
     Clocks,
     /// What becomes of what is sent.
     Network,
+    /// What rots on disks at rest.
+    Rot,
 }
 
 /// The stream of one concern of a run.

@@ -87,11 +87,15 @@ pub enum Count {
     MemberChanges,
     /// Moves of leadership that were asked for.
     Transfers,
+    /// Bits that rotted.
+    Rotted,
+    /// Members that began to be repaired by the others.
+    Repairs,
 }
 
 impl Count {
     /// Every count.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 35] = [
         Self::Events,
         Self::Writes,
         Self::WritesAcknowledged,
@@ -125,6 +129,8 @@ impl Count {
         Self::TimedOut,
         Self::MemberChanges,
         Self::Transfers,
+        Self::Rotted,
+        Self::Repairs,
     ];
 }
 

@@ -13,7 +13,7 @@ use windlass_raft::{Config, Raft};
 use windlass_records::state::State;
 use windlass_records::wal;
 use windlass_replica::consensus::{Consensus, Parts, RestoreError, check_restore};
-use windlass_replica::founding::{begun_at, founding, is_needed, restored};
+use windlass_replica::founding::{Installs, founding, installs, restored};
 use windlass_replica::shard::{
     Content, Distribution, ShardCore, redistribute, restore, seed, stable_state, system_of,
 };
@@ -65,6 +65,19 @@ impl From<windlass_io_log::Error> for Error {
 }
 
 impl Error {
+    /// Whether something of the shards is damaged or missing.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        use windlass_io_log::Error as Stream;
+        use windlass_replica::shard::Error as Shards;
+        matches!(
+            self,
+            Self::Shards(Shards::Stream(
+                Stream::Damaged { .. } | Stream::Missing { .. } | Stream::Beheaded { .. }
+            )) | Self::Restore(RestoreError::Gap { .. })
+        )
+    }
+
     /// Whether the disks' faults explain it: one failed, or has no room.
     #[must_use]
     pub fn is_explained(&self, full: bool, failing: bool) -> bool {
@@ -99,23 +112,38 @@ pub fn start(count: u16, env: &mut Env) -> Result<Started, Error> {
     }
     env.checker.recovered(at, &recovered, &mut env.totals)?;
     let arrived = env.site().arrived.clone();
-    let needed = arrived.as_ref().filter(|arrived| is_needed(&arrived.state, &recovered));
-    let replaced = needed.is_some();
-    if let Some(arrived) = needed {
-        install(count, arrived, env)?;
-        recovered = begun_at(&arrived.state, recovered.hard_state);
+    let mut replaced = false;
+    if let Some(arrived) = &arrived {
+        let damaged = read(&recovered, env).err().is_some_and(|error| error.is_damage());
+        match installs(&arrived.state, &recovered, damaged) {
+            Installs::Nothing if damaged => env.site_mut().arrived = None,
+            Installs::Nothing => {}
+            Installs::Shards => {
+                install(count, arrived, env)?;
+                if env.strikes(Bug::RepairedInPart, 1) {
+                    let (start_index, start_term) = (arrived.state.index, arrived.state.term);
+                    recovered = Recovered { start_index, start_term, entries: Vec::new(), ..recovered };
+                    (recovered.hard_state.commit, recovered.hard_state.vote) = (start_index, MemberId::ZERO);
+                    replaced = true;
+                }
+            }
+            Installs::All(log) => {
+                install(count, arrived, env)?;
+                (recovered, replaced) = (log, true);
+                if damaged && env.strikes(Bug::RepairedInPart, 1) {
+                    recovered.hard_state.vote = MemberId::ZERO;
+                }
+            }
+        }
     }
-    let (histories, states) = read(env)?;
-    let state = stable_state(&histories, &states);
-    let last = recovered.entries.last().map_or(recovered.start_index, |entry| entry.index);
-    check_restore(recovered.start_index, last, state.index)?;
+    let (histories, states, state) = read(&recovered, env)?;
     let is_empty = recovered == Recovered::default() && state.index == LogIndex::ZERO;
     if is_empty && env.site().founds && env.profile.members > 1 {
         recovered = founding((0..env.profile.founders).map(|site| (member_of(site), urls_of(site))));
     }
     if replaced || is_empty {
         log.replace(&recovered);
-        env.checker.begins_with(at, &recovered);
+        env.checker.begins_with(at, &recovered)?;
     }
     // Nothing was written so far: a start that is refused leaves everything as it was.
     log.start(&mut env.sites[at].disks.log).map_err(Error::Log)?;
@@ -206,9 +234,15 @@ fn restore_from(
     Ok(restore(id, history, disk, state)?)
 }
 
-fn read(env: &mut Env) -> Result<(Vec<ShardHistory>, StateHistory), Error> {
+/// Reads the shards, which must go with the log.
+fn read(log: &Recovered, env: &mut Env) -> Result<(Vec<ShardHistory>, StateHistory, State), Error> {
     let at = env.at;
-    read_layout(&mut env.sites[at].disks.layout, &env.profile)
+    let (histories, states) = read_layout(&mut env.sites[at].disks.layout, &env.profile)?;
+    let state = stable_state(&histories, &states);
+    histories.iter().try_for_each(|history| history.check(state.index))?;
+    let last = log.entries.last().map_or(log.start_index, |entry| entry.index);
+    check_restore(log.start_index, last, state.index)?;
+    Ok((histories, states, state))
 }
 
 fn read_layout(layout: &mut Layout, profile: &Profile) -> Result<(Vec<ShardHistory>, StateHistory), Error> {

@@ -8,6 +8,7 @@ use crate::member::Member;
 use crate::operator;
 use crate::profile::{Kind, SHARDS_MAX};
 use crate::random::{Concern, Random, between, stream};
+use crate::repair::Repair;
 use crate::report::{Count, Story, Totals};
 use crate::start;
 
@@ -28,6 +29,9 @@ const TROUBLE_NS_MAX: u64 = 8 * SECOND_NS;
 
 /// Operations until one fails, at most.
 const FAIL_AFTER_MAX: u64 = 40;
+
+/// Deaths of processes in a cluster for each bit that rots, about.
+const ROT_ONE_IN: u64 = 3;
 
 /// How a run ended.
 #[derive(Debug)]
@@ -60,9 +64,12 @@ pub struct World {
     seed: u64,
     env: Env,
     members: Vec<Option<Member>>,
+    /// Processes that have no member yet because it must be repaired.
+    repairs: Vec<Option<Repair>>,
     /// Number of shards of each member at its next start.
     shards: Vec<u16>,
     faults: Random,
+    rot: Random,
     faults_left: u64,
     operations_left: u64,
     phase: Phase,
@@ -83,6 +90,8 @@ impl World {
         let mut world = Self {
             seed,
             members: env.sites.iter().map(|_| None).collect(),
+            repairs: env.sites.iter().map(|_| None).collect(),
+            rot: stream(seed, Concern::Rot),
             shards: env.profile.shards.clone(),
             env,
             faults: Random::new(faults.number()),
@@ -133,6 +142,7 @@ impl World {
             }
             Err(Stop::Anew) => {
                 self.members[self.env.at] = None;
+                self.repairs[self.env.at] = None;
                 self.env.ended(false);
                 self.env.after(MILLISECOND_NS, Event::Start);
                 Ok(())
@@ -153,7 +163,10 @@ impl World {
             }
             _ => {}
         }
-        let Self { env, members, .. } = self;
+        let Self { env, members, repairs, .. } = self;
+        if let Some(repair) = &mut repairs[env.at] {
+            return if repair.happen(event, env, members) { Err(Stop::Anew) } else { Ok(()) };
+        }
         let Some(member) = &mut members[env.at] else { return Ok(()) };
         let now = env.life();
         match event {
@@ -228,6 +241,7 @@ impl World {
             Ok(started) => {
                 env.totals.count(Count::Starts);
                 env.site_mut().up = true;
+                env.site_mut().rotten = false;
                 self.members[at] = Some(Member::run(started, env)?);
                 Ok(())
             }
@@ -239,6 +253,12 @@ impl World {
                 env.totals.count(Count::StartsFailed);
                 match error {
                     start::Error::Violated(violation) => Err(Stop::Violated(violation)),
+                    error if env.site().rotten && error.is_damage() => {
+                        env.tell(|| format!("must be repaired: {error}"));
+                        let log_start = env.checker.log_start(at);
+                        self.repairs[at] = Some(Repair::begin(log_start, env));
+                        Ok(())
+                    }
                     error if explained => {
                         self.fall(&error.to_string());
                         Ok(())
@@ -268,12 +288,26 @@ impl World {
         if site.gone || !(site.founds || site.joins) {
             return;
         }
-        if self.members[at].take().is_none() {
+        let lived = self.members[at].take().is_some() | self.repairs[at].take().is_some();
+        if !lived {
             self.env.agenda.retain(|(site, event)| *site != at || !matches!(event, Event::Start));
         }
         self.env.died(power);
+        self.rot();
         let delay = 1 + self.faults.below(self.env.profile.down_ns_max);
         self.env.after(delay, Event::Start);
+    }
+
+    /// Something on a disk may rot meanwhile, of one member at a time: who repairs it must be a majority.
+    fn rot(&mut self) {
+        let Self { env, rot, .. } = self;
+        let others_are_sound = env.checker.voters() > 2 && !env.sites.iter().any(|site| site.rotten);
+        if !env.calm && others_are_sound && rot.one_in(ROT_ONE_IN) && env.site_mut().disks.rot(rot) {
+            env.totals.count(Count::Rotted);
+            env.tell(|| "a bit of the shards rots".into());
+            env.site_mut().rotten = true;
+            env.checker.rotted(env.at);
+        }
     }
 
     fn plan_fault(&mut self) {

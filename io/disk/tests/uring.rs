@@ -11,6 +11,7 @@ use windlass_io_disk::uring::{SyncMode, Uring};
 use windlass_io_disk::{preflight, probe};
 use windlass_io_log::Error;
 use windlass_io_log::buffer::{BLOCK_BYTES, Buffer};
+use windlass_io_log::error::Repair;
 use windlass_io_log::ids::Identity;
 use windlass_io_log::op::{Completion, Failure, FileSlot, Op, Ticket};
 use windlass_io_log::raft_log::{Options, RaftLog};
@@ -29,7 +30,7 @@ fn options() -> Options {
         flush_depth: 3,
         frame_bytes_max: 8 * BLOCK_BYTES,
         reserve_bytes: 4 * BLOCK_BYTES,
-        has_peers: false,
+        repair: Repair::FromBackup,
     }
 }
 

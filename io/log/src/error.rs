@@ -74,6 +74,16 @@ pub enum Error {
         /// The first that is there.
         first: LogIndex,
     },
+    /// A stream does not reach back to what is needed of it.
+    #[error("frames from {needed} on are needed, and the first that is there is {first}; {repair}")]
+    Beheaded {
+        /// The first frame that is needed.
+        needed: u64,
+        /// The first that is there.
+        first: u64,
+        /// What helps.
+        repair: Repair,
+    },
     /// Bytes that were acknowledged, or that no crash explains, are damaged.
     #[error("{file} at byte {offset}: {what}; {repair}")]
     Damaged {
@@ -125,8 +135,10 @@ pub enum Damage {
 /// What an operator can do about damage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repair {
-    /// The other members have what is lost.
+    /// The other members have what is lost, but not what this one promised them.
     FromPeers,
+    /// The other members have all of it.
+    ByPeers,
     /// Nobody else has it.
     FromBackup,
 }
@@ -135,6 +147,7 @@ impl std::fmt::Display for Repair {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::FromPeers => "remove this member and add it again, the others will fill it",
+            Self::ByPeers => "the others have what it held, and repair it",
             Self::FromBackup => "this is the only member: restore it from a snapshot, or bring back the file",
         })
     }

@@ -31,8 +31,8 @@ pub struct Options {
     pub frame_bytes_max: usize,
     /// Room at the end of each segment for frames that must go out when the disk is full.
     pub reserve_bytes: usize,
-    /// Whether other members have what is in this log; only changes the advice that an error gives.
-    pub has_peers: bool,
+    /// What helps if this log is damaged; only changes the advice that an error gives.
+    pub repair: Repair,
 }
 
 impl Default for Options {
@@ -42,7 +42,7 @@ impl Default for Options {
             flush_depth: 1,
             frame_bytes_max: 2 << 20,
             reserve_bytes: 1 << 20,
-            has_peers: false,
+            repair: Repair::FromBackup,
         }
     }
 }
@@ -132,8 +132,8 @@ impl Journal {
         visit: &mut Visit<'_>,
     ) -> Result<Self, Error> {
         options.check();
-        let repair = if options.has_peers { Repair::FromPeers } else { Repair::FromBackup };
-        let Scan { live, spares, next, end, epoch } = scan(folder, Sought { identity, repair }, visit)?;
+        let sought = Sought { identity, repair: options.repair };
+        let Scan { live, spares, next, end, epoch } = scan(folder, sought, visit)?;
         Ok(Self {
             options,
             identity,

@@ -22,7 +22,7 @@ pub struct Disk {
 impl Disk {
     /// A founding member's disk, or with an empty membership that of one which is to join.
     pub fn new(membership: Membership) -> Self {
-        let Restored { hard_state, start_index, start_term, entries, applied, membership } =
+        let Restored { hard_state, start_index, start_term, entries, applied, membership, .. } =
             if membership.voters.is_empty() { Restored::default() } else { Restored::founding(membership) };
         Self {
             hard_state,
@@ -142,6 +142,7 @@ impl Disk {
             entries: self.entries.clone(),
             applied: self.applied,
             membership: self.membership.clone(),
+            ..Restored::default()
         }
     }
 }

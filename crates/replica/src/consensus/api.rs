@@ -156,6 +156,8 @@ pub enum Input {
     Dropped(MemberId),
     /// Leadership is to go to this voter, if this member leads.
     TransferLeader(MemberId),
+    /// This member's shards are damaged, and it asks for a snapshot. Taken by a leader alone.
+    SnapshotWanted(MemberId),
     /// The transfer of a snapshot ended.
     SnapshotSent {
         /// Who was to get it.

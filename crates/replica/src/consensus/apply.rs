@@ -83,7 +83,7 @@ impl Consensus {
     }
 
     /// Raft hears what the sequencer finished, for which a step of it must not be under way.
-    fn tell_what_was_applied(&mut self, out: &mut Vec<Output>) -> Result<(), Error> {
+    pub(super) fn tell_what_was_applied(&mut self, out: &mut Vec<Output>) -> Result<(), Error> {
         self.drain_to_raft(out)?;
         self.submit_persists(out);
         Ok(())

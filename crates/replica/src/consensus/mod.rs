@@ -198,6 +198,12 @@ impl Consensus {
             Input::TransferLeader(to) => {
                 return self.tell_raft(windlass_raft::Input::TransferLeader(to), out);
             }
+            Input::SnapshotWanted(to) => {
+                if self.raft.is_leader_ready() && self.raft.membership().contains(to) {
+                    self.snapshot_needed(to, out);
+                    return self.tell_what_was_applied(out);
+                }
+            }
             Input::SnapshotSent { to, delivered } => {
                 return self.tell_raft(windlass_raft::Input::SnapshotSent { to, delivered }, out);
             }

@@ -19,13 +19,16 @@ use windlass_records::state::State;
 use windlass_replica::consensus::Input;
 use windlass_replica::lease::LeaseAsk;
 use windlass_replica::task::SnapshotId;
-use windlass_types::{MemberId, RequestError, RequestId, ShardId};
+use windlass_types::{Code, MemberId, RequestError, RequestId, ShardId};
 
 use super::damage::Question;
 use super::leases::{ASK_LEASES, LeasesAsked};
 use super::{ConsensusActor, survive};
 use crate::published::Published;
 use crate::snapshot;
+
+/// Kind of the question of a member whose shards are damaged: it wants a snapshot.
+pub const ASK_SNAPSHOT: u16 = 4;
 
 /// How soon to look again whether the log's disk is at rest.
 const QUIET_INTERVAL: Duration = Duration::from_millis(10);
@@ -90,6 +93,8 @@ pub(super) enum FromPeer {
         /// What their clients are told.
         error: RequestError,
     },
+    /// A member's shards are damaged: it wants a snapshot.
+    SnapshotWanted(MemberId),
     /// The next chunk of a snapshot can be sent.
     NextChunk(ShardId, SnapshotId),
     /// The shards' shares of a snapshot for a client are wanted no more.
@@ -144,6 +149,13 @@ impl windlass_peer::Handler for Ears {
                 }
             });
             return;
+        }
+        if ask.kind == ASK_SNAPSHOT {
+            if self.published.leader() != self.published.member {
+                return reply.fail(Code::Unavailable as u32, RequestError::NotLeader.text());
+            }
+            reply.answer(Bytes::new());
+            return self.actor.do_send(FromPeer::SnapshotWanted(from));
         }
         if let Some(message) = FromPeer::question(from, &ask, reply) {
             self.actor.do_send(message);
@@ -216,6 +228,8 @@ impl Handler<FromPeer> for ConsensusActor {
                 let of = Origin { member, incarnation };
                 self.feed(Input::Refused { of, ids, error });
             }
+            FromPeer::SnapshotWanted(from) if self.cluster.outgoing.is_for(from) => {}
+            FromPeer::SnapshotWanted(from) => self.feed(Input::SnapshotWanted(from)),
             FromPeer::NextChunk(shard, id) => self.shards.next_chunk(shard, id),
             FromPeer::BackupTaken(id) => self.end_shares(id),
             FromPeer::SnapshotSent { to, id, delivered } => {

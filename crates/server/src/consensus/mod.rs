@@ -60,7 +60,7 @@ use timing::Timing;
 
 pub use backup::{BackupReply, NoBackup};
 pub use cluster::{Setup, StepDown};
-pub use links::Links;
+pub use links::{ASK_SNAPSHOT, Links};
 
 /// How often the figures of the links to other members go to the metrics.
 const PEER_METRICS_INTERVAL: Duration = Duration::from_secs(1);

@@ -24,6 +24,8 @@ use crate::stages::Work;
 pub(super) struct Outgoing {
     /// Where each one's chunks go. Bounded by what is asked for ahead ([`Chunks`]).
     feeds: BTreeMap<SnapshotId, mpsc::UnboundedSender<Chunk>>,
+    /// Members to whom one is on its way.
+    receivers: BTreeMap<SnapshotId, MemberId>,
 }
 
 impl Outgoing {
@@ -41,8 +43,14 @@ impl Outgoing {
         chunks
     }
 
+    /// Whether one is on its way to this member.
+    pub fn is_for(&self, member: MemberId) -> bool {
+        self.receivers.values().any(|to| *to == member)
+    }
+
     pub fn ended(&mut self, id: SnapshotId) {
         self.feeds.remove(&id);
+        self.receivers.remove(&id);
     }
 }
 
@@ -79,6 +87,7 @@ impl ConsensusActor {
         let Some(peers) = self.cluster.peers.clone() else { return };
         tracing::info!(%to, index = %state.index, revision = %state.revision, "sending a snapshot");
         let chunks = Chunks::new(actor.clone(), id, self.shards.shards(), self.cluster.feed(id));
+        self.cluster.outgoing.receivers.insert(id, to);
         let stream = self.published.incarnation.wrapping_add(id.0);
         let place = snapshot::place(&state);
         let transfer = Transfer { peers, to, stream, chunks };

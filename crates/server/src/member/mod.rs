@@ -9,6 +9,7 @@ mod listeners;
 mod open;
 pub mod protect;
 mod recovery;
+mod repair;
 mod serve;
 mod signals;
 
@@ -20,6 +21,10 @@ pub use open::OpenError;
 pub fn run(config: Config) -> ! {
     use_small_pages();
     let opened = open::open(&config).unwrap_or_else(|error| fatal(error.reason(), error));
+    let opened = match opened {
+        open::Start::Member(opened) => *opened,
+        open::Start::Repair(damaged) => actix_rt::System::new().block_on(repair::run(&config, *damaged)),
+    };
     let signal = actix_rt::System::new().block_on(serve::serve(&config, opened));
     signals::end_by(signal)
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use windlass_api::etcdserverpb::Member;
 use windlass_io_disk::uring::Uring;
 use windlass_io_log::buffer::BLOCK_BYTES;
+use windlass_io_log::error::Repair as Advice;
 use windlass_io_log::raft_log;
 use windlass_records::batch::Origin;
 use windlass_replica::consensus::{BATCH_COMMANDS_MAX, Consensus, RestoreError};
@@ -16,7 +17,8 @@ use windlass_replica::consensus::{BATCH_COMMANDS_MAX, Consensus, RestoreError};
 use super::join;
 use super::listeners::{ListenError, bind_all, bind_peers};
 use super::protect::{self, Protected};
-use super::recovery::{Found, Started};
+use super::recovery::{Found, Read, Started};
+use super::repair::Repair;
 use super::{raise_limits, registered_bytes};
 use crate::auth::{Authority, JwtError};
 use crate::net::Listeners;
@@ -109,6 +111,15 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    /// Whether shards that others have too are damaged, or files of theirs are missing. The log is sound then.
+    pub fn is_of_damaged_shards(&self) -> bool {
+        match self {
+            Self::Shards(error) => Reason::of_shards(error) == Reason::Damaged,
+            Self::Restore(error) => matches!(error, RestoreError::Gap { .. }),
+            _ => false,
+        }
+    }
+
     /// The reason to end the process with.
     #[must_use]
     pub fn reason(&self) -> Reason {
@@ -131,8 +142,16 @@ impl OpenError {
     }
 }
 
+/// What opening a member comes to.
+pub enum Start {
+    /// It can run.
+    Member(Box<Opened>),
+    /// The others must give it a snapshot first.
+    Repair(Box<Repair>),
+}
+
 /// Opens a member. Until everything that can be refused was looked at, nothing is written.
-pub fn open(config: &Config) -> Result<Opened, OpenError> {
+pub fn open(config: &Config) -> Result<Start, OpenError> {
     let expected = Expected::from_flags(&config.name, &config.bootstrap);
     if protect::makes_certificates(config) {
         // They are the one thing that is written before the folder is made, so it must be one that may be used.
@@ -165,7 +184,14 @@ pub fn open(config: &Config) -> Result<Opened, OpenError> {
     } else if examined.is_new() && config.bootstrap.members.len() > 1 {
         join::check_founder(config, examined.identity().member, tls.peers.as_ref())?;
     }
-    let found = Found::read(config, examined.path(), examined.identity(), log_options)?;
+    let read = Found::read(config, examined.path(), examined.identity(), log_options)?;
+    let found = match read {
+        Read::Sound(found) => found,
+        Read::Damaged { error, log_start } => {
+            let (folder, tls) = (examined.prepare()?, tls.peers);
+            return Ok(Start::Repair(Box::new(Repair { folder, peer_sockets, tls, error, log_start })));
+        }
+    };
     // One that joined and has not heard of anything yet must be told again whom to listen to.
     if found.is_empty() && joins && told.is_none() {
         told = Some(join::identify(config, tls.peers.as_ref())?.1);
@@ -174,7 +200,8 @@ pub fn open(config: &Config) -> Result<Opened, OpenError> {
     let started = found.start(config, &folder)?;
     let Started { core, us, disk, shards } = started;
     let told = told.map(|told| told.members).unwrap_or_default();
-    Ok(Opened { folder, listeners, peer_sockets, tls, authority, core, us, told, disk, shards })
+    let opened = Opened { folder, listeners, peer_sockets, tls, authority, core, us, told, disk, shards };
+    Ok(Start::Member(Box::new(opened)))
 }
 
 fn log_options(config: &Config) -> raft_log::Options {
@@ -185,6 +212,7 @@ fn log_options(config: &Config) -> raft_log::Options {
         segment_bytes: usize::try_from(storage.wal_segment_bytes).expect("checked with the flags"),
         flush_depth: storage.flush_depth,
         frame_bytes_max: frame_bytes.next_multiple_of(BLOCK_BYTES),
+        repair: if config.bootstrap.members.len() > 1 { Advice::FromPeers } else { Advice::FromBackup },
         ..raft_log::Options::default()
     }
 }

@@ -16,7 +16,7 @@ use windlass_io_log::op::Failure;
 use windlass_io_log::raft_log::{self, RaftLog, Recovered};
 use windlass_records::batch::Origin;
 use windlass_replica::consensus::{Consensus, check_restore};
-use windlass_replica::founding::{begun_at, founding, is_needed};
+use windlass_replica::founding::{Installs, founding, installs};
 use windlass_types::LogIndex;
 
 use super::assemble::{assemble, founds, run_of};
@@ -48,6 +48,19 @@ pub struct Found {
     replaced: bool,
 }
 
+/// What reading the files of a member comes to.
+pub enum Read {
+    /// They are sound.
+    Sound(Box<Found>),
+    /// The shards are not, and the other members have what they held; the log is.
+    Damaged {
+        /// What is wrong.
+        error: OpenError,
+        /// Where the log begins: what replaces the shards must reach to it.
+        log_start: LogIndex,
+    },
+}
+
 /// What a start has made.
 pub struct Started {
     /// Raft, log and sequencer.
@@ -67,31 +80,39 @@ impl Found {
         folder: &Path,
         identity: &Identity,
         options: raft_log::Options,
-    ) -> Result<Self, OpenError> {
+    ) -> Result<Read, OpenError> {
         let log_path = config.wal_dir.clone().unwrap_or_else(|| folder.join(LOG_FOLDER));
         let (log, mut recovered) =
             RaftLog::open(&mut *look_into(&log_path)?, options, ids::Identity(identity.salt))?;
         let shard_options = shard_options(config, folder, identity);
         let install = snapshot::found(folder).map_err(OpenError::Snapshot)?;
-        let needed = install.as_ref().filter(|install| is_needed(&install.state, &recovered));
-        let replaced = needed.is_some();
-        if let Some(install) = needed {
-            tracing::info!(index = %install.state.index, "installing a snapshot");
-            let contents = install.contents(shard_options.shards).map_err(OpenError::Snapshot)?;
-            shard::replace(&shard_options, contents, install.state)?;
-            recovered = begun_at(&install.state, recovered.hard_state);
+        let damaged = read_shards(&shard_options, &recovered).err().filter(OpenError::is_of_damaged_shards);
+        let installs =
+            install.as_ref().map(|install| installs(&install.state, &recovered, damaged.is_some()));
+        let replaced = matches!(installs, Some(Installs::All(_)));
+        match (&install, installs, damaged) {
+            (Some(install), Some(installs @ (Installs::Shards | Installs::All(_))), _) => {
+                tracing::info!(index = %install.state.index, "installing a snapshot");
+                let contents = install.contents(shard_options.shards).map_err(OpenError::Snapshot)?;
+                shard::replace(&shard_options, contents, install.state)?;
+                if let Installs::All(log) = installs {
+                    recovered = log;
+                }
+            }
+            (_, _, Some(error)) if shard_options.has_peers => {
+                return Ok(Read::Damaged { error, log_start: recovered.start_index });
+            }
+            _ => {}
         }
-        let shards = shard::read(shard_options)?;
-        let state = shards.state();
-        check_restore(recovered.start_index, last_index(&recovered), state.index)?;
+        let shards = read_shards(&shard_options, &recovered)?;
         tracing::info!(
             entries = recovered.entries.len(),
             last_index = %last_index(&recovered),
-            stable_index = %state.index,
-            revision = %state.revision,
+            stable_index = %shards.state().index,
+            revision = %shards.state().revision,
             "recovered"
         );
-        Ok(Self { log_path, log, recovered, shards, install, replaced })
+        Ok(Read::Sound(Box::new(Self { log_path, log, recovered, shards, install, replaced })))
     }
 
     /// Whether there is nothing: the member is new.
@@ -119,6 +140,13 @@ impl Found {
         let core = assemble(config, us, self.log, self.recovered, &shards);
         Ok(Started { core, us, disk, shards })
     }
+}
+
+/// The shards, if they are sound and go with the log.
+fn read_shards(options: &shard::OpenOptions, log: &Recovered) -> Result<FoundShards, OpenError> {
+    let shards = shard::read(options.clone())?;
+    check_restore(log.start_index, last_index(log), shards.state().index)?;
+    Ok(shards)
 }
 
 fn shard_options(config: &Config, folder: &Path, identity: &Identity) -> shard::OpenOptions {

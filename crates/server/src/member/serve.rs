@@ -271,6 +271,26 @@ fn member_info(config: &Config, id: windlass_types::MemberId) -> MemberInfo {
     MemberInfo { id, token: config.bootstrap.token.clone() }
 }
 
+/// The transport to the other members.
+pub(super) fn transport(
+    config: &Config,
+    cluster: ClusterId,
+    us: Origin,
+    (sockets, tls): (Vec<TcpListener>, Option<Tls>),
+) -> windlass_peer::Config {
+    let listened = sockets.into_iter().zip(&config.urls.listen_peer);
+    let listen = listened
+        .map(|(socket, url)| windlass_peer::Listen { socket, tls: url.scheme() == Scheme::Https })
+        .collect();
+    windlass_peer::Config {
+        server_version: ETCD_VERSION.to_owned(),
+        listen,
+        tls,
+        dead_after: config.raft.election_timeout,
+        ..windlass_peer::Config::new(cluster, us.member, us.incarnation, us.incarnation)
+    }
+}
+
 /// How the member takes part in its cluster.
 fn cluster_setup(
     config: &Config,
@@ -288,17 +308,7 @@ fn cluster_setup(
         client_ur_ls: texts(&config.urls.advertise_client),
         is_learner: false,
     };
-    let listened = sockets.into_iter().zip(&config.urls.listen_peer);
-    let listen = listened
-        .map(|(socket, url)| windlass_peer::Listen { socket, tls: url.scheme() == Scheme::Https })
-        .collect();
-    let peers = windlass_peer::Config {
-        server_version: ETCD_VERSION.to_owned(),
-        listen,
-        tls,
-        dead_after: config.raft.election_timeout,
-        ..windlass_peer::Config::new(cluster, us.member, us.incarnation, us.incarnation)
-    };
+    let peers = transport(config, cluster, us, (sockets, tls));
     let links = Links {
         election_ticks: election_ticks(config),
         config: Some(peers),

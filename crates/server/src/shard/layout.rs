@@ -122,8 +122,12 @@ pub struct Found {
 /// See [`Error`].
 pub fn read(options: Options) -> Result<Found, Error> {
     let manifest = read_manifest(&options.folder)?;
-    let (histories, states) = Layout::of(&options, manifest).read()?;
+    let layout = Layout::of(&options, manifest);
+    let (histories, states) = layout.read()?;
     let state = stable_state(&histories, &states);
+    for (shard, history) in (0..).zip(&histories) {
+        history.check(state.index).map_err(in_folder(&layout.shard_folder(shard)))?;
+    }
     Ok(Found { options, manifest, histories, states, state })
 }
 
@@ -159,19 +163,27 @@ impl Found {
     }
 }
 
-/// Replaces all shards by ones with this content, one for each shard that is asked for. A crash leaves the old ones or
-/// the new ones.
+/// Replaces all shards, damaged ones too, by ones with this content, one for each shard that is asked for. A crash leaves the
+/// old ones or the new ones.
 ///
 /// # Errors
 /// See [`Error`].
 pub fn replace(options: &Options, contents: Vec<Content>, state: State) -> Result<(), Error> {
     let folder = &options.folder;
     make_folder(folder)?;
-    let manifest = read_manifest(folder)?;
-    let generation = manifest.map_or(Generation(1), |manifest| manifest.generation.next());
-    if let Some(manifest) = manifest {
-        remove_other_generations(folder, manifest.generation)?;
-    }
+    let generation = match read_manifest(folder) {
+        Ok(None) => Generation(1),
+        Ok(Some(manifest)) => {
+            remove_other_generations(folder, manifest.generation)?;
+            manifest.generation.next()
+        }
+        // Nothing says which one is valid. All of them stay until the new one is.
+        Err(Error::Manifest { .. } | Error::NoManifest(_)) => {
+            let newest = generations(folder)?.into_iter().max_by_key(|generation| generation.0);
+            newest.map_or(Generation(1), Generation::next)
+        }
+        Err(error) => return Err(error),
+    };
     let next = Manifest { generation, shards: options.shards };
     let layout = Layout { options, manifest: next };
     layout.fill::<()>(contents, state)?;

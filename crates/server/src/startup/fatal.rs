@@ -178,7 +178,9 @@ impl Reason {
             Error::Stranger { .. } => Self::FolderForeign,
             Error::Version { .. } => Self::FolderVersion,
             Error::Identity { .. } => Self::FolderIdentity,
-            Error::Missing { .. } | Error::Gap { .. } | Error::Damaged { .. } => Self::Damaged,
+            Error::Missing { .. } | Error::Gap { .. } | Error::Beheaded { .. } | Error::Damaged { .. } => {
+                Self::Damaged
+            }
         }
     }
 }

@@ -9,6 +9,7 @@
 mod cluster;
 mod etcdctl;
 mod faults;
+mod growth;
 mod history;
 mod load;
 mod local;
@@ -18,6 +19,7 @@ mod network;
 mod partitions;
 #[path = "../process/mod.rs"]
 mod process;
+mod repair;
 mod snapshots;
 mod stalls;
 mod state;

@@ -28,6 +28,8 @@ pub struct Site {
     pub seen: LogIndex,
     /// Where all of its streams could be cut.
     pub stable: LogIndex,
+    /// Where its log began when a start found it.
+    pub found_start: LogIndex,
     /// The last entry that is on its disk for good.
     pub durable: LogIndex,
     /// Writes under way, and the last entry of each.
@@ -109,17 +111,23 @@ impl Site {
         ensure(kept || term == Term::ZERO, Check::VoteForgotten, || {
             format!("voted for {vote} in term {term}, and knows only of {:?}", found.hard_state)
         })?;
-        self.durable = last;
+        (self.durable, self.found_start) = (last, found.start_index);
         let replaced = self.replaced.drain(..).map(|(_, replaced)| replaced).collect();
         self.log.recover(found, replaced)
     }
 
     /// A start begins with this in place of what it found.
-    pub fn begins_with(&mut self, content: &Recovered) {
+    pub fn begins_with(&mut self, content: &Recovered) -> Result<(), Violation> {
+        let start = content.start_index;
+        let goes_on = self.log.get(start).is_some_and(|entry| entry.term == content.start_term);
+        ensure(!goes_on || self.promised <= start, Check::Missing, || {
+            format!("the log begins anew at {start}, but entry {} was acknowledged", self.promised)
+        })?;
         self.log = Log::begun(content);
         self.replaced.clear();
         self.durable = self.log.last();
         self.promised = self.promised.min(self.log.last());
+        Ok(())
     }
 
     /// Whether it has this entry for good.

@@ -60,6 +60,13 @@ impl Member {
         }
     }
 
+    /// A member that must be repaired asks for one; as in the server one at a time.
+    pub fn snapshot_wanted(&mut self, by: usize, env: &mut Env) {
+        if self.leads() && !self.snapshots.leaving.values().any(|leaving| leaving.to == by) {
+            self.input(Sender::Clock, Input::SnapshotWanted(member_of(by)), env);
+        }
+    }
+
     fn snapshot_ends(&mut self, id: SnapshotId, delivered: bool, env: &mut Env) {
         let Some(Leaving { to, .. }) = self.snapshots.leaving.remove(&id) else { return };
         env.tell(|| {

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use windlass_io_disk::sim::SimDisk;
 use windlass_io_log::Error;
 use windlass_io_log::buffer::BLOCK_BYTES;
+use windlass_io_log::error::Repair;
 use windlass_io_log::ids::Identity;
 use windlass_io_log::op::Op;
 use windlass_io_log::raft_log::{Fatal, Options, RaftLog, Recovered};
@@ -18,7 +19,7 @@ pub fn options(flush_depth: usize) -> Options {
         flush_depth,
         frame_bytes_max: 3 * BLOCK_BYTES,
         reserve_bytes: 2 * BLOCK_BYTES,
-        has_peers: false,
+        repair: Repair::FromBackup,
     }
 }
 

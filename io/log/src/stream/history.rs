@@ -22,6 +22,7 @@ pub struct ShardHistory {
 /// What the preambles say, without the versions.
 #[derive(Default)]
 struct Outline {
+    first: Ordinal,
     last: Ordinal,
     /// What the newest frame is complete up to.
     durable: LogIndex,
@@ -50,6 +51,17 @@ impl ShardHistory {
     #[must_use]
     pub fn durable_index(&self) -> LogIndex {
         self.outline.durable
+    }
+
+    /// Whether everything is there that [`load`](Self::load) needs. The newest frame may say that what is before some
+    /// checkpoint is not needed any more, and be damaged after that was given up: it looks like a torn write then.
+    ///
+    /// # Errors
+    /// [`Error::Beheaded`].
+    pub fn check(&self, stable: LogIndex) -> Result<(), Error> {
+        let (needed, first) = (self.outline.base(stable).frame.0.max(1), self.outline.first.0);
+        let repair = self.options.sought().repair;
+        if first > needed { Err(Error::Beheaded { needed, first, repair }) } else { Ok(()) }
     }
 
     /// Hands every record up to `stable` to `load`, in no particular order and some of them twice. Versions that a
@@ -96,6 +108,9 @@ impl Outline {
         let Preamble { kind, ordinal, index, base } = *preamble;
         if self.last != Ordinal(0) && ordinal.0 != self.last.0 + 1 {
             return Err(format!("frame {} of the stream follows frame {}", ordinal.0, self.last.0));
+        }
+        if self.first == Ordinal(0) {
+            self.first = ordinal;
         }
         self.last = ordinal;
         self.sizes.push((ordinal, bytes));

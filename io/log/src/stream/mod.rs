@@ -85,13 +85,16 @@ impl Options {
             flush_depth: 1,
             frame_bytes_max: (self.flush_bytes + self.flush_bytes / 4).next_multiple_of(BLOCK_BYTES),
             reserve_bytes: RESERVE_BYTES,
-            has_peers: self.has_peers,
+            repair: self.repair(),
         }
     }
 
     fn sought(&self) -> Sought {
-        let repair = if self.has_peers { Repair::FromPeers } else { Repair::FromBackup };
-        Sought { identity: self.identity, repair }
+        Sought { identity: self.identity, repair: self.repair() }
+    }
+
+    fn repair(&self) -> Repair {
+        if self.has_peers { Repair::ByPeers } else { Repair::FromBackup }
     }
 }
 
