@@ -117,3 +117,42 @@ impl Counters {
         self.open >= limits.connections_max as u64
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROUTES: [Route; 2] =
+        [Route { path: "/s/Unary", kind: Kind::Unary }, Route { path: "/s/Stream", kind: Kind::BidiStream }];
+
+    fn ended(slow_after: Duration, calls: &[(usize, Code)]) -> Counters {
+        let mut counters = Counters::new(&ROUTES, slow_after);
+        let begun = Instant::now();
+        calls.iter().for_each(|&(route, code)| counters.end(route, begun, code));
+        counters.end_turn(begun + Duration::from_millis(5));
+        counters
+    }
+
+    #[test]
+    fn slow_unary_calls_are_told_of_once() {
+        let mut counters =
+            ended(Duration::from_millis(1), &[(0, Code::Ok), (1, Code::Ok), (0, Code::NotFound)]);
+        let took = Duration::from_millis(5);
+        let slow = [Code::Ok, Code::NotFound].map(|code| SlowCall { route: 0, took, code });
+        assert_eq!(counters.take_slow(), slow);
+        assert!(counters.take_slow().is_empty());
+        for quiet in [Duration::ZERO, Duration::from_secs(1)] {
+            assert!(ended(quiet, &[(0, Code::Ok)]).take_slow().is_empty());
+        }
+        let many = [(0, Code::Ok); SLOW_CALLS_MAX + 1];
+        assert_eq!(ended(Duration::from_millis(1), &many).take_slow().len(), SLOW_CALLS_MAX);
+    }
+
+    #[test]
+    fn failing_calls_are_timed_apart() {
+        let counters = ended(Duration::ZERO, &[(0, Code::Ok), (0, Code::Ok), (0, Code::Unavailable)]);
+        let count = |durations: &Durations| durations.counts.iter().sum::<u64>();
+        let route = &counters.routes[0];
+        assert_eq!((count(&route.handling), count(&route.failing)), (3, 1));
+    }
+}
