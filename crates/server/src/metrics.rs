@@ -457,7 +457,8 @@ mod tests {
         debugging_server_watch_send_loop_watch_stream_duration_seconds \
         debugging_server_watch_send_loop_watch_stream_duration_per_event_seconds \
         debugging_snap_save_marshalling_duration_seconds debugging_snap_save_total_duration_seconds \
-        debugging_store_expires_total debugging_store_watch_requests_total debugging_store_watchers";
+        debugging_store_expires_total debugging_store_watch_requests_total debugging_store_watchers \
+        debugging_auth_revision";
 
     #[test]
     fn every_name_of_etcds_is_there() {
