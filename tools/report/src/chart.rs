@@ -76,14 +76,18 @@ pub fn scatter(frame: &Frame<'_>, series: &[Series]) -> String {
     })
 }
 
-/// Points, and of each series those joined that no other point of it beats in both directions: lower and further right.
+/// Points, and of the first series those joined that no other point of it beats in both directions: lower and further
+/// right. Later series are drawn over it.
 #[must_use]
 pub fn frontier(frame: &Frame<'_>, series: &[Series]) -> String {
+    let mut is_first = true;
     plot(frame, series, |chart, series, style| {
+        if std::mem::take(&mut is_first) {
+            let best = undominated(&series.points);
+            chart.draw_series(LineSeries::new(best, style.stroke_width(2))).expect(DRAWS);
+        }
         let points = series.points.iter().map(|point| Circle::new(*point, 4, style.filled()));
         chart.draw_series(points).expect(DRAWS);
-        let best = undominated(&series.points);
-        chart.draw_series(LineSeries::new(best, style.stroke_width(1))).expect(DRAWS);
     })
 }
 

@@ -165,15 +165,14 @@ impl Report {
     }
 
     fn frontier(&self) -> String {
-        let mut series = Vec::new();
+        let all = self.trials.iter().map(|trial| (trial.puts_per_s, trial.p99_ns)).collect();
+        let mut series = vec![Series::new("all trials, and their frontier", all)];
         for step in &self.steps {
             let points = step.tried.iter().map(|trial| (trial.puts_per_s, trial.p99_ns));
             series.push(Series::new(step.name.clone(), points.collect()));
         }
         let chosen = &self.confirmed.0;
         series.push(Series::new("chosen", vec![(chosen.puts_per_s, chosen.p99_ns)]));
-        let all = self.trials.iter().map(|trial| (trial.puts_per_s, trial.p99_ns)).collect();
-        series.push(Series::new("all trials, and their frontier", all));
         // Where the rate is fixed all points stand at it.
         let title = if self.goal_is_latency { "Trials" } else { "Trials: further right and lower is better" };
         let x = Axis::linear("puts per second", Unit::Count);
