@@ -1,10 +1,13 @@
 //! What is exported is imported again, and no bytes make an import panic.
 
 use proptest::prelude::*;
+use prost::Message;
+use windlass_api::authpb::{Role, User};
 use windlass_api::etcdserverpb::Member;
-use windlass_bbolt::PAGE_BYTES;
+use windlass_bbolt::{PAGE_BYTES, Writer};
 use windlass_records::state::State;
 use windlass_records::wal::{Live, Version};
+use windlass_replica::auth::Auth;
 use windlass_replica::backup::{Backend, Export};
 use windlass_replica::lease::Leases;
 use windlass_replica::system::System;
@@ -72,6 +75,47 @@ fn everything_comes_back() {
     let imported = Leases::load(&backend.system(vec![member]).expect("sound"));
     let ids: Vec<(i64, i64)> = imported.iter_from(None).map(|(id, lease)| (id.0, lease.ttl_s)).collect();
     assert_eq!(ids, [(1, 101), (5, 105), (i64::MAX, 100)]);
+}
+
+/// Of a bucket.
+type Pairs<'a> = Vec<(&'a [u8], Vec<u8>)>;
+
+/// A backend with users, as etcd writes it.
+fn with_users(name: &[u8]) -> Vec<u8> {
+    let user =
+        User { name: "root".into(), password: "hash".into(), roles: vec!["root".into()], options: None };
+    let role = Role { name: "root".into(), key_permission: Vec::new() };
+    let buckets: [(&[u8], Pairs<'_>); 4] = [
+        (b"auth", vec![(b"authEnabled", vec![1]), (b"authRevision", 9_u64.to_be_bytes().to_vec())]),
+        (b"authRoles", vec![(b"root", role.encode_to_vec())]),
+        (b"authUsers", vec![(name, user.encode_to_vec())]),
+        (b"key", Vec::new()),
+    ];
+    let (mut writer, mut body) = (Writer::new(), Vec::new());
+    for (name, pairs) in buckets {
+        writer.begin_bucket(name);
+        pairs.iter().for_each(|(key, value)| writer.put(key, value, &mut body));
+        writer.end_bucket(&mut body);
+    }
+    let head = writer.finish(&mut body);
+    [head.bytes(), &body].concat()
+}
+
+#[test]
+fn users_and_roles_come_along() {
+    let file = with_users(b"root");
+    let system = Backend::open(&file[..]).expect("a backend").system(Vec::new()).expect("sound");
+    let auth = Auth::load(&system);
+    assert_eq!((auth.is_enabled(), auth.revision()), (true, 9));
+    assert!(auth.is_root("root") && auth.roles().eq(["root"]));
+    let mut body = Vec::new();
+    let export = Export::begin(&State::EMPTY, &system, &mut body);
+    let head = export.finish(&mut body);
+    let again = [head.bytes(), &body].concat();
+    let again = Backend::open(&again[..]).expect("a backend").system(Vec::new()).expect("sound");
+    assert!(again.with_prefix(b"").eq(system.with_prefix(b"")));
+    let file = with_users(b"other");
+    assert!(Backend::open(&file[..]).expect("a backend").system(Vec::new()).is_err(), "another's name");
 }
 
 #[test]

@@ -46,8 +46,6 @@ pub struct Restored {
     pub revision: Revision,
     /// The compaction revision; -1 if nothing was compacted.
     pub compact_revision: Revision,
-    /// The store asked clients who they are. Users and roles are not carried over, so the restored one does not.
-    pub lost_auth: bool,
 }
 
 /// Restores the member that `config` describes. With `bump` the newest revision is raised by so much and everything before it
@@ -84,7 +82,7 @@ pub fn restore<S: Source + ?Sized>(
         })
     });
     let identity = filled?.identity().clone();
-    Ok(Restored { identity, versions, revision, compact_revision, lost_auth: backend.has_auth()? })
+    Ok(Restored { identity, versions, revision, compact_revision })
 }
 
 /// The members of the new cluster. Their names they tell when they start.

@@ -45,11 +45,7 @@ pub fn restore(options: &Options) -> Result<String, Failure> {
     let backend = Backend::open(&file).map_err(|error| failed(&error))?;
     let bump = options.mark_compacted.then_some(options.bump_revision);
     let restored = restore_member(&config, &backend, bump).map_err(|error| failed(&error))?;
-    let Restored { identity, versions, revision, lost_auth, .. } = restored;
-    if lost_auth {
-        let text = "authentication was enabled there; users and roles are not carried over: whoever reaches the member may do all";
-        eprintln!("Warning: {text}");
-    }
+    let Restored { identity, versions, revision, .. } = restored;
     Ok(format!(
         "restored {}: {versions} versions up to revision {revision}, as member {:x} (`{}`) of cluster {:x} in {}\n",
         options.file.display(),

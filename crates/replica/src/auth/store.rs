@@ -441,6 +441,12 @@ impl Auth {
         self.write_state(system);
     }
 
+    /// Writes down what a store that is imported said of authentication as a whole. Its users and roles are records of
+    /// their own.
+    pub(crate) fn import_state(enabled: bool, revision: u64, system: &mut System) {
+        Self { enabled, revision: revision.max(FIRST_REVISION), ..Self::default() }.write_state(system);
+    }
+
     fn write_state(&self, system: &mut System) {
         let state = State { enabled: self.enabled, revision: self.revision };
         system.put(Bytes::from_static(AUTH), state.encode_to_vec().into());

@@ -15,9 +15,10 @@ use windlass_types::{MemberId, Revision};
 
 use super::schema::{self, Place};
 use crate::alarm::Alarms;
+use crate::auth::Auth;
 use crate::lease::Leases;
 use crate::membership::Members;
-use crate::system::System;
+use crate::system::{ROLE, System, USER};
 
 /// A bucket's keys and values.
 type Pairs = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -39,9 +40,9 @@ impl Export {
         let mut writer = Writer::new();
         for (name, pairs) in [
             (schema::ALARM, alarms(system)),
-            (schema::AUTH, Pairs::new()),
-            (schema::AUTH_ROLES, Pairs::new()),
-            (schema::AUTH_USERS, Pairs::new()),
+            (schema::AUTH, auth(system)),
+            (schema::AUTH_ROLES, named(ROLE, system)),
+            (schema::AUTH_USERS, named(USER, system)),
             // Nothing is agreed on: whoever starts on this decides anew.
             (schema::CLUSTER, Pairs::new()),
         ] {
@@ -117,6 +118,19 @@ fn encode_pair(version: &wal::Version<'_>, out: &mut Vec<u8>) {
 
 fn alarms(system: &System) -> Pairs {
     Alarms::load(system).iter().map(|alarm| (alarm.encode_to_vec(), Vec::new())).collect()
+}
+
+fn auth(system: &System) -> Pairs {
+    let auth = Auth::load(system);
+    let enabled = vec![u8::from(auth.is_enabled())];
+    let revision = auth.revision().to_be_bytes().to_vec();
+    Pairs::from([(schema::AUTH_ENABLED.to_vec(), enabled), (schema::AUTH_REVISION.to_vec(), revision)])
+}
+
+/// Users or roles, whose records are etcd's own.
+fn named(prefix: &[u8], system: &System) -> Pairs {
+    let records = system.with_prefix(prefix);
+    records.map(|(name, value)| (name[prefix.len()..].to_vec(), value.to_vec())).collect()
 }
 
 fn leases(system: &System) -> Pairs {

@@ -1,7 +1,9 @@
 //! An etcd backend as the store of a new cluster. What it holds of the old cluster, its members and its place in the log, is
 //! left out, and so are alarms, which name members that are no more.
 
+use bytes::Bytes;
 use prost::Message;
+use windlass_api::authpb::{Role, User};
 use windlass_api::etcdserverpb::Member;
 use windlass_api::mvccpb::KeyValue;
 use windlass_bbolt::{Reader, Source};
@@ -11,9 +13,10 @@ use windlass_records::wal;
 use windlass_types::{LeaseId, LogIndex, Revision, Term};
 
 use super::schema::{self, Place};
+use crate::auth::Auth;
 use crate::lease::Leases;
 use crate::membership::Members;
-use crate::system::System;
+use crate::system::{ROLE, System, USER};
 
 /// The entry that everything of an import counts as written by. A log that begins behind it is a new one.
 const INDEX: LogIndex = LogIndex(1);
@@ -99,20 +102,6 @@ impl<'a, S: Source + ?Sized> Backend<'a, S> {
         Ok(compacted)
     }
 
-    /// Whether clients of the store had to say who they are.
-    ///
-    /// # Errors
-    /// If the file is damaged.
-    pub fn has_auth(&self) -> Result<bool, Error> {
-        let Some(mut cursor) = self.reader.bucket(schema::AUTH)? else { return Ok(false) };
-        while let Some((key, value)) = cursor.next_pair()? {
-            if key == schema::AUTH_ENABLED {
-                return Ok(value == [1]);
-            }
-        }
-        Ok(false)
-    }
-
     /// The system records of a new cluster of these members, with the backend's leases.
     ///
     /// # Errors
@@ -124,7 +113,49 @@ impl<'a, S: Source + ?Sized> Backend<'a, S> {
             members.apply(CommandKind::MemberAdd, member, &mut system);
         }
         self.leases(&mut system)?;
+        self.auth(&mut system)?;
+        self.named(schema::AUTH_USERS, USER, &mut system, |value| {
+            User::decode(value).ok().map(|user| user.name)
+        })?;
+        self.named(schema::AUTH_ROLES, ROLE, &mut system, |value| {
+            Role::decode(value).ok().map(|role| role.name)
+        })?;
         Ok(system)
+    }
+
+    fn auth(&self, system: &mut System) -> Result<(), Error> {
+        let Some(mut cursor) = self.reader.bucket(schema::AUTH)? else { return Ok(()) };
+        let (mut enabled, mut revision) = (false, 0);
+        while let Some((key, value)) = cursor.next_pair()? {
+            match (&key[..], value.first_chunk()) {
+                (schema::AUTH_ENABLED, _) => enabled = value == [1],
+                (schema::AUTH_REVISION, Some(bytes)) => revision = u64::from_be_bytes(*bytes),
+                _ => {}
+            }
+        }
+        Auth::import_state(enabled, revision, system);
+        Ok(())
+    }
+
+    /// Users or roles. What they say is taken as it is, but for the name, which must be that of their key.
+    fn named(
+        &self,
+        bucket: &[u8],
+        prefix: &[u8],
+        system: &mut System,
+        name_in: impl Fn(&[u8]) -> Option<Bytes>,
+    ) -> Result<(), Error> {
+        let Some(mut cursor) = self.reader.bucket(bucket)? else { return Ok(()) };
+        while let Some((key, value)) = cursor.next_pair()? {
+            let is_sound = !key.is_empty()
+                && std::str::from_utf8(&key).is_ok()
+                && name_in(&value).is_some_and(|name| name == key);
+            if !is_sound {
+                return Err(Error::Schema { bucket: "authUsers or authRoles", what: "holds what cannot be" });
+            }
+            system.put([prefix, &key].concat().into(), value.into());
+        }
+        Ok(())
     }
 
     fn leases(&self, system: &mut System) -> Result<(), Error> {

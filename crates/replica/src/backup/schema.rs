@@ -38,6 +38,9 @@ pub const FINISHED_COMPACT: &[u8] = b"finishedCompactRev";
 /// Of [`AUTH`]: one byte, 1 if clients must say who they are.
 pub const AUTH_ENABLED: &[u8] = b"authEnabled";
 
+/// Of [`AUTH`]: 8 bytes, counts the changes of users and roles.
+pub const AUTH_REVISION: &[u8] = b"authRevision";
+
 /// Bytes of a revision as a key; a tombstone has one more.
 const REVISION_BYTES: usize = 17;
 

@@ -63,6 +63,62 @@ fn an_etcd_moves_in() {
     assert_same(&look(&Launch::new(ours.path()).member()), &seen);
 }
 
+/// What etcdctl prints as this user, or its complaint.
+fn ctl(tools: &Path, endpoint: &str, arguments: &[&str]) -> Result<String, String> {
+    let command = Command::new(tools.join("etcdctl"))
+        .arg(format!("--endpoints=http://{endpoint}"))
+        .args(arguments)
+        .output()
+        .expect("etcdctl starts");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if command.status.success() { Ok(text(&command.stdout)) } else { Err(text(&command.stderr)) }
+}
+
+/// Users come in from etcd and go out to it again, and nobody else is let in on the way.
+#[test]
+fn users_move_in_and_out() {
+    let Some(tools) = etcd_folder() else { return };
+    let folders = [Scratch::new(), Scratch::new(), Scratch::new()];
+    let etcd_at = |folder: &Scratch| {
+        let launch = Launch::new(folder.path()).program(&tools.join("etcd"));
+        launch.flag("--initial-advertise-peer-urls=http://localhost:2380")
+    };
+    let etcd = etcd_at(&folders[0]).member();
+    for words in ["put a 1", "user add root:pw", "user grant-role root root", "auth enable"] {
+        let words: Vec<&str> = words.split(' ').collect();
+        ctl(&tools, etcd.endpoint(), &words).expect("done");
+    }
+    let as_root =
+        |endpoint: &str, words: &[&str]| ctl(&tools, endpoint, &[&["--user=root:pw"], words].concat());
+    let file = folders[0].path().join("snapshot.db");
+    let file = file.to_str().expect("a plain path");
+    as_root(etcd.endpoint(), &["snapshot", "save", file]).expect("saved");
+    restored(folders[1].path(), &[], &std::fs::read(file).expect("it was saved"), None);
+    let launch = Launch::new(folders[1].path());
+    let endpoint = launch.endpoint().to_owned();
+    let member = launch.member_when(|| as_root(&endpoint, &["get", "a"]).is_ok());
+    let refused = |endpoint: &str| {
+        assert!(ctl(&tools, endpoint, &["get", "a"]).expect_err("no user").contains("user name is empty"));
+        assert!(ctl(&tools, endpoint, &["--user=root:no", "get", "a"]).is_err());
+    };
+    refused(member.endpoint());
+    as_root(member.endpoint(), &["put", "b", "2"]).expect("root may");
+    let file = folders[2].path().join("snapshot.db");
+    let file = file.to_str().expect("a plain path");
+    assert!(ctl(&tools, member.endpoint(), &["snapshot", "save", file]).is_err(), "only root may");
+    as_root(member.endpoint(), &["snapshot", "save", file]).expect("saved");
+    let data = folders[2].path().join("data");
+    let restore = Command::new(tools.join("etcdutl"))
+        .args(["snapshot", "restore", file, "--data-dir", data.to_str().expect("a plain path")])
+        .output();
+    assert!(restore.expect("etcdutl starts").status.success());
+    let launch = etcd_at(&folders[2]);
+    let endpoint = launch.endpoint().to_owned();
+    let etcd = launch.member_when(|| as_root(&endpoint, &["get", "a"]).is_ok());
+    refused(etcd.endpoint());
+    assert_eq!(as_root(etcd.endpoint(), &["get", "b"]).expect("root may"), "b\n2\n");
+}
+
 #[test]
 fn three_members_begin_with_one_snapshot() {
     let folder = Scratch::new();
