@@ -92,7 +92,7 @@ impl Cluster {
     pub fn found(&mut self) {
         let all: Vec<usize> = (0..self.seats.len()).collect();
         let named = self.initial_cluster(&all);
-        self.seats.iter_mut().for_each(|seat| seat.flags = vec![format!("--initial-cluster={named}")]);
+        self.seats.iter_mut().for_each(|seat| seat.flags.push(format!("--initial-cluster={named}")));
         all.iter().for_each(|&i| self.spawn(i));
         all.iter().for_each(|&i| self.wait_until_ready(i));
     }
@@ -106,6 +106,11 @@ impl Cluster {
     /// Flags of one member beside those of all; a later one wins.
     pub fn set_flags(&mut self, i: usize, flags: &[&str]) {
         self.seats[i].flags = flags.iter().map(|&flag| flag.to_owned()).collect();
+    }
+
+    /// Further flags of one member.
+    pub fn add_flags(&mut self, i: usize, flags: &[&str]) {
+        self.seats[i].flags.extend(flags.iter().map(|&flag| flag.to_owned()));
     }
 
     /// The flags of a member that joins the members `others`.

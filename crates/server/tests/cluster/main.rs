@@ -9,6 +9,7 @@
 mod cluster;
 mod etcdctl;
 mod faults;
+mod frozen;
 mod growth;
 mod history;
 mod load;
