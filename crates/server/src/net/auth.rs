@@ -357,6 +357,10 @@ impl Arbiter {
         call: CallId,
         error: Option<RequestError>,
     ) -> bool {
+        // Nearly always: then not even the id is hashed.
+        if self.passwords.assigning.is_empty() {
+            return false;
+        }
         let Some(login) = self.passwords.assigning.remove(&id) else { return false };
         let again = error == Some(RequestError::AuthOldRevision) && login.tries < LOGIN_TRIES_MAX;
         if again {
