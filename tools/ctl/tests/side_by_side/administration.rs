@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::Programs;
-use crate::compare::Compare::{self, All, Failure, InAnyOrder, NoIds};
+use crate::compare::Compare::{self, All, Failure, InAnyOrder, NoIds, NotZero};
 use crate::compare::comparable;
 use crate::etcd::Etcd;
 use crate::keys::ATTEMPTS_MAX;
@@ -113,7 +113,8 @@ const COMMANDS: &[(&[&str], &str, Compare)] = &[
     (&["member", "add", "x", "--peer-urls", "http://a:1,http://b"], "", All),
     (&["member", "add", "x", "--peer-urls", "http://a:1/p"], "", All),
     (&["member", "add", "x", "--peer-urls", "http://127.0.0.1:9", "--learner"], "", InAnyOrder),
-    (&["member", "add", "y", "--peer-urls", "http://127.0.0.1:9", "--learner"], "", Failure),
+    // Which error an etcd gives depends on the second in which it is asked, and on whether it is short of CPU.
+    (&["member", "add", "y", "--peer-urls", "http://127.0.0.1:9", "--learner"], "", NotZero),
     (&["member", "update"], "", All),
     (&["member", "update", "zz"], "", All),
     (&["member", "update", "12"], "", All),
