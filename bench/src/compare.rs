@@ -6,7 +6,7 @@
 mod page;
 mod suite;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
@@ -16,6 +16,7 @@ use windlass_report::{Machine, Table};
 
 use crate::flags::{CompareFlags, Flags};
 use crate::launch::{Cluster, Launch};
+use crate::scratch::Scratch;
 use crate::throttle::Throttle;
 use crate::{Report, run};
 use suite::{Entry, SEED, SUITE};
@@ -79,15 +80,15 @@ pub struct Figures {
 pub fn compare(flags: &CompareFlags) -> Result<Comparison> {
     let entries = chosen(flags)?;
     let parent = flags.folder.clone().unwrap_or_else(std::env::temp_dir);
-    let folder = Folder::new(&parent)?;
-    let throttle = flags.write_iops.map(|iops| Throttle::new(&folder.0, iops)).transpose()?;
-    let machine = Machine::here(&folder.0);
+    let folder = Scratch::new(&parent, "windlass-bench")?;
+    let throttle = flags.write_iops.map(|iops| Throttle::new(folder.path(), iops)).transpose()?;
+    let machine = Machine::here(folder.path());
     let programs = [windlass_program(flags)?, flags.etcd.clone()];
     let own_flags = [&flags.windlass_flags, &flags.etcd_flags].map(|text| words(text));
     let mut clusters = Vec::new();
     for ((label, program), own) in LABELS.iter().zip(&programs).zip(&own_flags) {
         let (nodes, throttle) = (flags.nodes as usize, throttle.as_ref());
-        let launch = Launch { label, program, nodes, flags: own, folder: &folder.0, throttle };
+        let launch = Launch { label, program, nodes, flags: own, folder: folder.path(), throttle };
         clusters.push(Cluster::start(&launch)?);
     }
     let mut comparison = Comparison {
@@ -323,24 +324,6 @@ fn run_line(cluster: &mut Cluster, flags: &str, amount: u64) -> Result<Report> {
     let flags = Flags::try_parse_from(line.split_whitespace()).context("the suite's lines are valid")?;
     let plan = flags.plan().map_err(anyhow::Error::msg)?;
     run(&plan).with_context(|| format!("{}: {line}", cluster.label()))
-}
-
-/// A folder that is removed with the value.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(parent: &Path) -> Result<Self> {
-        let path = parent.join(format!("windlass-bench-{}", std::process::id()));
-        std::fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What cannot be removed is left; nothing refers to it.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 #[cfg(test)]

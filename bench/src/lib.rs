@@ -23,6 +23,7 @@ mod random;
 mod report;
 mod run;
 mod schedule;
+pub mod scratch;
 mod tally;
 pub mod throttle;
 mod timeline;

@@ -6,9 +6,10 @@
 mod report;
 mod trial;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
+use windlass_bench::scratch::Scratch;
 use windlass_bench::throttle::Throttle;
 use windlass_report::Machine;
 
@@ -69,11 +70,11 @@ pub fn run(flags: &TuneFlags) -> Result<Report> {
     let varied = chosen(flags)?;
     let parent = flags.folder.clone().unwrap_or_else(std::env::temp_dir);
     let (machine, device) = (Machine::here(&parent), Device::under(&parent));
-    let folder = Folder::new(&parent)?;
-    let throttle = flags.write_iops.map(|iops| Throttle::new(&folder.0, iops)).transpose()?;
+    let folder = Scratch::new(&parent, "windlass-disk-tune")?;
+    let throttle = flags.write_iops.map(|iops| Throttle::new(folder.path(), iops)).transpose()?;
     let p99_ns_max = (flags.p99 > 0.0).then_some(flags.p99 * 1e6);
     let wish = Wish { goal: flags.goal, p99_ns_max };
-    let mut trials = Trials::new(flags, program(flags)?, folder.0.clone(), throttle.as_ref());
+    let mut trials = Trials::new(flags, program(flags)?, folder.path().to_path_buf(), throttle.as_ref());
     let (mut best, mut steps) = (trials.calibrated()?, Vec::new());
     let base = best.clone();
     for (name, values) in varied {
@@ -139,24 +140,6 @@ fn program(flags: &TuneFlags) -> Result<PathBuf> {
         bail!("there is no {}: say where Windlass is with --windlass", beside.display());
     }
     Ok(beside)
-}
-
-/// A folder that is removed with the value.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(parent: &Path) -> Result<Self> {
-        let path = parent.join(format!("windlass-disk-tune-{}", std::process::id()));
-        std::fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What cannot be removed is left; its name says whose it was.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 #[cfg(test)]
