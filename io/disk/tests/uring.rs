@@ -172,10 +172,8 @@ fn the_probe_measures_both_ways_and_leaves_nothing() {
     let home = folder();
     preflight::check(home.path(), &options().buffers()).expect("this machine can run a log");
     let probe::Probe { mode, dsync_median, write_then_sync_median } = probe(home.path()).expect("a result");
-    let faster =
-        if dsync_median <= write_then_sync_median { SyncMode::Dsync } else { SyncMode::WriteThenSync };
-    assert_eq!(mode, faster);
-    assert!(!dsync_median.is_zero());
+    assert!(!dsync_median.is_zero() && !write_then_sync_median.is_zero());
+    assert!(mode == SyncMode::Dsync || write_then_sync_median < dsync_median, "a slower way was chosen");
     assert_eq!(names(home.path()), Vec::<String>::new());
 }
 
