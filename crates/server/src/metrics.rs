@@ -126,6 +126,8 @@ pub struct Metrics {
     pub late_heartbeats: Counter,
     /// Leases whose end this member proposed because their time was over.
     pub leases_expired: Counter,
+    /// Leases that there are.
+    pub leases: Gauge,
     /// Reads in progress.
     pub open_reads: Gauge,
     /// Requests by what they ask for.
@@ -199,6 +201,7 @@ impl Metrics {
             stable_index: Gauge::default(),
             late_heartbeats: Counter::default(),
             leases_expired: Counter::default(),
+            leases: Gauge::default(),
             open_reads: Gauge::default(),
             requests: Requests::default(),
             storage: Storage::default(),
@@ -242,6 +245,7 @@ impl Metrics {
         r.register("etcd_server_heartbeat_send_failures", help, self.late_heartbeats.clone());
         let help = "Leases whose time was over";
         r.register("etcd_debugging_server_lease_expired", help, self.leases_expired.clone());
+        r.register("windlass_leases", "Leases that there are", self.leases.clone());
         let help = "Commands that wait for a flush";
         r.register("etcd_server_proposals_pending", help, self.proposals_pending.clone());
         let help = "Commands refused after they were checked";

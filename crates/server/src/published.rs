@@ -68,6 +68,21 @@ struct ShardTotals {
     compacted: AtomicU64,
 }
 
+/// What is known of one shard.
+#[derive(Clone, Copy, Debug)]
+pub struct ShardFigures {
+    /// Logical bytes of keys and values.
+    pub bytes: u64,
+    /// Keys that live at the newest revision.
+    pub keys: u64,
+    /// Keys written in this run.
+    pub puts: u64,
+    /// Keys deleted in this run.
+    pub deletes: u64,
+    /// Up to where it holds every effect.
+    pub complete: LogIndex,
+}
+
 impl Published {
     /// Before anything is known but `state`, the recovered one.
     #[must_use]
@@ -351,6 +366,23 @@ impl Published {
     #[must_use]
     pub fn complete(&self) -> LogIndex {
         LogIndex(self.shard_complete.iter().map(|i| i.load(Ordering::Acquire)).min().unwrap_or(0))
+    }
+
+    /// What is known of each shard.
+    #[must_use]
+    pub fn shards(&self) -> Vec<ShardFigures> {
+        let figures = |shard: usize| {
+            let value = |values: &[AtomicU64]| values[shard].load(Ordering::Relaxed);
+            let totals = &self.shard_totals[shard];
+            ShardFigures {
+                bytes: value(&self.shard_bytes),
+                keys: value(&self.shard_keys),
+                puts: totals.puts.load(Ordering::Relaxed),
+                deletes: totals.deletes.load(Ordering::Relaxed),
+                complete: LogIndex(value(&self.shard_complete)),
+            }
+        };
+        (0..self.shard_bytes.len()).map(figures).collect()
     }
 
     /// Bytes of keys and values in the whole store.

@@ -7,15 +7,17 @@
 mod histogram;
 mod page;
 mod recent;
+mod sums;
 
 use std::sync::OnceLock;
 use std::time::Instant;
 
 use prometheus_client::registry::Registry;
 
-pub use histogram::StageHistograms;
+pub use histogram::{BUCKETS, StageHistograms, bucket_starts_ns};
 pub use page::commits;
 pub use recent::{Activity, Recent, Work};
+pub use sums::Sums;
 
 /// Number of stages.
 pub const STAGES: usize = 8;

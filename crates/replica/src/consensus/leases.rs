@@ -16,6 +16,12 @@ impl Consensus {
         self.lessor.by_expiry(self.sequencer.leases())
     }
 
+    /// How many leases there are.
+    #[must_use]
+    pub fn lease_count(&self) -> usize {
+        self.sequencer.leases().count()
+    }
+
     /// Leases whose end this member proposed because their time was over.
     #[must_use]
     pub fn expired_leases(&self) -> u64 {

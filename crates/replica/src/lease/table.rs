@@ -90,6 +90,12 @@ impl Leases {
         self.leases.contains_key(&id)
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.leases.len()
+    }
+
     /// The leases behind `after`, in order of their ids.
     pub fn iter_from(&self, after: Option<LeaseId>) -> impl Iterator<Item = (LeaseId, Lease)> {
         let from = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);

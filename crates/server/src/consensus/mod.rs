@@ -340,6 +340,7 @@ impl ConsensusActor {
         if leads_others && passed > 2 * heartbeat {
             self.metrics.late_heartbeats.inc();
         }
+        self.metrics.leases.set(i64::try_from(self.core.lease_count()).unwrap_or(i64::MAX));
         let expired = self.core.expired_leases();
         self.metrics.leases_expired.inc_by(expired - std::mem::replace(&mut self.expired_told, expired));
     }

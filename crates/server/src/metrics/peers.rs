@@ -82,6 +82,12 @@ impl Peers {
         }
     }
 
+    /// What was told of each link last, a second ago at most.
+    #[must_use]
+    pub fn links(&self) -> BTreeMap<MemberId, PeerStats> {
+        self.told.lock().clone()
+    }
+
     fn tell_one(&self, us: MemberId, now: &PeerStats, before: &PeerStats) {
         let (pair, to, from) = (pair(us, now.peer), label("To", now.peer), label("From", now.peer));
         self.known.get_or_create(&pair).set(1);

@@ -113,6 +113,12 @@ impl Requests {
         }
     }
 
+    /// How many leases were granted, revoked and renewed by this member's clients.
+    #[must_use]
+    pub fn leases(&self) -> [u64; 3] {
+        [&self.leases_granted, &self.leases_revoked, &self.leases_renewed].map(|counter| counter.get())
+    }
+
     /// A lease was granted.
     pub fn granted(&self, ttl_s: i64) {
         self.lease_ttl_seconds.observe(ttl_s as f64);

@@ -56,7 +56,16 @@ fn add(sum: &AtomicU64, more: u64) {
     sum.store(sum.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
 }
 
-fn bucket_of(ns: u64) -> usize {
+/// Where each bucket begins, in nanoseconds; the first takes what is below it too.
+#[must_use]
+pub fn bucket_starts_ns() -> [u64; BUCKETS] {
+    std::array::from_fn(|bucket| {
+        let power = 1 << (FIRST_POWER + bucket / STEPS);
+        power + power / STEPS as u64 * (bucket % STEPS) as u64
+    })
+}
+
+pub(super) fn bucket_of(ns: u64) -> usize {
     let value = ns.max(1 << FIRST_POWER);
     let power = value.ilog2() as usize;
     let step = (value >> (power - 2)) as usize & (STEPS - 1);
@@ -107,6 +116,9 @@ mod tests {
     fn a_bucket_is_a_quarter_of_a_power_of_two() {
         assert_eq!([0, 255, 256, 319, 320, 511, 512].map(bucket_of), [0, 0, 0, 0, 1, 3, 4]);
         assert_eq!(bucket_of(u64::MAX), BUCKETS - 1);
+        for (bucket, start_ns) in bucket_starts_ns().into_iter().enumerate() {
+            assert_eq!((bucket_of(start_ns), bucket_of(start_ns - 1)), (bucket, bucket.saturating_sub(1)));
+        }
     }
 
     #[test]

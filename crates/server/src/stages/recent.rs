@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use parking_lot::Mutex;
 
-use super::{Flush, clock_ns};
+use super::{Flush, Sums, clock_ns};
 
 /// Flushes that are kept: a second or so of a busy member. The oldest go first; whoever reads is told how many it missed.
 const FLUSHES_MAX: usize = 16_384;
@@ -59,6 +59,8 @@ struct Flushes {
     list: VecDeque<Flush>,
     /// Number of the first in the list, since the process began.
     first: u64,
+    /// Of all, also of those that are gone.
+    sums: Sums,
 }
 
 impl Recent {
@@ -69,7 +71,32 @@ impl Recent {
             flushes.list.pop_front();
             flushes.first += 1;
         }
+        flushes.sums.add(&flush);
         flushes.list.push_back(flush);
+    }
+
+    /// What all flushes since the process began add up to.
+    #[must_use]
+    pub fn sums(&self) -> Sums {
+        self.flushes.lock().sums.clone()
+    }
+
+    /// Of the flushes from number `since` on the `count` that took longest until the answer, the slowest first, and the
+    /// number behind the newest.
+    #[must_use]
+    pub fn slowest(&self, since: u64, count: usize) -> (u64, Vec<Flush>) {
+        let flushes = self.flushes.lock();
+        let mut slowest: Vec<Flush> = Vec::with_capacity(count + 1);
+        for flush in flushes.list.iter().skip(since.saturating_sub(flushes.first) as usize) {
+            let is_slow = slowest.len() < count
+                || slowest.last().is_some_and(|last| last.answered_ns() < flush.answered_ns());
+            if is_slow {
+                let place = slowest.partition_point(|one| one.answered_ns() >= flush.answered_ns());
+                slowest.insert(place, *flush);
+                slowest.truncate(count);
+            }
+        }
+        (flushes.first + flushes.list.len() as u64, slowest)
     }
 
     /// The flushes from number `since` on, and the number of the first of them.
@@ -124,6 +151,19 @@ mod tests {
         (4..=FLUSHES_MAX as u64 + 5).for_each(|index| recent.push(flush(index)));
         let (first, list) = recent.since(0);
         assert_eq!((first, list.len(), list[0]), (5, FLUSHES_MAX, flush(6)));
+    }
+
+    #[test]
+    fn the_slowest_come_in_order_and_from_where_the_reader_was() {
+        let recent = Recent::default();
+        let flush = |index, ns| Flush { index, stages_ns: [ns, 0, 0, 0, 0, 0, 0, 9_000], ..Flush::default() };
+        for (index, ns) in [(1, 900), (2, 50), (3, 700), (4, 10), (5, 800)] {
+            recent.push(flush(index, ns));
+        }
+        assert_eq!(recent.slowest(0, 3), (5, vec![flush(1, 900), flush(5, 800), flush(3, 700)]));
+        assert_eq!(recent.slowest(2, 9), (5, vec![flush(5, 800), flush(3, 700), flush(4, 10)]));
+        assert_eq!(recent.slowest(7, 3), (5, Vec::new()));
+        assert_eq!(recent.sums().flushes, 5);
     }
 
     #[test]
