@@ -226,7 +226,7 @@ impl Stream for First {
 
 /// What the headers of a request say of the call. Source: grpc-gateway 1.16, `runtime/context.go`: `Authorization` is
 /// handed on, and what has the prefix `Grpc-Metadata-` without that; `Grpc-Timeout` is the call's.
-fn meta(headers: &header::HeaderMap) -> Meta {
+pub(super) fn meta(headers: &header::HeaderMap) -> Meta {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     Meta {
         token: text("grpc-metadata-token").map(Box::from),

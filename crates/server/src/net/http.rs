@@ -1,5 +1,7 @@
 //! HTTP/1.1: health, version and metrics, and the way to the JSON gateway. Source: etcd `server/etcdserver/api/etcdhttp`.
 
+mod console;
+
 use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::future::Future;
@@ -152,6 +154,9 @@ impl Http {
             refusal.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET"));
             return refusal;
         }
+        if console::is_path(path) {
+            return self.console(&request, &query);
+        }
         match path {
             "/debug/vars" => vars::vars(&self.published),
             "/debug/commits" => {
@@ -286,6 +291,7 @@ fn is_known(path: &str) -> bool {
         path,
         "/health" | "/livez" | "/readyz" | "/version" | "/metrics" | "/debug/vars" | "/debug/commits"
     ) || single_check(path).is_some()
+        || console::is_path(path)
 }
 
 /// What is served on addresses for metrics too.

@@ -8,6 +8,7 @@ mod calls;
 mod clients;
 mod compressed;
 mod connections;
+mod console;
 mod deadlines;
 mod figures;
 mod gateway;

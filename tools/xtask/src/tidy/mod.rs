@@ -30,7 +30,8 @@ struct Tree {
 /// Folders of the root whose files are read.
 const FOLDERS: [&str; 7] = [".cargo", ".ci", "bench", "crates", "docs", "io", "tools"];
 /// Endings of text files. `.ci/run` has none and is read too.
-const TEXT_EXTENSIONS: [&str; 9] = ["rs", "toml", "md", "fbs", "proto", "sh", "py", "txt", "lock"];
+const TEXT_EXTENSIONS: [&str; 12] =
+    ["rs", "toml", "md", "fbs", "proto", "sh", "py", "txt", "lock", "html", "css", "js"];
 
 /// Checks the whole repository.
 pub fn run(workspace: &Workspace) -> Result<()> {
