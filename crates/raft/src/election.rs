@@ -4,7 +4,9 @@
 //!
 //! While a majority is connected there is a leader again within three election timeouts of any one fault. A leader steps
 //! down one after it last heard of a quorum. A follower campaigns one to one and a half after it last heard of a leader.
-//! Whoever has heard of one since ignores it, and is asked again with each heartbeat interval until it has not.
+//! Whoever has heard of one since ignores it, and is asked again with each heartbeat interval until it has not. Votes may
+//! be split: a candidate that was refused stands again within half a timeout, so that this does not cost a whole one; but
+//! once only, for where votes take longer than that to become durable nobody would ever be elected.
 
 use windlass_records::log::EntryKind;
 use windlass_types::{LogIndex, MemberId, Term};
@@ -70,6 +72,17 @@ impl Raft {
         let spread = (self.config.election_ticks / 2).max(1);
         self.election_elapsed = 0;
         self.election_timeout = self.config.election_ticks + self.random.below(spread);
+    }
+
+    /// As a candidate that was refused: stands again soon, unless it did so already. The others vote, so they hear of no
+    /// leader, and who leads by then is heard of before; pre-votes keep this from disturbing one.
+    pub(crate) fn stand_again_soon(&mut self) {
+        if std::mem::replace(&mut self.stood_again, true) {
+            return;
+        }
+        let spread = (self.config.election_ticks / 2).max(1);
+        let due = self.election_elapsed + 1 + self.random.below(spread);
+        self.election_timeout = self.election_timeout.min(due);
     }
 
     /// Stands for election, if this member may. `transfer`: the leader asked for it.
@@ -151,6 +164,7 @@ impl Raft {
         self.enter_term(self.term);
         self.role = Role::Leader;
         self.leader = self.config.id;
+        self.stood_again = false;
         let next = self.log.last_index().next();
         for id in self.membership.members() {
             if id != self.config.id {

@@ -51,6 +51,8 @@ pub struct Raft {
     pub(crate) heartbeat_elapsed: u32,
     /// The present randomised timeout in ticks.
     pub(crate) election_timeout: u32,
+    /// Whether this member, as a candidate that was refused, has stood again early since it last knew a leader.
+    pub(crate) stood_again: bool,
     pub(crate) outbox: Outbox,
 }
 
@@ -88,6 +90,7 @@ impl Raft {
             election_elapsed: 0,
             heartbeat_elapsed: 0,
             election_timeout: 0,
+            stood_again: false,
             outbox: Outbox::default(),
             config,
         };

@@ -140,12 +140,16 @@ impl Raft {
         }
         self.leader = from;
         self.election_elapsed = 0;
+        self.stood_again = false;
         Ok(())
     }
 
     fn vote_answered(&mut self, from: MemberId, asked_as: Role, granted: bool) {
         if self.role == asked_as && self.membership.is_voter(from) {
             self.count_vote(from, granted);
+            if asked_as == Role::Candidate && !granted && self.role != Role::Leader {
+                self.stand_again_soon();
+            }
         }
     }
 }
