@@ -72,11 +72,13 @@ impl Shard {
         let slot = self.slots.get_mut(id);
         for _ in 0..DROPPED_PER_CHANGE_MAX {
             let Some(record) = slot.chain.pop_compacted(compact) else { break };
+            self.forgotten.add(&record.to_wal(slot.key.as_slice()));
             self.usage.versions -= 1;
             self.usage.bytes -= cost(slot.key.as_slice(), record.value.len());
             self.totals.compacted += 1;
         }
         if slot.chain.is_spent(compact) {
+            self.forgotten.add(&slot.chain.newest().to_wal(slot.key.as_slice()));
             self.usage.versions -= 1;
             self.usage.bytes -= cost(slot.key.as_slice(), 0);
             self.totals.compacted += 1;

@@ -20,6 +20,22 @@ impl HashSum {
         Self(self.0.wrapping_add(other.0))
     }
 
+    /// What is left of this sum without `part` of it.
+    #[must_use]
+    pub fn without(self, part: Self) -> Self {
+        Self(self.0.wrapping_sub(part.0))
+    }
+
+    /// Of one name with its value, for what is kept beside keys. It equals that of no version.
+    #[must_use]
+    pub fn of_named(name: &[u8], value: &[u8]) -> Self {
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(&(name.len() as u64).to_le_bytes());
+        crc.update(name);
+        crc.update(value);
+        Self(mix(!u64::from(crc.finalize())))
+    }
+
     /// As it travels between members.
     #[must_use]
     pub fn to_bits(self) -> u64 {

@@ -5,6 +5,7 @@ use windlass_types::key::KeyRange;
 use windlass_types::{LeaseId, Revision};
 
 use crate::compact::Compaction;
+use crate::hash::HashSum;
 use crate::key::Key;
 use crate::leases::Leases;
 use crate::revision_log::{Change, RevisionLog};
@@ -24,6 +25,10 @@ pub struct Shard {
     pub(crate) compaction: Compaction,
     pub(crate) usage: Usage,
     pub(crate) totals: Totals,
+    /// Of every version that was loaded or written.
+    written: HashSum,
+    /// Of those that compaction removed.
+    pub(crate) forgotten: HashSum,
     leases: Leases,
 }
 
@@ -77,6 +82,7 @@ impl Shard {
         };
         let record = Record { stamp, create_revision, version, lease, value: value.into() };
         self.add_usage(key, &record);
+        self.written.add(&record.to_wal(key));
         self.totals.puts += 1;
         self.totals.put_bytes += (key.len() + value.len()) as u64;
         let (id, old_lease) = match path.found() {
@@ -107,6 +113,7 @@ impl Shard {
         }
         let record = Record::tombstone(stamp);
         self.add_usage(key, &record);
+        self.written.add(&record.to_wal(key));
         self.totals.deletes += 1;
         self.tree.set_live(&path, false);
         let chain = &mut self.slots.get_mut(id).chain;
@@ -192,6 +199,19 @@ impl Shard {
         self.totals
     }
 
+    /// Sum of the hashes of every version that was loaded or written since the shard was made.
+    #[must_use]
+    pub fn written_sum(&self) -> HashSum {
+        self.written
+    }
+
+    /// Sum of the hashes of the versions that compaction removed. While no compaction is under way, what was
+    /// [written](Self::written_sum) without this is what a [`HashScan`](crate::HashScan) of everything finds.
+    #[must_use]
+    pub fn forgotten_sum(&self) -> HashSum {
+        self.forgotten
+    }
+
     /// Adds one version as it was read from a checkpoint or a WAL, in any order; one that is there already is
     /// skipped. [`finish_load`](Self::finish_load) must follow before anything else.
     pub fn load(&mut self, version: &wal::Version<'_>) {
@@ -216,6 +236,7 @@ impl Shard {
             }
         };
         self.leases.change(id, old_lease, self.slots.get(id).chain.newest().lease);
+        self.written.add(version);
         self.usage.versions += 1;
         self.usage.bytes += cost(version.key, version.live.map_or(0, |live| live.value.len()));
         self.log.load(Change { revision: version.revision, sub: version.sub, key: id });

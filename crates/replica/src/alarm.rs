@@ -1,8 +1,10 @@
 //! Alarms: what keeps the whole cluster from taking certain writes until it is lifted. Replicated, and durable as system
 //! records.
 //!
-//! [`AlarmType::Nospace`] stops what makes the store larger, [`AlarmType::Corrupt`] every write. What is refused is decided
-//! here, in log order, so that all members refuse the same. Source: etcd `etcdserver/api/v3alarm`, `apply/uber_apply.go`.
+//! [`AlarmType::Nospace`] stops what makes the store larger. [`AlarmType::Corrupt`] stops every write if a person raised it; if
+//! a comparison of the members did, the member that it names serves no more, and the others, who agree, go on. What is refused
+//! is decided here, in log order, so that all members refuse the same. Source: etcd `etcdserver/api/v3alarm`,
+//! `apply/uber_apply.go`.
 
 use std::collections::BTreeMap;
 
@@ -31,9 +33,9 @@ pub struct AlarmCommand {
     /// What is to be done.
     #[prost(message, required, tag = "1")]
     pub request: AlarmRequest,
-    /// It is a quota that asks, and no person: it lifts only what a quota raised.
+    /// The members ask by themselves, and no person: for a quota, or because they differ. They lift only what they raised.
     #[prost(bool, tag = "2")]
-    pub by_quota: bool,
+    pub by_itself: bool,
 }
 
 /// The alarms that are raised.
@@ -52,9 +54,9 @@ struct Name {
 /// Who raised an alarm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cause {
-    /// A quota: the alarm goes when there is room again.
-    Quota,
-    /// A person, or a member that found damage: only a person lifts it.
+    /// The members themselves: a quota, whose alarm goes when there is room again, or a comparison of their states.
+    Itself,
+    /// A person: only a person lifts it.
     Told,
 }
 
@@ -64,7 +66,7 @@ struct Record {
     #[prost(message, required, tag = "1")]
     alarm: AlarmMember,
     #[prost(bool, tag = "2")]
-    by_quota: bool,
+    by_itself: bool,
 }
 
 /// Whether a store of so many bytes has room for `cost` more. `None` is no quota.
@@ -84,9 +86,9 @@ impl Alarms {
     #[must_use]
     pub fn load(system: &System) -> Self {
         let raised = system.with_prefix(ALARM).map(|(_, value)| {
-            let Record { alarm, by_quota } =
+            let Record { alarm, by_itself } =
                 Record::decode(value.clone()).expect("the record of an alarm decodes");
-            let cause = if by_quota { Cause::Quota } else { Cause::Told };
+            let cause = if by_itself { Cause::Itself } else { Cause::Told };
             (Name { kind: alarm.alarm, member: MemberId(alarm.member_id) }, cause)
         });
         Self { raised: raised.collect() }
@@ -118,7 +120,23 @@ impl Alarms {
 
     /// The members whose quota raised an alarm.
     pub fn by_quota(&self) -> impl Iterator<Item = MemberId> {
-        self.raised.iter().filter(|(_, cause)| **cause == Cause::Quota).map(|(name, _)| name.member)
+        let is_space = |name: &Name| name.kind == AlarmType::Nospace as i32;
+        let raised =
+            self.raised.iter().filter(move |(name, cause)| is_space(name) && **cause == Cause::Itself);
+        raised.map(|(name, _)| name.member)
+    }
+
+    /// Whether a comparison found that this member differs from the others: it must not serve.
+    #[must_use]
+    pub fn is_damaged(&self, member: MemberId) -> bool {
+        let name = Name { kind: AlarmType::Corrupt as i32, member };
+        self.raised.get(&name) == Some(&Cause::Itself)
+    }
+
+    /// Whether an alarm of this kind concerns this member: one that only says that another member differs does not.
+    #[must_use]
+    pub fn concerns(&self, alarm: &AlarmMember, member: MemberId) -> bool {
+        alarm.member_id == member.0 || !self.is_damaged(MemberId(alarm.member_id)) || !is_corrupt(alarm.alarm)
     }
 
     /// Does what a command says, and writes it down. Returns what its answer lists. Source: etcd `apply.go` `Alarm`.
@@ -128,28 +146,28 @@ impl Alarms {
         match AlarmAction::try_from(action) {
             Ok(AlarmAction::Get) => self.of_kind(alarm),
             Ok(AlarmAction::Activate) if alarm != AlarmType::None as i32 => {
-                self.raise(name, command.by_quota, system);
+                self.raise(name, command.by_itself, system);
                 vec![name.alarm()]
             }
-            Ok(AlarmAction::Deactivate) if self.lift(name, command.by_quota, system) => vec![name.alarm()],
+            Ok(AlarmAction::Deactivate) if self.lift(name, command.by_itself, system) => vec![name.alarm()],
             _ => Vec::new(),
         }
     }
 
-    fn raise(&mut self, name: Name, by_quota: bool, system: &mut System) {
+    fn raise(&mut self, name: Name, by_itself: bool, system: &mut System) {
         let known = self.raised.get(&name).copied();
-        // What a person raised, a quota neither raises nor lifts.
-        let cause = if by_quota && known != Some(Cause::Told) { Cause::Quota } else { Cause::Told };
+        // What a person raised, members neither raise nor lift.
+        let cause = if by_itself && known != Some(Cause::Told) { Cause::Itself } else { Cause::Told };
         if known != Some(cause) {
             self.raised.insert(name, cause);
-            let record = Record { alarm: name.alarm(), by_quota: cause == Cause::Quota };
+            let record = Record { alarm: name.alarm(), by_itself: cause == Cause::Itself };
             system.put(name.record(), record.encode_to_vec().into());
         }
     }
 
-    fn lift(&mut self, name: Name, by_quota: bool, system: &mut System) -> bool {
+    fn lift(&mut self, name: Name, by_itself: bool, system: &mut System) -> bool {
         let cause = self.raised.get(&name).copied();
-        let may = cause.is_some_and(|cause| cause == Cause::Quota || !by_quota);
+        let may = cause.is_some_and(|cause| cause == Cause::Itself || !by_itself);
         if may {
             self.raised.remove(&name);
             system.delete(&name.record());
@@ -160,7 +178,7 @@ impl Alarms {
     /// Whether nothing is refused.
     #[must_use]
     pub fn is_silent(&self) -> bool {
-        !self.any(AlarmType::Nospace) && !self.any(AlarmType::Corrupt)
+        self.check_growth().is_ok()
     }
 
     /// Whether something that writes keys may be carried out.
@@ -187,8 +205,13 @@ impl Alarms {
     /// # Errors
     /// etcd's.
     pub fn check_write(&self) -> Result<(), RequestError> {
-        if self.any(AlarmType::Corrupt) { Err(RequestError::Corrupt) } else { Ok(()) }
+        let stops = |(name, cause): (&Name, &Cause)| is_corrupt(name.kind) && *cause == Cause::Told;
+        if self.raised.iter().any(stops) { Err(RequestError::Corrupt) } else { Ok(()) }
     }
+}
+
+fn is_corrupt(kind: i32) -> bool {
+    kind == AlarmType::Corrupt as i32
 }
 
 impl Name {
@@ -227,17 +250,18 @@ mod tests {
     use super::*;
 
     const A: MemberId = MemberId(1);
+    const B: MemberId = MemberId(2);
 
-    fn command(action: AlarmAction, kind: AlarmType, by_quota: bool) -> AlarmCommand {
+    fn command(action: AlarmAction, kind: AlarmType, by_itself: bool) -> AlarmCommand {
         let request = AlarmRequest { action: action as i32, member_id: A.0, alarm: kind as i32 };
-        AlarmCommand { request, by_quota }
+        AlarmCommand { request, by_itself }
     }
 
     #[test]
     fn a_start_finds_the_alarms_of_before() {
         let (mut alarms, mut system) = (Alarms::default(), System::default());
-        for (kind, by_quota) in [(AlarmType::Nospace, true), (AlarmType::Corrupt, false)] {
-            let raised = alarms.change(&command(AlarmAction::Activate, kind, by_quota), &mut system);
+        for (kind, by_itself) in [(AlarmType::Nospace, true), (AlarmType::Corrupt, false)] {
+            let raised = alarms.change(&command(AlarmAction::Activate, kind, by_itself), &mut system);
             assert_eq!(raised, [AlarmMember { member_id: 1, alarm: kind as i32 }]);
         }
         assert_eq!(Alarms::load(&system), alarms);
@@ -270,13 +294,29 @@ mod tests {
     }
 
     #[test]
+    fn a_member_that_differs_stops_alone_and_a_person_stops_all() {
+        let (mut alarms, mut system) = (Alarms::default(), System::default());
+        alarms.change(&command(AlarmAction::Activate, AlarmType::Corrupt, true), &mut system);
+        assert!(alarms.is_damaged(A) && !alarms.is_damaged(B) && alarms.is_silent());
+        assert!(alarms.any(AlarmType::Corrupt) && alarms.by_quota().next().is_none());
+        let raised = alarms.iter().next().expect("one is raised");
+        assert!(alarms.concerns(&raised, A) && !alarms.concerns(&raised, B));
+        assert_eq!(Alarms::load(&system), alarms);
+        alarms.change(&command(AlarmAction::Activate, AlarmType::Corrupt, false), &mut system);
+        assert!(!alarms.is_damaged(A) && alarms.concerns(&raised, B));
+        assert_eq!(alarms.check_write(), Err(RequestError::Corrupt));
+        let lift = command(AlarmAction::Deactivate, AlarmType::Corrupt, true);
+        assert!(alarms.change(&lift, &mut system).is_empty(), "only a person lifts it");
+    }
+
+    #[test]
     fn what_says_nothing_changes_nothing() {
         let (mut alarms, mut system) = (Alarms::default(), System::default());
         assert!(
             alarms.change(&command(AlarmAction::Activate, AlarmType::None, false), &mut system).is_empty()
         );
         let unknown = AlarmRequest { action: 9, member_id: 1, alarm: 1 };
-        assert!(alarms.change(&AlarmCommand { request: unknown, by_quota: false }, &mut system).is_empty());
+        assert!(alarms.change(&AlarmCommand { request: unknown, by_itself: false }, &mut system).is_empty());
         assert_eq!(system, System::default());
     }
 

@@ -4,6 +4,7 @@
 //! something happens.
 
 use windlass_api::etcdserverpb::{DeleteRangeRequest, PutRequest};
+use windlass_io_log::stream::ShardStream;
 use windlass_mvcc::{Shard, Stamp};
 use windlass_records::wal;
 use windlass_types::key::{KeyRange, shard_of};
@@ -17,6 +18,12 @@ use crate::txn::{Decision, Op, Transaction};
 pub trait Journal {
     /// Takes one change.
     fn append(&mut self, version: &wal::Version<'_>);
+}
+
+impl Journal for ShardStream {
+    fn append(&mut self, version: &wal::Version<'_>) {
+        Self::append(self, version);
+    }
 }
 
 impl Journal for wal::FrameBuilder {

@@ -13,6 +13,7 @@ use windlass_api::mvccpb::KeyValue;
 use windlass_mvcc::{HashScan, HashSum};
 use windlass_types::{LeaseId, LogIndex, RequestError, Revision};
 
+use crate::damage::Sums;
 use crate::txn::{Decision, Probe, Transaction};
 use crate::watch::Events;
 
@@ -29,7 +30,7 @@ pub enum ShardTask {
     Compact(Compact),
     /// Write system records; the entry has nothing more for this shard. No answer.
     System(SystemRecords),
-    /// Hand in the sum of the hashes of what was written since the last mark. Answered by [`ShardAnswer::Marked`].
+    /// Hand in the sums that members compare. Answered by [`ShardAnswer::Marked`], once no compaction is under way.
     Mark(LogIndex),
     /// Begin a share of a snapshot, here between two entries. No answer; its chunks are asked for.
     Snapshot(SnapshotId),
@@ -241,8 +242,8 @@ pub enum ShardAnswer {
     Marked {
         /// The entry that held the mark.
         index: LogIndex,
-        /// The sum.
-        sum: HashSum,
+        /// This shard's sums.
+        sums: Sums,
     },
     /// Answer to [`ShardTask::Compact`].
     Compacted {

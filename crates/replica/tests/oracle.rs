@@ -208,7 +208,7 @@ impl ModelAlarms {
             _ => self.0.remove(&(alarm, member_id)),
         };
         let request = AlarmRequest { action: action as i32, member_id, alarm };
-        let payload = AlarmCommand { request, by_quota: false }.encode_to_vec();
+        let payload = AlarmCommand { request, by_itself: false }.encode_to_vec();
         (payload, if listed { vec![AlarmMember { member_id, alarm }] } else { Vec::new() })
     }
 
@@ -628,7 +628,15 @@ impl Member {
 
     /// What a mark at the end of the log would ask for.
     fn written(&self) -> HashSum {
-        self.nodes.iter().fold(HashSum::default(), |sum, node| sum.and(node.journal.2))
+        self.nodes.iter().fold(HashSum::default(), |sum, node| {
+            assert_eq!(node.shard.written_sum(), node.journal.2);
+            sum.and(node.journal.2)
+        })
+    }
+
+    /// What its shards hold, by the sums that are kept up to date. Compaction must be at rest.
+    fn held(&self) -> HashSum {
+        self.nodes.iter().fold(HashSum::default(), |sum, node| sum.and(held(&node.shard)))
     }
 
     fn hash(&self) -> HashSum {
@@ -642,6 +650,10 @@ impl Member {
             }
         })
     }
+}
+
+fn held(shard: &Shard) -> HashSum {
+    shard.written_sum().without(shard.forgotten_sum())
 }
 
 /// Runs the whole log and checks every answer; the member at rest.
@@ -668,6 +680,7 @@ fn run(log: &Log, shards: u16) -> Member {
             assert_eq!(applied, index);
             assert_eq!((revision, compact_revision), (oracle.revision(), oracle.compact_revision()));
             assert_eq!(member.hash(), oracle.hash(), "after entry {index}");
+            assert_eq!(member.held(), oracle.hash(), "after entry {index}");
             check_leases(&member, oracle);
         }
     }
@@ -734,13 +747,15 @@ fn journals_rebuild_the_store() {
         for version in versions.iter().chain(&versions).filter(|v| v.index <= cut) {
             shards[usize::from(shard_of(version.key, 2).0)].load(version);
         }
-        let mut sum = HashSum::default();
+        let (mut sum, mut kept) = (HashSum::default(), HashSum::default());
         for shard in &mut shards {
             shard.finish_load(compact_revision);
             while !shard.compact_step(5) {}
+            kept = kept.and(held(shard));
             let mut scan = HashScan::new(revision, compact_revision);
             sum = sum.and(scan.step(shard, usize::MAX).expect("in one step"));
         }
         assert_eq!(sum, oracle.hash());
+        assert_eq!(kept, oracle.hash(), "a start finds the sum of before");
     }
 }

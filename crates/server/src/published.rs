@@ -42,6 +42,8 @@ pub struct Published {
     /// Which kinds of alarms are raised, so that nobody needs the lock to see that none is.
     growth_refused: AtomicBool,
     write_refused: AtomicBool,
+    /// Whether this member's state differs from that of the others.
+    damaged: AtomicBool,
     learner: AtomicBool,
     serving: AtomicBool,
     full: AtomicBool,
@@ -106,6 +108,7 @@ impl Published {
             auth_revision: AtomicU64::new(0),
             growth_refused: AtomicBool::new(false),
             write_refused: AtomicBool::new(false),
+            damaged: AtomicBool::new(false),
             learner: AtomicBool::new(false),
             serving: AtomicBool::new(false),
             full: AtomicBool::new(false),
@@ -208,6 +211,7 @@ impl Published {
     pub fn set_alarms(&self, alarms: Arc<Alarms>) {
         self.growth_refused.store(alarms.check_growth().is_err(), Ordering::Release);
         self.write_refused.store(alarms.check_write().is_err(), Ordering::Release);
+        self.damaged.store(alarms.is_damaged(self.member), Ordering::Release);
         *self.alarms.write() = alarms;
     }
 
@@ -252,6 +256,12 @@ impl Published {
             return Err(RequestError::Corrupt);
         }
         if self.growth_refused.load(Ordering::Acquire) { Err(RequestError::NoSpace) } else { Ok(()) }
+    }
+
+    /// Whether this member must not serve, because its state differs from that of the others.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Acquire)
     }
 
     /// Whether this member only learns.

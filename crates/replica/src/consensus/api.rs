@@ -7,7 +7,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use windlass_api::etcdserverpb::Member;
 use windlass_io_log::op::{Completion, Op};
-use windlass_mvcc::HashSum;
 use windlass_raft::{Fault, Message, ReadId, Role};
 use windlass_records::batch::{Batch, BatchBuilder, CommandKind, Origin};
 use windlass_records::state::State;
@@ -15,6 +14,7 @@ use windlass_types::{LogIndex, MemberId, RequestError, RequestId, Revision, Shar
 
 use crate::alarm::Alarms;
 use crate::auth::{Auth, Invalid};
+use crate::damage::Sums;
 use crate::lease::{Asker, LeaseAnswer, LeaseAsk};
 use crate::membership::Members;
 use crate::sequencer::Response;
@@ -200,12 +200,13 @@ pub enum Output {
         /// Why.
         error: RequestError,
     },
-    /// What this member wrote up to this mark, to be compared with the others (see [`damage`](crate::damage)).
+    /// What this member wrote up to this mark and holds there, to be compared with the others (see
+    /// [`damage`](crate::damage)).
     Marked {
         /// The mark.
         index: LogIndex,
-        /// The sum.
-        sum: HashSum,
+        /// The sums.
+        sums: Sums,
     },
     /// Who may do what after an applied entry, if it changed that.
     Auth {

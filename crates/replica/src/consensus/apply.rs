@@ -100,7 +100,7 @@ impl Consensus {
                     out.push(Output::PutReplies { batch, commands, first_revision });
                 }
                 sequencer::Output::Lease(event) => self.lease_event(event),
-                sequencer::Output::Marked { index, sum } => out.push(Output::Marked { index, sum }),
+                sequencer::Output::Marked { index, sums } => out.push(Output::Marked { index, sums }),
                 sequencer::Output::Auth { auth, invalid } => out.push(Output::Auth { auth, invalid }),
                 sequencer::Output::Token { token, user } => out.push(Output::Token { token, user }),
                 sequencer::Output::Alarms(alarms) => out.push(Output::Alarms(alarms)),

@@ -20,8 +20,8 @@ impl Sequencer {
         let command = entry.rest.pop().expect("its next command is about alarms");
         let decoded = AlarmCommand::decode(entry.payload(&command)).map_err(|_| RequestError::Corrupt);
         let permitted = decoded.and_then(|alarm| {
-            // A quota is nobody's wish.
-            if !alarm.by_quota {
+            // What members ask for by themselves is nobody's wish.
+            if !alarm.by_itself {
                 permit(&self.auth, entry, &command, Need::Root)?;
             }
             Ok(alarm)
@@ -33,7 +33,7 @@ impl Sequencer {
                 out.push(Output::Alarms(Arc::clone(&self.alarms)));
             }
             let response = AlarmResponse { header: header(self.revision), alarms };
-            Box::new(Response::Alarm { response, by_quota: alarm.by_quota })
+            Box::new(Response::Alarm { response, by_quota: alarm.by_itself })
         });
         if entry.is_ours && command.id != INTERNAL {
             entry.replies.push(Output::Reply { id: command.id, result: outcome });

@@ -25,7 +25,6 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use windlass_mvcc::HashSum;
 use windlass_records::batch::{Batch, Origin};
 use windlass_records::state::State;
 use windlass_types::key::SHARDS_MAX;
@@ -35,6 +34,7 @@ pub use crate::txn::Response;
 
 use crate::alarm::Alarms;
 use crate::auth::{Auth, Invalid};
+use crate::damage::Sums;
 use crate::lease::{LeaseEvent, Leases};
 use crate::membership::Members;
 use crate::shard_set::ShardSet;
@@ -94,12 +94,12 @@ pub enum Output {
     },
     /// Something happened to a lease.
     Lease(LeaseEvent),
-    /// What the shards wrote between the two newest marks adds up to this.
+    /// What the shards wrote between two marks, and what they hold at the newer one, adds up to this.
     Marked {
         /// The entry of the newer one.
         index: LogIndex,
-        /// The sum, the same on every member.
-        sum: HashSum,
+        /// The sums, the same on every member.
+        sums: Sums,
     },
     /// Users, roles or whether they are in force changed; precedes its reply.
     Auth {
@@ -258,7 +258,7 @@ impl Sequencer {
         match answer {
             ShardAnswer::Evaluated { wave, verdicts } => self.evaluated(shard, wave, verdicts, out),
             ShardAnswer::Installed { wave, results } => self.installed(shard, wave, results, out),
-            ShardAnswer::Marked { index, sum } => self.marked(shard, index, sum, out),
+            ShardAnswer::Marked { index, sums } => self.marked(shard, index, sums, out),
             ShardAnswer::Compacted { index } => self.compacted(shard, index, out),
         }
     }

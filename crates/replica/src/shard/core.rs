@@ -6,7 +6,7 @@ use bytes::Bytes;
 use windlass_io_log::journal::Fatal;
 use windlass_io_log::op::Completion;
 use windlass_io_log::stream::{Request, ShardStream};
-use windlass_mvcc::{Cursor, HashSum, Shard};
+use windlass_mvcc::{Cursor, Shard};
 use windlass_records::wal;
 use windlass_types::{LogIndex, Revision, ShardId};
 
@@ -14,7 +14,7 @@ use super::followers::{FollowerId, Followers, Now};
 use super::records::Records;
 use super::restore::Content;
 use super::snapshot::{Chunk, Share};
-use crate::install::Journal;
+use super::sums::Marks;
 use crate::perform::perform;
 use crate::read::read;
 use crate::task::{ReadAnswer, ReadTask, ShardAnswer, ShardTask, SnapshotId, SystemRecords};
@@ -83,8 +83,7 @@ pub struct ShardCore<R> {
     complete: Revision,
     followers: Followers,
     news: Vec<(FollowerId, FollowNews)>,
-    /// Sum of the hashes of what was written since the last mark.
-    written: HashSum,
+    marks: Marks,
     /// Reads that wait for the watermark. Bounded by what those who ask may have in flight.
     parked: BTreeMap<LogIndex, Vec<(ReadTask, R)>>,
     /// Whether compaction has something to do.
@@ -110,19 +109,6 @@ enum Walk {
     Versions(Option<Cursor>),
 }
 
-/// Where changes are written down: the stream, and the sum that members compare.
-struct Written<'a> {
-    stream: &'a mut ShardStream,
-    sum: &'a mut HashSum,
-}
-
-impl Journal for Written<'_> {
-    fn append(&mut self, version: &wal::Version<'_>) {
-        self.stream.append(version);
-        self.sum.add(version);
-    }
-}
-
 impl<R> ShardCore<R> {
     /// Joins content and stream; the content is complete up to `index`, and so is the stream, or is about to be.
     #[must_use]
@@ -133,6 +119,7 @@ impl<R> ShardCore<R> {
         }
         Self {
             id,
+            marks: Marks::new(&shard),
             shard,
             records,
             stream,
@@ -140,7 +127,6 @@ impl<R> ShardCore<R> {
             complete: Revision::ZERO,
             followers: Followers::default(),
             news: Vec::new(),
-            written: HashSum::default(),
             parked: BTreeMap::new(),
             // What a start loaded may have to be compacted again.
             compacting: true,
@@ -279,9 +265,9 @@ impl<R> ShardCore<R> {
             let now = Now { shard: &self.shard, complete: self.complete };
             self.followers.before_compaction(now, &mut self.news);
             out.extend(self.news.drain(..).map(|(id, news)| Output::Follow(id, news)));
+            out.extend(self.marks.compaction_begins().map(Output::Answer));
         }
-        let mut journal = Written { stream: &mut self.stream, sum: &mut self.written };
-        out.extend(perform(&mut self.shard, self.id, task, &mut journal).map(Output::Answer));
+        out.extend(perform(&mut self.shard, self.id, task, &mut self.stream).map(Output::Answer));
         match task {
             ShardTask::Compact(compact) => {
                 self.compacting = true;
@@ -289,10 +275,7 @@ impl<R> ShardCore<R> {
                 self.compact_answers.extend(compact.answer.then_some(compact.index));
             }
             ShardTask::System(system) => self.write_records(system),
-            ShardTask::Mark(index) => {
-                let (index, sum) = (*index, std::mem::take(&mut self.written));
-                out.push(Output::Answer(ShardAnswer::Marked { index, sum }));
-            }
+            ShardTask::Mark(index) => self.mark(*index, out),
             ShardTask::Snapshot(id) => self.shares.push(Share::begin(*id, self.watermark, &self.records)),
             _ => {}
         }
@@ -303,6 +286,12 @@ impl<R> ShardCore<R> {
             self.stream.advance(index);
             self.unpark(out);
         }
+    }
+
+    fn mark(&mut self, index: LogIndex, out: &mut Vec<Output<R>>) {
+        let overtaken = self.marks.mark(index, &self.shard, self.records.sum());
+        let at_rest = (!self.compacting).then(|| self.marks.at_rest(&self.shard)).flatten();
+        out.extend(overtaken.into_iter().chain(at_rest).map(Output::Answer));
     }
 
     fn write_records(&mut self, system: &SystemRecords) {
@@ -367,6 +356,7 @@ impl<R> ShardCore<R> {
             self.compacting = false;
             let answers = self.compact_answers.drain(..);
             out.extend(answers.map(|index| Output::Answer(ShardAnswer::Compacted { index })));
+            out.extend(self.marks.at_rest(&self.shard).map(Output::Answer));
         }
     }
 

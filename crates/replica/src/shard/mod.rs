@@ -14,6 +14,7 @@ pub(crate) mod followers;
 mod records;
 mod restore;
 mod snapshot;
+mod sums;
 
 pub use self::core::{Input, Output, ShardCore};
 pub use followers::FollowerId;

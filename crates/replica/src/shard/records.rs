@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use bytes::Bytes;
+use windlass_mvcc::HashSum;
 use windlass_records::wal;
 use windlass_types::LogIndex;
 
@@ -39,6 +40,8 @@ pub struct Records {
     frozen: bool,
     /// Logical size of `kept`.
     bytes: u64,
+    /// Of the newest of each name, those in `changed` included.
+    sum: HashSum,
 }
 
 impl Records {
@@ -54,11 +57,16 @@ impl Records {
     pub fn finish_load(&mut self) {
         self.kept.retain(|_, written| written.value.is_some());
         self.bytes = self.kept.iter().map(|(name, written)| cost(name, written)).sum();
+        let hashes = self.kept.iter().map(|(name, written)| hash(name, written));
+        self.sum = hashes.fold(HashSum::default(), HashSum::and);
     }
 
     /// Writes one record; `None` deletes the name.
     pub fn write(&mut self, index: LogIndex, name: Bytes, value: Option<Bytes>) {
         let written = Written { index, value };
+        let old = self.changed.get(&name).or_else(|| self.kept.get(&name));
+        let old = old.map_or_else(HashSum::default, |old| hash(&name, old));
+        self.sum = self.sum.without(old).and(hash(&name, &written));
         if self.frozen {
             self.changed.insert(name, written);
         } else {
@@ -85,6 +93,12 @@ impl Records {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Sum of the hashes of the newest records. Which entries wrote them is not in it.
+    #[must_use]
+    pub fn sum(&self) -> HashSum {
+        self.sum
     }
 
     /// A walk begins.
@@ -133,6 +147,11 @@ fn cost(name: &[u8], written: &Written) -> u64 {
     RECORD_BYTES + (name.len() + written.value.as_ref().map_or(0, Bytes::len)) as u64
 }
 
+/// A name that is deleted counts as one that never was.
+fn hash(name: &[u8], written: &Written) -> HashSum {
+    written.value.as_ref().map_or_else(HashSum::default, |value| HashSum::of_named(name, value))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,6 +164,11 @@ mod tests {
         of.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec())).collect()
     }
 
+    fn sum_of(pairs: &[(Vec<u8>, Vec<u8>)]) -> HashSum {
+        let hashes = pairs.iter().map(|(name, value)| HashSum::of_named(name, value));
+        hashes.fold(HashSum::default(), HashSum::and)
+    }
+
     fn write(records: &mut Records, index: u64, name: &'static str, value: Option<&'static str>) {
         records.write(LogIndex(index), name.into(), value.map(Bytes::from));
     }
@@ -155,7 +179,7 @@ mod tests {
         for name in ["b", "d", "f"] {
             write(&mut records, 1, name, Some("old"));
         }
-        let bytes = records.bytes();
+        let (bytes, before) = (records.bytes(), records.sum());
         records.freeze();
         let first = records.walk(None).next().map(|(name, _)| name.clone());
         write(&mut records, 2, "d", Some("new"));
@@ -166,9 +190,12 @@ mod tests {
         assert_eq!(rest, [("d".into(), &b"old"[..]), ("f".into(), b"old")]);
         let now = pairs(&[("a", "new"), ("b", "old"), ("d", "new")]);
         assert_eq!(values(&records), now);
+        assert_eq!(records.sum(), sum_of(&now));
         records.thaw();
         assert_eq!(values(&records), now);
         assert_eq!(records.bytes(), bytes, "one came, one went");
+        assert_eq!(records.sum(), sum_of(&now));
+        assert_ne!(records.sum(), before);
     }
 
     #[test]
@@ -184,6 +211,7 @@ mod tests {
             records.finish_load();
             assert_eq!(values(&records), pairs(&[("b", "4")]));
             assert_eq!(records.bytes(), RECORD_BYTES + 2);
+            assert_eq!(records.sum(), HashSum::of_named(b"b", b"4"));
         }
     }
 }

@@ -276,6 +276,7 @@ impl ConsensusActor {
             self.tell(arbiter_of(moving.id), ToArbiter::LeaderMoved { id: moving.id, result });
         }
         self.publish();
+        self.yield_if_damaged();
     }
 
     /// Says who this member is until the log says it: as a change like any other, to whoever leads.

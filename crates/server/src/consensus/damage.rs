@@ -1,5 +1,5 @@
-//! Comparing what the members write ([`windlass_replica::damage`]): the leader sets marks, the others hand in their
-//! sums, and for a member that differs the alarm is raised.
+//! Comparing what the members write and hold ([`windlass_replica::damage`]): the leader sets marks, the others hand in
+//! their sums, and for a member that differs the alarm is raised.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use windlass_peer::{Ask, Reply};
 use windlass_raft::Role;
 use windlass_records::batch::{BatchBuilder, CommandKind};
 use windlass_replica::consensus::Input;
-use windlass_replica::damage::Reports;
+use windlass_replica::damage::{Reports, Sums};
 use windlass_types::{Code, LogIndex, MemberId};
 
 use super::ConsensusActor;
 use super::cluster::OWN_REQUEST;
 use super::links::FromPeer;
 
-/// Time between marks. A stretch costs each shard some nanoseconds a write and the log one small command.
+/// Time between marks. Sums cost each shard some nanoseconds a write, and a mark the log one small command.
 const MARK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How long another member has to take a sum. The next mark brings another chance.
@@ -26,33 +26,52 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 /// What members ask each other about sums.
 pub(super) const ASK_SUM: u16 = 2;
 
-/// An index and a sum.
-const SUM_BYTES: usize = 16;
+/// An index, a word that says which sums there are (bit 0 what was written, bit 1 what is held), and both, little-endian.
+const SUM_WORDS: usize = 4;
 
 /// What the actor keeps for it.
 #[derive(Default)]
 pub(super) struct Comparing {
     reports: Reports,
-    /// The last index when the last mark was proposed.
+    /// The last index when the last mark was proposed; zero if another is due though nothing was written.
     marked: LogIndex,
+}
+
+impl Comparing {
+    /// A member is connected, maybe after a start with what its disk held.
+    pub fn connected(&mut self) {
+        self.marked = LogIndex::ZERO;
+    }
 }
 
 /// A question of another member.
 #[derive(Debug)]
 pub(super) enum Question {
-    /// Its sum up to a mark.
-    Sum(LogIndex, HashSum),
+    /// Its sums at a mark.
+    Sums(LogIndex, Sums),
+}
+
+fn encode(index: LogIndex, sums: Sums) -> Bytes {
+    let Sums { written, held } = sums;
+    let which = u64::from(written.is_some()) | u64::from(held.is_some()) << 1;
+    let bits = |sum: Option<HashSum>| sum.unwrap_or_default().to_bits();
+    let words: [u64; SUM_WORDS] = [index.0, which, bits(written), bits(held)];
+    words.into_iter().flat_map(u64::to_le_bytes).collect()
+}
+
+fn decode(payload: &[u8]) -> Option<(LogIndex, Sums)> {
+    let (words, []) = payload.as_chunks::<8>() else { return None };
+    let words: [u64; SUM_WORDS] =
+        words.iter().map(|b| u64::from_le_bytes(*b)).collect::<Vec<_>>().try_into().ok()?;
+    let [index, which, written, held] = words;
+    let sum = |bit: u64, bits| (which & bit != 0).then_some(HashSum::from_bits(bits));
+    Some((LogIndex(index), Sums { written: sum(1, written), held: sum(2, held) }))
 }
 
 /// Reads a question and answers that it was heard.
 pub(super) fn heard(ask: &Ask, reply: Reply) -> Option<Question> {
-    let word = |at: usize| {
-        ask.payload.get(at..at + 8).map(|b| u64::from_le_bytes(b.try_into().expect("eight bytes")))
-    };
-    let question = match (ask.kind, word(0), word(8)) {
-        (ASK_SUM, Some(index), Some(sum)) => Some(Question::Sum(LogIndex(index), HashSum::from_bits(sum))),
-        _ => None,
-    };
+    let sums = Some(&ask.payload).filter(|_| ask.kind == ASK_SUM).and_then(|payload| decode(payload));
+    let question = sums.map(|(index, sums)| Question::Sums(index, sums));
     match question {
         Some(_) => reply.answer(Bytes::new()),
         None => reply.fail(Code::InvalidArgument as u32, format!("no such question: {}", ask.kind)),
@@ -79,37 +98,41 @@ impl ConsensusActor {
         });
     }
 
-    /// This member's own sum is there.
-    pub(super) fn own_sum(&mut self, index: LogIndex, sum: HashSum) {
+    /// This member's own sums are there.
+    pub(super) fn own_sums(&mut self, index: LogIndex, sums: Sums) {
         let (me, leader) = (self.published.member, self.core.raft().leader());
         if leader == me {
-            return self.judge(me, index, sum);
+            return self.judge(me, index, sums);
         }
-        let mut payload = Vec::with_capacity(SUM_BYTES);
-        payload.extend(index.0.to_le_bytes());
-        payload.extend(sum.to_bits().to_le_bytes());
-        self.ask(leader, ASK_SUM, payload.into());
+        self.ask(leader, ASK_SUM, encode(index, sums));
     }
 
     /// A member's question.
     pub(super) fn questioned(&mut self, from: MemberId, question: &Question) {
         match *question {
-            Question::Sum(index, sum) if self.core.raft().role() == Role::Leader => {
-                self.judge(from, index, sum)
+            Question::Sums(index, sums) if self.core.raft().role() == Role::Leader => {
+                self.judge(from, index, sums);
             }
-            Question::Sum(..) => {}
+            Question::Sums(..) => {}
         }
     }
 
-    fn judge(&mut self, member: MemberId, index: LogIndex, sum: HashSum) {
+    fn judge(&mut self, member: MemberId, index: LogIndex, sums: Sums) {
         let membership = self.core.raft().membership().clone();
-        for named in self.comparing.reports.add(index, member, sum, &membership) {
+        let verdict = self.comparing.reports.add(index, member, sums, &membership);
+        for named in verdict.differ {
+            if self.core.alarms().is_damaged(named) {
+                continue;
+            }
             tracing::error!(
                 member = %named, %index,
                 "the state of a member differs from that of the others: remove it, empty its data folder, add it again, \
                  then disarm the alarm"
             );
             self.raise_corrupt(named);
+        }
+        if verdict.is_split {
+            tracing::error!(%index, "the states of the members differ, and no majority of them agrees");
         }
     }
 
@@ -127,5 +150,21 @@ impl FromPeer {
     /// What another member asks, if it can be read.
     pub(super) fn question(from: MemberId, ask: &Ask, reply: Reply) -> Option<Self> {
         heard(ask, reply).map(|question| Self::Question(from, question))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_travel() {
+        let sum = |n| Some(HashSum::from_bits(n));
+        for (written, held) in [(None, None), (sum(0), None), (None, sum(7)), (sum(u64::MAX), sum(1))] {
+            let sums = Sums { written, held };
+            let payload = encode(LogIndex(9), sums);
+            assert_eq!(decode(&payload), Some((LogIndex(9), sums)));
+            (0..payload.len()).for_each(|len| assert_eq!(decode(&payload[..len]), None));
+        }
     }
 }

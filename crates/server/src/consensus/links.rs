@@ -218,7 +218,10 @@ impl Handler<FromPeer> for ConsensusActor {
     fn handle(&mut self, message: FromPeer, context: &mut Context<Self>) {
         match message {
             FromPeer::Frames(from, frames) => frames.into_iter().for_each(|frame| self.frame(from, frame)),
-            FromPeer::Connected(peer) => self.feed(Input::Reachable(peer)),
+            FromPeer::Connected(peer) => {
+                self.comparing.connected();
+                self.feed(Input::Reachable(peer));
+            }
             FromPeer::Disconnected(peer) => self.feed(Input::Unreachable(peer)),
             FromPeer::Dropped(peer) => self.feed(Input::Dropped(peer)),
             FromPeer::Removed(by) => self.said_removed(by),

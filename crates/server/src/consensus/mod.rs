@@ -380,7 +380,7 @@ impl ConsensusActor {
                 self.forward(to, Frame::Forward { term, batch: data }, ids, context);
             }
             Output::RefuseForwarded { to, ids, error } => self.refuse_forwarded(to, ids, error),
-            Output::Marked { index, sum } => self.own_sum(index, sum),
+            Output::Marked { index, sums } => self.own_sums(index, sums),
             Output::Auth { auth, invalid } => self.auth_changed(auth, &invalid),
             Output::Token { token, user } => self.authority.assigned(&token, &user),
             Output::Alarms(alarms) => self.alarms_changed(alarms),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, ResponseFuture};
 use windlass_rpc::{Event, HttpHandler, Limits, Listener, Net, Service};
+use windlass_types::RequestError;
 
 use super::ToArbiter;
 use super::arbiter::{Arbiter, Wiring};
@@ -162,7 +163,7 @@ impl Handler<Drain> for NetActor {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, Drain(grace): Drain, _: &mut Self::Context) -> Self::Result {
-        self.arbiter.borrow_mut().watch_stop();
+        self.arbiter.borrow_mut().watch_stop(RequestError::Stopped);
         let nets = [self.net.clone(), self.http_net.clone(), self.metrics_net.clone()];
         Box::pin(async move {
             for net in nets {

@@ -26,7 +26,7 @@ impl Arbiter {
             let reader = Reader::Alarms(call, request.alarm);
             return self.read(reader, ReadRequest::Range(range.into()), false);
         }
-        let command = AlarmCommand { request, by_quota: false };
+        let command = AlarmCommand { request, by_itself: false };
         self.propose(call, CommandKind::Alarm, &command.encode_to_vec());
     }
 
@@ -44,7 +44,7 @@ impl Arbiter {
             member_id: self.published.member.0,
             alarm: AlarmType::Nospace as i32,
         };
-        let command = AlarmCommand { request, by_quota: true };
+        let command = AlarmCommand { request, by_itself: true };
         self.propose(call, CommandKind::Alarm, &command.encode_to_vec());
     }
 

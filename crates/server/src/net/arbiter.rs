@@ -16,7 +16,7 @@ use super::auth::Passwords;
 use super::awake::Awake;
 use super::calls::{ArbiterId, Calls};
 use super::header::Headers;
-use super::info::MemberInfo;
+use super::info::{HealthWatches, MemberInfo};
 use super::lease::LeaseCalls;
 use super::range_stream::RangeStream;
 use super::reads::{Reads, Ticket};
@@ -78,6 +78,7 @@ pub struct Arbiter {
     pub(super) watch: Watch,
     pub(super) tasks: Tasks,
     pub(super) recipes: Recipes,
+    pub(super) health: HealthWatches,
     pub(super) awake: Awake,
     tally: Tally,
     /// An event of this turn has come.
@@ -144,6 +145,7 @@ impl Arbiter {
             watch,
             tasks: Tasks::default(),
             recipes: Recipes::default(),
+            health: HealthWatches::default(),
             awake: Awake::new(),
             tally: Tally::default(),
             in_turn: false,
@@ -161,7 +163,7 @@ impl Arbiter {
                 self.tally.count_request(meta, false);
                 self.awake.called();
                 let method = Method::of_route(route);
-                let may = check_learner(method, message, &self.published);
+                let may = check_place(method, message, &self.published);
                 if let Err(error) = may.and_then(|()| check_meta(meta, &self.published)) {
                     return self.refuse(call, error);
                 }
@@ -174,14 +176,14 @@ impl Arbiter {
                 }
             }
             Event::StreamMessage { call, route, message } => match Method::of_route(route) {
-                // Its stream was refused when it was opened.
-                method if check_learner(method, message, &self.published).is_err() => {}
+                // Its stream was refused when it was opened, or is ended by the next sweep.
+                method if check_place(method, message, &self.published).is_err() => {}
                 method if self.published.is_auth_enabled() => self.guarded_message(call, method, message),
                 method => self.stream_message(call, method, message),
             },
             Event::StreamOpen { call, route, meta } => {
                 self.tally.count_request(meta, true);
-                if let Err(error) = check_learner(Method::of_route(route), &[], &self.published) {
+                if let Err(error) = check_place(Method::of_route(route), &[], &self.published) {
                     return self.net.stream_end(call, error.code(), error.text());
                 }
                 self.stream_opened(call, meta);
@@ -201,6 +203,7 @@ impl Arbiter {
                 self.recipes.cancelled(call);
                 self.tasks.cancelled(call);
                 self.stream_callers.remove(&call);
+                self.health.closed(call);
                 self.cancelled.insert(call);
             }
             Event::Writable { call } => {
@@ -301,6 +304,11 @@ impl Arbiter {
     /// text says, and tells the counters.
     pub(super) fn sweep(&mut self, now: Instant) {
         self.tell_counters();
+        if self.published.is_damaged() {
+            self.watch_stop(RequestError::Corrupt);
+            self.end_all_keep_alives(RequestError::Corrupt);
+        }
+        self.health_sweep();
         self.watch_sweep(now);
         for overdue in self.calls.take_overdue(now, self.limits.timeout) {
             self.leases.forget(&overdue);
@@ -336,9 +344,15 @@ pub(super) fn check_meta(meta: &Meta, published: &Published) -> Result<(), Reque
     Ok(())
 }
 
-/// Source: etcd `v3rpc/interceptor.go` `isRPCSupportedForLearner`: a learner may be behind, so it answers only what is asked
-/// of this very member.
-fn check_learner(method: Method, message: &[u8], published: &Published) -> Result<(), RequestError> {
+/// Whether this member may answer, being what it is.
+///
+/// Its state may differ from that of the others: then it answers what does not rest on it, or is asked to find out why. Or it
+/// may be a learner, which may be behind: it answers only what is asked of this very member. Source of that: etcd
+/// `v3rpc/interceptor.go` `isRPCSupportedForLearner`.
+fn check_place(method: Method, message: &[u8], published: &Published) -> Result<(), RequestError> {
+    if published.is_damaged() && !method.is_about_members() {
+        return Err(RequestError::Corrupt);
+    }
     if !published.is_learner() {
         return Ok(());
     }

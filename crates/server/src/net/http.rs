@@ -12,7 +12,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::json;
 use tokio::sync::oneshot;
-use windlass_api::etcdserverpb::AlarmType;
 use windlass_replica::alarm::kind_name;
 use windlass_rpc::{
     HttpHandler, Net, Protected, Request, RequestBody, Response, ResponseBody, StatusCode, header,
@@ -196,8 +195,9 @@ impl Http {
 
     /// Why an alarm that is wanted makes the member unhealthy.
     fn alarm(&self, is_wanted: impl Fn(&str) -> bool) -> Option<String> {
-        let alarms = self.published.alarms();
-        let mut kinds = alarms.iter().map(|alarm| kind_name(alarm.alarm));
+        let (alarms, me) = (self.published.alarms(), self.published.member);
+        let own = alarms.iter().filter(|alarm| alarms.concerns(alarm, me));
+        let mut kinds = own.map(|alarm| kind_name(alarm.alarm));
         let kind = kinds.find(|kind| is_wanted(kind))?;
         let known = matches!(kind.as_str(), "NOSPACE" | "CORRUPT");
         Some(format!("ALARM {}", if known { &kind } else { "UNKNOWN" }))
@@ -233,10 +233,12 @@ impl Http {
 
     async fn run(&self, check: Check) -> Result<(), String> {
         let outcome = match check {
-            Check::DataCorruption if self.published.alarms().any(AlarmType::Corrupt) => {
-                return Err("alarm activated: CORRUPT".to_owned());
+            Check::DataCorruption => {
+                return match self.alarm(|kind| kind == "CORRUPT") {
+                    Some(_) => Err("alarm activated: CORRUPT".to_owned()),
+                    None => Ok(()),
+                };
             }
-            Check::DataCorruption => Ok(()),
             Check::NonLearner if self.published.is_learner() => Err(RequestError::NotSupportedForLearner),
             Check::NonLearner => Ok(()),
             Check::SerializableRead => self.read(true).await,

@@ -1,5 +1,7 @@
 //! Calls that are answered from what this member knows of itself: status, health.
 
+use std::collections::HashSet;
+
 use prost::Message;
 use windlass_api::etcdserverpb::{DefragmentResponse, DowngradeInfo, StatusResponse};
 use windlass_api::health::health_check_response::ServingStatus;
@@ -24,6 +26,21 @@ pub struct MemberInfo {
     pub id: MemberId,
     /// The token of its cluster, from which the ids of further members follow.
     pub token: String,
+}
+
+/// The `Health.Watch` streams of one arbiter.
+#[derive(Default)]
+pub struct HealthWatches {
+    streams: HashSet<CallId>,
+    /// What the last sweep found.
+    told: Option<HealthCheckResponse>,
+}
+
+impl HealthWatches {
+    /// A stream is gone, whichever it was.
+    pub fn closed(&mut self, call: CallId) {
+        self.streams.remove(&call);
+    }
 }
 
 impl Arbiter {
@@ -77,10 +94,11 @@ impl Arbiter {
         self.reply(call, &HealthListResponse { statuses });
     }
 
-    /// `Health.Watch`: says how it is and stays open, as a watch of a state that does not change while this runs.
+    /// `Health.Watch`: says how it is, and again when that changes.
     pub(super) fn health_watch(&mut self, call: CallId, message: &[u8]) {
         let known = matches!(HealthCheckRequest::decode(message), Ok(request) if request.service.is_empty());
         let status = if known {
+            self.health.streams.insert(call);
             self.serving_status()
         } else {
             HealthCheckResponse { status: ServingStatus::ServiceUnknown as i32 }
@@ -88,9 +106,20 @@ impl Arbiter {
         self.net.stream_send_with(call, |out| status.encode(out).expect("a vector takes any length"));
     }
 
+    /// Tells those who watch the health if it has changed.
+    pub(super) fn health_sweep(&mut self) {
+        let now = self.serving_status();
+        if self.health.told.replace(now).is_none_or(|told| told == now) {
+            return;
+        }
+        for &stream in &self.health.streams {
+            self.net.stream_send_with(stream, |out| now.encode(out).expect("a vector takes any length"));
+        }
+    }
+
     fn serving_status(&self) -> HealthCheckResponse {
-        let status =
-            if self.published.is_serving() { ServingStatus::Serving } else { ServingStatus::NotServing };
+        let serves = self.published.is_serving() && !self.published.is_damaged();
+        let status = if serves { ServingStatus::Serving } else { ServingStatus::NotServing };
         HealthCheckResponse { status: status as i32 }
     }
 }

@@ -336,6 +336,12 @@ impl Arbiter {
         }
     }
 
+    /// Ends all streams of renewals, for a reason that all have in common.
+    pub(super) fn end_all_keep_alives(&mut self, error: RequestError) {
+        let streams: Vec<CallId> = self.leases.streams.keys().copied().collect();
+        streams.into_iter().for_each(|stream| self.end_keep_alives_with(stream, error));
+    }
+
     pub(super) fn end_keep_alives_with(&mut self, call: CallId, error: RequestError) {
         self.end_keep_alives(call, error.code(), error.text());
     }

@@ -159,6 +159,17 @@ impl Method {
         TABLE[route].0
     }
 
+    /// Whether it is about the members and their condition, and not about what they store.
+    #[must_use]
+    pub fn is_about_members(self) -> bool {
+        use Method::{Alarm, Defragment, Downgrade, Hash, HashKv, HealthCheck, HealthList, HealthWatch};
+        use Method::{MemberAdd, MemberList, MemberPromote, MemberRemove, MemberUpdate, MoveLeader, Status};
+        let is_of_members =
+            matches!(self, MemberAdd | MemberList | MemberPromote | MemberRemove | MemberUpdate | MoveLeader);
+        let is_of_one = matches!(self, Alarm | Defragment | Downgrade | Hash | HashKv | Status);
+        is_of_members || is_of_one || matches!(self, HealthCheck | HealthList | HealthWatch)
+    }
+
     /// Whether it is unary and made of calls of other methods.
     #[must_use]
     pub fn is_recipe(self) -> bool {

@@ -229,10 +229,9 @@ impl Arbiter {
         self.watch.tell_figures(&self.metrics);
     }
 
-    /// Ends all streams: the member stops. Their clients go on elsewhere.
-    pub(super) fn watch_stop(&mut self) {
+    /// Ends all streams, for a reason that all have in common. Their clients go on elsewhere.
+    pub(super) fn watch_stop(&mut self, error: RequestError) {
         let streams: Vec<CallId> = self.watch.watchers.streams().collect();
-        let error = RequestError::Stopped;
         streams.into_iter().for_each(|stream| self.watch_end(stream, error.code(), error.text()));
     }
 

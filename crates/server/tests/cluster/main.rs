@@ -7,6 +7,7 @@
 #![allow(clippy::print_stderr, reason = "figures are printed for whoever reads the test's output")]
 
 mod cluster;
+mod differs;
 mod etcdctl;
 mod faults;
 mod frozen;

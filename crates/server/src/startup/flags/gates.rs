@@ -23,9 +23,13 @@ pub const GATES: &[Gate] = &[
     gate(
         "InitialCorruptCheck",
         false,
-        "members compare what they wrote every ten seconds, from their start on",
+        "members compare what they wrote and hold every ten seconds, from their start on",
     ),
-    gate("CompactHashCheck", false, "members compare what they wrote every ten seconds, compacted or not"),
+    gate(
+        "CompactHashCheck",
+        false,
+        "members compare what they wrote and hold every ten seconds, compacted or not",
+    ),
     gate(
         "TxnModeWriteWithSharedBuffer",
         true,

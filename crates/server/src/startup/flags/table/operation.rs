@@ -4,7 +4,8 @@ use super::Flag;
 use crate::startup::flags::value::Kind;
 
 const NO_TRACING: &str = "traces are not sent to a collector; /metrics times every stage of a commit";
-const ALWAYS_COMPARED: &str = "members compare what they wrote every ten seconds, from their start on";
+const ALWAYS_COMPARED: &str =
+    "members compare what they wrote and hold every ten seconds, from their start on";
 const SLICES: &str = "compaction runs in bounded slices that need no tuning";
 const LEASES_KEPT: &str = "what is left of leases is always written to the log";
 
