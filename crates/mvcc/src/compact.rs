@@ -1,6 +1,7 @@
 //! Compaction: forgetting versions that no reader may ask for any more, in bounded slices.
 //!
-//! The newest version at or below the compaction revision stays, unless it is a tombstone below that revision.
+//! The newest version at or below the compaction revision stays, unless it is a tombstone below that revision, and so does
+//! everything at exactly that revision: a watcher may start there.
 //! Reads below the revision are refused from the first moment, so that no reader sees a slice half done.
 
 use windlass_types::Revision;

@@ -8,6 +8,7 @@ use windlass_types::Revision;
 use windlass_types::key::KeyRange;
 
 use crate::shard::Shard;
+use crate::versions::Record;
 
 /// Sum of the hashes of versions. Add the sums of all shards.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -109,12 +110,11 @@ impl HashScan {
         let mut ids = shard.ids(KeyRange::From(&from));
         for id in ids.by_ref().take(keys) {
             let slot = shard.slots.get(id);
-            let kept = slot.chain.at(self.compact_revision).filter(|r| {
-                // The same rule as in compaction: a tombstone at exactly the revision stays.
-                r.is_live() || r.stamp.revision == self.compact_revision
-            });
-            let oldest = (self.compact_revision, u32::MAX);
-            let later = slot.chain.after(Some(oldest)).take_while(|r| r.stamp.revision <= self.revision);
+            // The same rule as in compaction: everything at exactly the revision stays.
+            let below = |r: &&Record| r.is_live() && r.stamp.revision < self.compact_revision;
+            let kept = slot.chain.at(self.compact_revision).filter(below);
+            let before = (Revision(self.compact_revision.0 - 1), u32::MAX);
+            let later = slot.chain.after(Some(before)).take_while(|r| r.stamp.revision <= self.revision);
             for record in kept.into_iter().chain(later) {
                 self.sum.add(&record.to_wal(slot.key.as_slice()));
             }

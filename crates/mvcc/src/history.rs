@@ -57,7 +57,7 @@ impl Shard {
     /// What compaction is about to drop is gone for watchers, however far it has come.
     fn is_kept(&self, slot: &Slot, record: &Record) -> bool {
         let compact = self.compact_revision();
-        record.stamp.revision > compact
+        record.stamp.revision >= compact
             || slot.chain.at(compact).is_some_and(|newest| newest.order() == record.order())
     }
 

@@ -173,7 +173,8 @@ impl Chain {
         let older = self.older.as_mut()?;
         let next = older.records.get(1).unwrap_or(&self.newest);
         let oldest = older.records.get(0)?;
-        let superseded = next.stamp.revision <= compact;
+        // What a revision changed twice a watcher that starts there is told of twice.
+        let superseded = next.stamp.revision <= compact && oldest.stamp.revision < compact;
         if !superseded && !is_spent(oldest, compact) {
             return None;
         }

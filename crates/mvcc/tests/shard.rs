@@ -38,7 +38,7 @@ impl Model {
     fn compact(&mut self, at: i64) {
         for versions in self.keys.values_mut() {
             let newest = versions.iter().rev().find(|v| v.0.0 <= at).map(|v| v.0);
-            versions.retain(|v| v.0.0 > at || (Some(v.0) == newest && (v.1.is_some() || v.0.0 == at)));
+            versions.retain(|v| v.0.0 >= at || (Some(v.0) == newest && v.1.is_some()));
         }
         self.keys.retain(|_, versions| !versions.is_empty());
     }

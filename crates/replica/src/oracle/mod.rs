@@ -109,7 +109,7 @@ impl Oracle {
             versions.retain(|v| {
                 position += 1;
                 let is_newest = newest == Some(position - 1);
-                v.revision > at || (is_newest && (v.kv.is_some() || v.revision == at))
+                v.revision >= at || (is_newest && v.kv.is_some())
             });
         }
         self.keys.retain(|_, versions| !versions.is_empty());
