@@ -16,7 +16,8 @@ use windlass_api::etcdserverpb::{
     LeaseGrantRequest, LeaseGrantResponse, LeaseRevokeRequest, LeaseRevokeResponse, PutRequest, PutResponse,
     RangeRequest, RangeResponse, RequestOp, ResponseHeader, ResponseOp, TxnRequest, TxnResponse,
 };
-use windlass_api::mvccpb::KeyValue;
+use windlass_api::mvccpb::event::EventType;
+use windlass_api::mvccpb::{Event, KeyValue};
 use windlass_mvcc::{HashSum, Usage, VERSION_BYTES};
 use windlass_records::wal;
 use windlass_types::{LeaseId, LogIndex, RequestError, Revision};
@@ -188,6 +189,29 @@ impl Oracle {
             }
         }
         sum
+    }
+
+    /// What a watch of every key is told of a revision that is not compacted, each event with the pair of before the
+    /// revision unless it creates the key. Source: etcd `v3rpc/watch.go` (`IsCreateEvent`).
+    #[must_use]
+    pub fn events(&self, revision: Revision) -> Vec<Event> {
+        let mut events = Vec::new();
+        for (key, versions) in &self.keys {
+            for version in versions.iter().filter(|v| v.revision == revision.0) {
+                let gone =
+                    || KeyValue { key: key.clone().into(), mod_revision: revision.0, ..KeyValue::default() };
+                let creates = version.kv.as_ref().is_some_and(|kv| kv.create_revision == revision.0);
+                let event = Event {
+                    r#type: if version.kv.is_some() { EventType::Put } else { EventType::Delete } as i32,
+                    kv: Some(version.kv.clone().unwrap_or_else(gone)),
+                    prev_kv: if creates { None } else { self.get(key, revision.0 - 1).cloned() },
+                };
+                events.push((version.sub, event));
+            }
+        }
+        // Of one operation they come by key, as they were found.
+        events.sort_by_key(|(sub, _)| *sub);
+        events.into_iter().map(|(_, event)| event).collect()
     }
 
     /// What the shards must hold together once they have compacted.

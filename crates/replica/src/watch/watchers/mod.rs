@@ -152,7 +152,7 @@ struct Watcher {
     key: Bytes,
     range_end: Bytes,
     place: Place,
-    /// As the client asked for; 0 is "from now on".
+    /// What it is told of begins here, or after this if the client asked for "from now on". It is told no progress below it.
     start: Revision,
     /// It was sent everything below this; while it is synced it may have been sent more.
     next: Revision,
@@ -252,8 +252,11 @@ impl<S: Copy + Eq + Hash> Watchers<S> {
     /// A stream is gone, and its watchers with it.
     pub fn close(&mut self, name: S) {
         let Some(key) = self.by_name.remove(&name) else { return };
-        let watchers: Vec<WatcherKey> = self.streams[key as usize].ids.values().copied().collect();
-        for watcher in watchers {
+        let ids = self.streams[key as usize].ids.iter();
+        let mut watchers: Vec<(i64, WatcherKey)> = ids.map(|(&id, &watcher)| (id, watcher)).collect();
+        // Who gets whose place in the table follows from what clients asked, not from the seed of a hash.
+        watchers.sort_unstable();
+        for (_, watcher) in watchers {
             self.remove(watcher);
         }
         self.spent -= self.streams.remove(key as usize).spent.len();

@@ -8,7 +8,7 @@ use std::hash::Hash;
 use windlass_types::Revision;
 
 use super::super::response::{Kind, NO_WATCH, Response};
-use super::{Sink, State, StreamRef, WatcherKey, Watchers};
+use super::{Sink, State, Stream, StreamRef, WatcherKey, Watchers};
 
 /// Requests for progress of one stream that wait to be answered. At the bound further ones are passed over, as etcd does.
 const ASKED_MAX: u32 = 128;
@@ -20,6 +20,13 @@ pub(super) struct Asked {
     times: u32,
     /// What it must be told at least: the store's revision when it asked.
     least: Revision,
+}
+
+impl<S> Stream<S> {
+    /// Its client is told this at least if it asked how far it is.
+    pub(super) fn asked_least(&mut self, revision: Revision) {
+        self.asked.least = self.asked.least.max(revision);
+    }
 }
 
 impl<S: Copy + Eq + Hash> Watchers<S> {

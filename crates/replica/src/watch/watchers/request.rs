@@ -74,7 +74,8 @@ impl<S: Copy + Eq + Hash> Watchers<S> {
     fn insert(&mut self, stream: u32, request: WatchCreateRequest) -> WatcherKey {
         let id = self.assign_id(stream, request.watch_id);
         let filters: Vec<_> = request.filters().collect();
-        let start = Revision(request.start_revision);
+        let wanted = Revision(request.start_revision);
+        let start = if wanted == Revision::ZERO { self.now.revision } else { wanted };
         let watcher = Watcher {
             serial: self.next_serial(),
             stream,
@@ -83,7 +84,7 @@ impl<S: Copy + Eq + Hash> Watchers<S> {
             range_end: request.range_end,
             place: Place::default(),
             start,
-            next: if start == Revision::ZERO { self.now.revision.next() } else { start },
+            next: if wanted == Revision::ZERO { start.next() } else { start },
             no_put: filters.contains(&FilterType::Noput),
             no_delete: filters.contains(&FilterType::Nodelete),
             with_previous: request.prev_kv,
@@ -95,7 +96,10 @@ impl<S: Copy + Eq + Hash> Watchers<S> {
         let key = WatcherKey::try_from(self.watchers.insert(watcher)).expect("watchers are bounded");
         let watcher = &mut self.watchers[key as usize];
         watcher.place = self.index.insert(KeyRange::new(&watcher.key, &watcher.range_end), key);
-        self.streams[stream as usize].ids.insert(id, key);
+        let stream = &mut self.streams[stream as usize];
+        stream.ids.insert(id, key);
+        // Who asked before for progress is not told less than what the new watch was told.
+        stream.asked_least(self.now.revision);
         self.idle_since_ns = None;
         key
     }

@@ -413,7 +413,8 @@ impl<'a> Watch<'a> {
     }
 
     fn check_progress(&self, revision: i64) {
-        assert!(self.request.start_revision <= revision, "progress below the start");
+        let from_now_on = self.request.start_revision == 0;
+        assert!(self.start - i64::from(from_now_on) <= revision, "progress below the start");
         assert!(self.rest.front().is_none_or(|next| next.revision > revision), "progress overtook events");
     }
 
