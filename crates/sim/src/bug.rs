@@ -51,11 +51,27 @@ pub enum Bug {
     ForwardedTwice,
     /// A member whose shards are repaired forgets its log behind the snapshot, and its vote.
     RepairedInPart,
+    /// A watch that catches up is not told of the first revision of a piece of history.
+    SkippedAtJoin,
+    /// Events that a shard sends to those who follow it are lost.
+    LostEvents,
+    /// A response with several events of one revision is sent in two.
+    DividedRevision,
+    /// A response of a watch is sent twice.
+    RepeatedEvents,
+    /// A shard says that it has sent what it has not.
+    EagerProgress,
+    /// Who watches is not told of compactions.
+    HiddenCompaction,
+    /// What events replaced is not asked for.
+    ForgottenPrevious,
+    /// That a client has read what was queued is not noticed.
+    StreamLeftFull,
 }
 
 impl Bug {
     /// Every one.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 30] = [
         Self::EarlyAcknowledgement,
         Self::LostFrame,
         Self::LoadedBeyondStable,
@@ -78,6 +94,14 @@ impl Bug {
         Self::ReusedReadContext,
         Self::ForwardedTwice,
         Self::RepairedInPart,
+        Self::SkippedAtJoin,
+        Self::LostEvents,
+        Self::DividedRevision,
+        Self::RepeatedEvents,
+        Self::EagerProgress,
+        Self::HiddenCompaction,
+        Self::ForgottenPrevious,
+        Self::StreamLeftFull,
     ];
 
     /// In which kind of run it shows.
@@ -90,6 +114,14 @@ impl Bug {
             | Self::ReusedReadContext
             | Self::ForwardedTwice
             | Self::RepairedInPart => Kind::Cluster,
+            Self::SkippedAtJoin
+            | Self::LostEvents
+            | Self::DividedRevision
+            | Self::RepeatedEvents
+            | Self::EagerProgress
+            | Self::HiddenCompaction
+            | Self::ForgottenPrevious
+            | Self::StreamLeftFull => Kind::Full,
             _ => Kind::Single,
         }
     }
@@ -120,6 +152,13 @@ impl Bug {
             Self::ReusedReadContext => &[Check::Stale],
             Self::ForwardedTwice => &[Check::Repeated],
             Self::RepairedInPart => &[Check::Missing, Check::VoteForgotten],
+            Self::SkippedAtJoin | Self::LostEvents => &[Check::EventMissing, Check::ProgressUntrue],
+            Self::DividedRevision => &[Check::RevisionDivided],
+            Self::RepeatedEvents => &[Check::EventRepeated],
+            Self::EagerProgress => &[Check::ProgressUntrue, Check::EventMissing, Check::RevisionDivided],
+            Self::HiddenCompaction => &[Check::EventMissing, Check::ProgressUntrue],
+            Self::ForgottenPrevious => &[Check::EventWrong],
+            Self::StreamLeftFull => &[Check::WatchSilent],
         }
     }
 }

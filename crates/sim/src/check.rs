@@ -43,6 +43,20 @@ pub enum Check {
     NoQuorum,
     /// A member remembers for whom it voted.
     VoteForgotten,
+    /// A watch is told of every event that it wants.
+    EventMissing,
+    /// A watch is told of each event once, in order.
+    EventRepeated,
+    /// A watch is told of what happened, with what that replaced, and of nothing else.
+    EventWrong,
+    /// The events of one revision come together.
+    RevisionDivided,
+    /// A watch that is told how far it is has been told of everything until there.
+    ProgressUntrue,
+    /// A watch is ended by a compaction only if that took away what it wants.
+    CompactedWithoutReason,
+    /// With disks that work every watch is told of everything, and how far it is.
+    WatchSilent,
     /// The code's own assertions hold.
     Panic,
 }

@@ -8,6 +8,7 @@ mod leases;
 mod log;
 mod model;
 mod site;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -31,6 +32,8 @@ use leases::{Leases, Place};
 use log::Logged;
 use model::{Membership, model_answer, replay};
 use site::Site;
+
+pub use watch::{History, Watched, revision_of};
 
 /// An answer to a write.
 pub type Answer = Result<Response, RequestError>;
@@ -82,6 +85,8 @@ pub struct Checker {
     /// The entries that some member has applied, from 1.
     committed: Vec<Logged>,
     oracle: Rc<Oracle>,
+    /// What watches are told.
+    history: History,
     membership: Membership,
     leases: Leases,
     /// For each committed entry, the leases that it ended because their time was over, and by which command.
@@ -119,6 +124,7 @@ impl Checker {
             sites: (0..sites).map(|_| Site::default()).collect(),
             committed: Vec::new(),
             oracle: Rc::new(oracle),
+            history: History::default(),
             membership: Membership::default(),
             leases: Leases::default(),
             ended: Vec::new(),
@@ -157,6 +163,24 @@ impl Checker {
     #[must_use]
     pub fn oracle(&self, site: usize) -> Rc<Oracle> {
         Rc::clone(&self.sites[site].oracle)
+    }
+
+    /// Every event of the committed entries.
+    #[must_use]
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// The compaction revision after the newest entry that any member has applied.
+    #[must_use]
+    pub fn compact_revision(&self) -> Revision {
+        self.oracle.compact_revision()
+    }
+
+    /// The highest revision that some member may have compacted by now.
+    #[must_use]
+    pub fn compacted_anywhere(&self) -> Revision {
+        self.sites.iter().map(Site::newest_compaction).max().unwrap_or_default()
     }
 
     /// The highest revision that this member may have compacted by now.
@@ -519,6 +543,7 @@ impl Checker {
                 let succeeded = answer.as_ref().is_some_and(Result::is_ok);
                 let over = self.leases.follow(oracle, command.kind, payload, succeeded, place)?;
                 ended.extend(over.into_iter().map(|id| (ordinal, id)));
+                self.history.follow(oracle);
                 answer
             };
             let Some(answer) = answer else { continue };

@@ -1,12 +1,14 @@
 //! What surrounds the processes: time, the members' machines, the network, randomness and the judge. It outlives every
 //! process.
 
+use windlass_api::etcdserverpb::WatchResponse;
 use windlass_io_log::op::Op;
 use windlass_io_log::stream::RETRY_NS;
 use windlass_records::batch::Origin;
 use windlass_types::{MemberId, RequestId};
 
 use crate::agenda::Agenda;
+use crate::audience::{Audience, StreamId, WatchAsk};
 use crate::bug::Bug;
 use crate::check::Violation;
 use crate::checker::Checker;
@@ -89,6 +91,12 @@ pub enum Event {
     Ask(u32),
     /// A transfer of a snapshot is given up if it is still under way.
     Patience(u32, u64),
+    /// A client that watches has a turn.
+    View(usize),
+    /// Something that it asks arrives at its member.
+    WatchAsked(u32, StreamId, WatchAsk),
+    /// A response on that stream arrives at it.
+    Told(usize, StreamId, Box<WatchResponse>),
     /// An operator does something.
     Operate,
     /// Something goes wrong.
@@ -126,6 +134,8 @@ pub struct Site {
     pub life: u32,
     /// Whether a process lives.
     pub up: bool,
+    /// Whether it lets clients in.
+    pub serves: bool,
     /// Time of one tick, in nanoseconds: clocks differ.
     pub tick_ns: u64,
     /// Whether everything takes longer.
@@ -152,6 +162,8 @@ pub struct Env {
     pub at: usize,
     /// What is between them.
     pub network: Network,
+    /// Who watches.
+    pub audience: Audience,
     /// Who judges.
     pub checker: Checker,
     /// What was counted.
@@ -182,6 +194,7 @@ impl Env {
             clients: Clients::new(seed, at, &profile),
             life: 0,
             up: false,
+            serves: false,
             tick_ns: profile.tick_ns(&mut clocks),
             slow: false,
             founds: at < profile.founders,
@@ -194,6 +207,7 @@ impl Env {
         Self {
             agenda: Agenda::default(),
             network: Network::new(seed, &profile),
+            audience: Audience::new(seed, &profile),
             checker: Checker::new(sites.len(), profile.founders),
             sites,
             at: 0,
@@ -322,8 +336,9 @@ impl Env {
         let site = self.site_mut();
         site.disks.die(power);
         site.life += 1;
-        site.up = false;
+        (site.up, site.serves) = (false, false);
         self.connections_end(power);
+        self.audience.site_ended(self.at);
     }
 }
 

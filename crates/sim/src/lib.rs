@@ -8,6 +8,7 @@
 //! `docs/operating/simulator.md` says how to use it.
 
 pub mod agenda;
+mod audience;
 pub mod bug;
 pub mod check;
 mod checker;

@@ -20,6 +20,8 @@ pub enum Sender {
     Clock,
     /// The connection from another member.
     Peer(usize),
+    /// The stream of a client that watches.
+    Viewer(u64),
 }
 
 /// The mailbox of one thread.

@@ -8,21 +8,24 @@ use windlass_sim::agenda::SECOND_NS;
 use windlass_sim::bug::Bug;
 use windlass_sim::profile::Kind;
 use windlass_sim::report::Count;
-use windlass_sim::runner::{Summary, canary, run_seed, run_seeds};
+use windlass_sim::runner::{Canary, Summary, canary, run_seed, run_seeds};
 use windlass_sim::world::Outcome;
 
 const USAGE: &str = "usage:
-  windlass-sim run [--profile single|cluster] --seeds N [--from S]   run N seeds from S (0) on
-  windlass-sim replay [--profile single|cluster] SEED [BUG]          tell the story of one run
-  windlass-sim canary --all | BUG                                    show that the checks catch a known bug";
+  windlass-sim run [--profile NAME] --seeds N [--from S]   run N seeds from S (0) on
+  windlass-sim replay [--profile NAME] SEED [BUG]          tell the story of one run
+  windlass-sim canary --all | BUG [--seeds N]              show in how many seeds the checks catch a known bug
 
-/// Seeds in which a canary may be caught.
-const CANARY_SEEDS: u64 = 500;
+profiles: full (the default), full-cluster: clients that do everything;
+          single, cluster: clients that read and write keys and leases, and do not watch";
+
+/// Seeds in which a canary is to be caught, unless told otherwise.
+const CANARY_SEEDS: &str = "200";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let mut words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let mut kind = Kind::Single;
+    let mut kind = Kind::default();
     if let ["run" | "replay", "--profile", name, ..] = words[..] {
         let Some(named) = Kind::ALL.into_iter().find(|kind| kind.name() == name) else {
             return usage().unwrap_or(ExitCode::FAILURE);
@@ -40,8 +43,8 @@ fn main() -> ExitCode {
             Some(bug) => with_numbers([seed, "0"], |[seed, _]| replay(bug.kind(), seed, Some(bug))),
             None => usage(),
         },
-        ["canary", "--all"] => canaries(&Bug::ALL),
-        ["canary", bug] => bug_named(bug).map_or_else(usage, |bug| canaries(&[bug])),
+        ["canary", which] => canaries_named(which, CANARY_SEEDS),
+        ["canary", which, "--seeds", seeds] => canaries_named(which, seeds),
         _ => usage(),
     };
     // Whoever closed the pipe has seen enough.
@@ -68,9 +71,8 @@ fn with_numbers(
 }
 
 fn run(kind: Kind, [count, from]: [u64; 2]) -> io::Result<ExitCode> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let begun = Instant::now();
-    let summary = run_seeds(from..from.saturating_add(count), kind, None, threads);
+    let summary = run_seeds(from..from.saturating_add(count), kind, None, threads());
     let seconds = begun.elapsed().as_secs_f64();
     let Summary { runs, totals, failure } = summary;
     let out = &mut io::stdout().lock();
@@ -112,23 +114,41 @@ fn replay(kind: Kind, seed: u64, bug: Option<Bug>) -> io::Result<ExitCode> {
     }
 }
 
-fn canaries(bugs: &[Bug]) -> io::Result<ExitCode> {
+fn canaries_named(which: &str, seeds: &str) -> io::Result<ExitCode> {
+    let bugs = if which == "--all" { Bug::ALL.to_vec() } else { bug_named(which).into_iter().collect() };
+    match seeds.parse() {
+        Ok(seeds) if seeds > 0 && !bugs.is_empty() => canaries(&bugs, seeds),
+        _ => usage(),
+    }
+}
+
+fn canaries(bugs: &[Bug], seeds: u64) -> io::Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
     let out = &mut io::stdout().lock();
     for &bug in bugs {
-        let canary = canary(bug, 0..CANARY_SEEDS);
-        match canary.caught {
-            Some(Outcome { seed, violation, .. }) => {
-                let check = violation.expect("it was caught").check;
-                writeln!(out, "{bug:?}: caught by {check:?} in seed {seed}")?;
-            }
+        let found = canary(bug, 0..seeds, threads());
+        let Canary { runs, caught, .. } = &found;
+        let (name, checks) = (format!("{bug:?}"), bug.caught_by());
+        match found.median_seeds() {
+            Some(median) => writeln!(
+                out,
+                "{name:22} caught in {:4} of {runs} seeds of {:12}, median {median:3} seeds, first {:3}, by {checks:?}",
+                caught.len(),
+                bug.kind().name(),
+                caught[0],
+            )?,
             None => {
-                writeln!(out, "{bug:?}: NOT CAUGHT in {} seeds", canary.runs)?;
+                writeln!(out, "{name:22} NOT CAUGHT in {runs} seeds of {}", bug.kind().name())?;
                 code = ExitCode::FAILURE;
             }
         }
+        out.flush()?;
     }
     Ok(code)
+}
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// `LogRecycled` as `log recycled`.

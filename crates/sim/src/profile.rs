@@ -23,16 +23,20 @@ const BLOCK_BYTES: usize = 4096;
 /// Which kind of run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
-    /// One member.
-    #[default]
+    /// One member, whose clients read and write keys and leases.
     Single,
-    /// Several members and the network between them.
+    /// Several members and the network between them, with such clients.
     Cluster,
+    /// One member, with clients that watch, too.
+    #[default]
+    Full,
+    /// Several members with all of that.
+    FullCluster,
 }
 
 impl Kind {
     /// Every one.
-    pub const ALL: [Self; 2] = [Self::Single, Self::Cluster];
+    pub const ALL: [Self; 4] = [Self::Single, Self::Cluster, Self::Full, Self::FullCluster];
 
     /// As it is named on the command line.
     #[must_use]
@@ -40,7 +44,21 @@ impl Kind {
         match self {
             Self::Single => "single",
             Self::Cluster => "cluster",
+            Self::Full => "full",
+            Self::FullCluster => "full-cluster",
         }
+    }
+
+    /// Whether there are several members.
+    #[must_use]
+    pub fn is_cluster(self) -> bool {
+        matches!(self, Self::Cluster | Self::FullCluster)
+    }
+
+    /// Whether clients do everything that they can.
+    #[must_use]
+    pub fn is_full(self) -> bool {
+        matches!(self, Self::Full | Self::FullCluster)
     }
 }
 
@@ -87,6 +105,12 @@ pub struct Profile {
     pub fault_ns_max: u64,
     /// Most faults.
     pub faults_max: u64,
+    /// Clients that watch.
+    pub viewers: u64,
+    /// Longest time until a watch is told how far it is, in nanoseconds.
+    pub progress_ns_max: u64,
+    /// Responses are divided at this size for watches that allow it.
+    pub fragment_bytes: usize,
     segment_blocks: u64,
     flush_bytes: usize,
     flush_age_ns: u64,
@@ -134,11 +158,10 @@ impl Profile {
     #[must_use]
     pub fn of(seed: u64, kind: Kind) -> Self {
         let random = &mut crate::random::stream(seed, Concern::Profile);
-        let alone = Self::alone(random);
-        match kind {
-            Kind::Single => alone,
-            Kind::Cluster => alone.joined(random),
-        }
+        let alone = Self::alone(kind, random);
+        let plain = if kind.is_cluster() { alone.joined(random) } else { alone };
+        // What comes here draws last, so that the runs of the plain kinds stay as they are.
+        if kind.is_full() { plain.filled(random) } else { plain }
     }
 
     /// Several members: what happens within milliseconds at one of them takes as long as an election here.
@@ -146,7 +169,6 @@ impl Profile {
         let members = [3, 3, 3, 3, 5, 5, 1, 2, 4, 7][random.below(10) as usize];
         let patience_ns = 7 * SECOND_NS;
         Self {
-            kind: Kind::Cluster,
             members,
             founders: if random.one_in(3) { between(random, 1, members as u64) as usize } else { members },
             operations: if random.one_in(2) { random.below(16) } else { 0 },
@@ -166,11 +188,11 @@ impl Profile {
         }
     }
 
-    fn alone(random: &mut Random) -> Self {
+    fn alone(kind: Kind, random: &mut Random) -> Self {
         let linger_ns = if random.one_in(4) { random.below(2 * MILLISECOND_NS) } else { 0 };
         let defaults = windlass_raft::Config::new(windlass_types::MemberId(1), 0, 0);
         Self {
-            kind: Kind::Single,
+            kind,
             members: 1,
             founders: 1,
             raft: RaftLimits {
@@ -180,7 +202,7 @@ impl Profile {
                 retained_bytes_min: defaults.retained_bytes_min,
                 retained_bytes_max: defaults.retained_bytes_max,
             },
-            delay_ns_max: 1,
+            delay_ns_max: MILLISECOND_NS,
             mischief_one_in: 0,
             patience_ns: None,
             down_ns_max: 50 * MILLISECOND_NS,
@@ -203,16 +225,26 @@ impl Profile {
             segment_blocks: between(random, 12, 20),
             flush_bytes: between(random, 1000, 8000) as usize,
             flush_age_ns: between(random, MILLISECOND_NS, 40 * MILLISECOND_NS),
+            viewers: 0,
+            progress_ns_max: SECOND_NS,
+            fragment_bytes: VALUE_BYTES_MAX as usize,
+        }
+    }
+
+    /// Clients do everything that they can.
+    fn filled(self, random: &mut Random) -> Self {
+        Self {
+            viewers: random.below(4),
+            progress_ns_max: between(random, 50 * MILLISECOND_NS, SECOND_NS),
+            fragment_bytes: 1 << between(random, 7, 12),
+            ..self
         }
     }
 
     /// Time of one tick of a member's clock, in nanoseconds.
     #[must_use]
     pub fn tick_ns(&self, random: &mut Random) -> u64 {
-        match self.kind {
-            Kind::Single => TICK_NS,
-            Kind::Cluster => between(random, TICK_NS * 9 / 10, TICK_NS * 11 / 10),
-        }
+        if self.kind.is_cluster() { between(random, TICK_NS * 9 / 10, TICK_NS * 11 / 10) } else { TICK_NS }
     }
 
     /// How the Raft log is laid out at one start; sizes may change from start to start.

@@ -26,6 +26,8 @@ pub enum Concern {
     Network,
     /// What rots on disks at rest.
     Rot,
+    /// What clients watch, and how they go about it.
+    Watching,
 }
 
 /// The stream of one concern of a run.

@@ -91,11 +91,23 @@ pub enum Count {
     Rotted,
     /// Members that began to be repaired by the others.
     Repairs,
+    /// Streams of clients that watch.
+    WatchStreams,
+    /// Events that they were told of.
+    WatchEvents,
+    /// Times that a stream took no more.
+    WatchStalls,
+    /// Watches that went on where another stream had left them.
+    WatchesResumed,
+    /// Watches that a compaction ended.
+    WatchesCompacted,
+    /// Times that a client was told how far its watches are.
+    ProgressTold,
 }
 
 impl Count {
     /// Every count.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 41] = [
         Self::Events,
         Self::Writes,
         Self::WritesAcknowledged,
@@ -131,6 +143,12 @@ impl Count {
         Self::Transfers,
         Self::Rotted,
         Self::Repairs,
+        Self::WatchStreams,
+        Self::WatchEvents,
+        Self::WatchStalls,
+        Self::WatchesResumed,
+        Self::WatchesCompacted,
+        Self::ProgressTold,
     ];
 }
 

@@ -108,27 +108,73 @@ fn listen_to_panics() {
     }));
 }
 
-/// What became of a known bug.
+/// The run in which the check that is meant for `bug` complains first, among these.
+#[must_use]
+pub fn first_catch(bug: Bug, seeds: Range<u64>) -> Option<Outcome> {
+    seeds.map(|seed| run_seed(seed, bug.kind(), Some(bug), false)).find(|outcome| is_caught(bug, outcome))
+}
+
+/// In which runs a known bug was caught.
 #[derive(Debug)]
 pub struct Canary {
     /// The bug.
     pub bug: Bug,
-    /// The run in which the check that is meant for it complained.
-    pub caught: Option<Outcome>,
-    /// Runs until then.
+    /// The first seed.
+    pub from: u64,
+    /// Runs.
     pub runs: u64,
+    /// The seeds in which the check that is meant for it complained, in order.
+    pub caught: Vec<u64>,
 }
 
-/// Looks for a seed in which the check that is meant for `bug` complains.
-#[must_use]
-pub fn canary(bug: Bug, seeds: Range<u64>) -> Canary {
-    let mut runs = 0;
-    for seed in seeds {
-        runs += 1;
-        let outcome = run_seed(seed, bug.kind(), Some(bug), false);
-        if outcome.violation.as_ref().is_some_and(|v| bug.caught_by().contains(&v.check)) {
-            return Canary { bug, caught: Some(outcome), runs };
-        }
+impl Canary {
+    /// How many seeds it takes to catch it, counted from any catch to the next: half of the times no more than this.
+    #[must_use]
+    pub fn median_seeds(&self) -> Option<u64> {
+        let before = std::iter::once(self.from).chain(self.caught.iter().map(|seed| seed + 1));
+        let mut seeds: Vec<u64> = before.zip(&self.caught).map(|(from, to)| to + 1 - from).collect();
+        seeds.sort_unstable();
+        seeds.get(seeds.len().checked_sub(1)? / 2).copied()
     }
-    Canary { bug, caught: None, runs }
+}
+
+/// Runs all of these seeds with a known bug, on `threads` threads.
+#[must_use]
+pub fn canary(bug: Bug, seeds: Range<u64>, threads: usize) -> Canary {
+    let next = AtomicU64::new(seeds.start);
+    let work = || {
+        let mut caught = Vec::new();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                return caught;
+            }
+            if is_caught(bug, &run_seed(seed, bug.kind(), Some(bug), false)) {
+                caught.push(seed);
+            }
+        }
+    };
+    let mut caught: Vec<u64> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().flat_map(|t| t.join().expect("panics of runs are caught")).collect()
+    });
+    caught.sort_unstable();
+    Canary { bug, from: seeds.start, runs: seeds.end - seeds.start, caught }
+}
+
+fn is_caught(bug: Bug, outcome: &Outcome) -> bool {
+    outcome.violation.as_ref().is_some_and(|violation| bug.caught_by().contains(&violation.check))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_of_the_ways_from_catch_to_catch() {
+        let canary = |caught| Canary { bug: Bug::LostFrame, from: 10, runs: 100, caught };
+        assert_eq!(canary(vec![]).median_seeds(), None);
+        assert_eq!(canary(vec![10]).median_seeds(), Some(1));
+        assert_eq!(canary(vec![14, 15, 18]).median_seeds(), Some(3));
+    }
 }

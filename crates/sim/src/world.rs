@@ -87,6 +87,9 @@ impl World {
         for site in 0..env.profile.founders {
             env.agenda.after(0, (site, Event::Start));
         }
+        for viewer in 0..env.audience.len() {
+            env.agenda.after(0, (0, Event::View(viewer)));
+        }
         let mut world = Self {
             seed,
             members: env.sites.iter().map(|_| None).collect(),
@@ -161,6 +164,11 @@ impl World {
                 self.operate();
                 return Ok(());
             }
+            Event::View(viewer) => return Ok(self.env.view(viewer)?),
+            Event::Told(viewer, stream, response) => {
+                self.env.told(viewer, stream, *response);
+                return Ok(());
+            }
             _ => {}
         }
         let Self { env, members, repairs, .. } = self;
@@ -180,6 +188,7 @@ impl World {
             Event::WriteTimeout(life, id) if life == now => member.write_times_out(id, env),
             Event::ReadTimeout(life, id) if life == now => member.reads_time_out(id, env),
             Event::Patience(life, id) if life == now => member.patience_ends(id, env),
+            Event::WatchAsked(life, stream, ask) if life == now => member.watch_asked(stream, ask, env),
             Event::Connect(life, peer) if life == now => self.connect(peer),
             Event::Disconnect(life, peer, epoch) if life == now && env.disconnect(peer, epoch) => {
                 member.disconnected(peer, env);
@@ -420,7 +429,10 @@ impl World {
                 return Ok(false);
             }
         }
-        Ok(true)
+        let Env { audience, checker, agenda, .. } = &self.env;
+        let Some(what) = audience.waits_for(checker.history()) else { return Ok(true) };
+        ensure(agenda.now_ns() <= by_ns, Check::WatchSilent, || what)?;
+        Ok(false)
     }
 
     /// Whether everything is answered here and durable in the shards, and as the model has it.

@@ -154,6 +154,7 @@ impl Member {
         }
         if !self.serving && self.has_caught_up() {
             self.serving = true;
+            env.site_mut().serves = true;
             env.tell(|| "serves clients".into());
             let pause = env.site_mut().clients.pause_ns();
             env.after(pause, Event::Turn(env.life()));

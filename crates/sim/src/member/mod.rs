@@ -9,6 +9,7 @@ mod peers;
 mod probe;
 mod shards;
 mod snapshots;
+mod watch;
 
 use windlass_io_log::op::Failure;
 use windlass_raft::Role;
@@ -26,11 +27,18 @@ use net::{NetThread, ToNet};
 use probe::Probe;
 use shards::{ShardThread, StateSide, ToShard};
 use snapshots::Snapshots;
+use watch::{WatchInput, WatchSide};
 
 pub use shards::hash_of;
 
 /// Names a read in what goes to and fro about it.
-pub type Ticket = u64;
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ticket {
+    /// A client's read of this number.
+    Read(u64),
+    /// A watch catches up.
+    Watch(windlass_replica::watch::ReadId),
+}
 
 /// One life of the process.
 pub struct Member {
@@ -39,6 +47,7 @@ pub struct Member {
     shards: Vec<ShardThread>,
     state: StateSide,
     snapshots: Snapshots,
+    watch: WatchSide,
     probe: Probe,
     departure: Departure,
     /// What an earlier read was told, for a bug.
@@ -54,10 +63,12 @@ impl Member {
     /// As [`wake`](Self::wake).
     pub fn run(started: Started, env: &mut Env) -> Result<Self, Stop> {
         let Started { core, shards, state } = started;
+        let shards_count = shards.len() as u16;
         let mut member = Self {
             consensus: ConsensusThread::new(core, shards.len()),
             net: NetThread::default(),
             shards: shards.into_iter().map(ShardThread::new).collect(),
+            watch: WatchSide::new(shards_count, env.profile.fragment_bytes),
             state: StateSide::new(state),
             snapshots: Snapshots::default(),
             probe: Probe::default(),
@@ -122,6 +133,9 @@ impl Member {
             return Err(Stop::Removed);
         }
         self.tell_consensus(Sender::Clock, ToConsensus::Tick, env);
+        if env.audience.len() > 0 {
+            self.tell_net(Sender::Clock, ToNet::Watch(WatchInput::Sweep), env);
+        }
         self.publish(env);
         Ok(())
     }

@@ -17,6 +17,7 @@ use windlass_types::{LogIndex, RequestError, RequestId, Revision, ShardId};
 
 use super::consensus::ToConsensus;
 use super::shards::ToShard;
+use super::watch::WatchInput;
 use super::{Member, Ticket, take_turn};
 use crate::bug::Bug;
 use crate::check::{Check, Violation, ensure};
@@ -50,6 +51,8 @@ pub enum ToNet {
     },
     /// A shard's part of a read.
     Read(ShardId, Ticket, ReadAnswer),
+    /// Something for those who watch.
+    Watch(WatchInput),
 }
 
 #[derive(Clone, Debug)]
@@ -82,11 +85,11 @@ pub struct NetThread {
     unasked: Vec<RequestId>,
     requests: u64,
     questions: u64,
-    tickets: Ticket,
+    tickets: u64,
     /// Reads of this turn that want a place in history.
     turn: Vec<Read>,
     asked: BTreeMap<ReadId, Vec<Read>>,
-    active: BTreeMap<Ticket, Active>,
+    active: BTreeMap<u64, Active>,
     in_flight: u64,
 }
 
@@ -131,7 +134,14 @@ impl Member {
                     }
                 }
                 ToNet::Snapshot { id, found } => self.place_found(id, found, env)?,
-                ToNet::Read(shard, ticket, answer) => self.read_answer(shard, ticket, answer, env)?,
+                ToNet::Read(shard, Ticket::Read(ticket), answer) => {
+                    self.read_answer(shard, ticket, answer, env)?;
+                }
+                ToNet::Read(shard, Ticket::Watch(id), answer) => {
+                    let ReadAnswer::Changes(changes) = answer else { unreachable!("changes were asked for") };
+                    self.watch_step(WatchInput::Answered(shard, id, changes), env);
+                }
+                ToNet::Watch(input) => self.watch_step(input, env),
             }
         }
         self.end_turn(env);
@@ -289,7 +299,7 @@ impl Member {
     fn read_answer(
         &mut self,
         shard: ShardId,
-        ticket: Ticket,
+        ticket: u64,
         answer: ReadAnswer,
         env: &mut Env,
     ) -> Result<(), Stop> {
@@ -301,16 +311,16 @@ impl Member {
         self.go_on(ticket, progress, env)
     }
 
-    fn send_tasks(&mut self, ticket: Ticket, tasks: Vec<(ShardId, ReadTask)>, env: &mut Env) {
+    fn send_tasks(&mut self, ticket: u64, tasks: Vec<(ShardId, ReadTask)>, env: &mut Env) {
         for (shard, mut task) in tasks {
             if env.strikes(Bug::ForgottenReadIndex, 1) {
                 task.min_index = LogIndex(0);
             }
-            self.tell_shard(shard.0, Sender::Net, ToShard::Read(task, ticket), env);
+            self.tell_shard(shard.0, Sender::Net, ToShard::Read(task, Ticket::Read(ticket)), env);
         }
     }
 
-    fn go_on(&mut self, ticket: Ticket, progress: Progress, env: &mut Env) -> Result<(), Stop> {
+    fn go_on(&mut self, ticket: u64, progress: Progress, env: &mut Env) -> Result<(), Stop> {
         if matches!(progress, Progress::Waiting) {
             return Ok(());
         }

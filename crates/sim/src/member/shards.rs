@@ -4,17 +4,22 @@ use windlass_io_log::op::Completion;
 use windlass_io_log::stream::{Request, StateStream};
 use windlass_mvcc::{HashScan, HashSum};
 use windlass_records::state::State;
-use windlass_replica::shard::{Input, Output, ShardCore};
+use windlass_replica::shard::{FollowerId, Input, Output, ShardCore};
 use windlass_replica::task::{ReadTask, ShardTask, SnapshotId};
+use windlass_replica::watch::Follow;
 use windlass_types::{LogIndex, ShardId};
 
 use super::consensus::ToConsensus;
 use super::net::ToNet;
+use super::watch::WatchInput;
 use super::{Member, Ticket, take_turn};
 use crate::bug::Bug;
 use crate::disks::DiskId;
 use crate::env::{Env, Event, Stop, Thread};
 use crate::mailbox::{Mailbox, Sender};
+
+/// The only one that follows the shards: the thread of connections.
+const FOLLOWER: FollowerId = 0;
 
 /// Slices of background work in one turn.
 const TURN_SLICES: u64 = 2;
@@ -25,6 +30,8 @@ pub enum ToShard {
     Task(ShardTask),
     /// A question.
     Read(ReadTask, Ticket),
+    /// Who watches wants to hear of changes, or of no more.
+    Follow(Follow),
     /// An operation of its stream ended.
     Disk(Completion),
     /// All streams are durable up to here.
@@ -109,6 +116,7 @@ impl Member {
         let input = match message {
             ToShard::Task(task) => Input::Task(task),
             ToShard::Read(task, ticket) => Input::Read(task, ticket),
+            ToShard::Follow(follow) => Input::Follow(FOLLOWER, follow),
             ToShard::Disk(completion) => Input::Disk(completion),
             ToShard::NextChunk(id) => Input::NextChunk(id),
             ToShard::EndSnapshot(id) => Input::EndSnapshot(id),
@@ -164,7 +172,9 @@ impl Member {
                 }
             }
             Output::Read(ticket, answer) => self.tell_net(from, ToNet::Read(id, ticket, answer), env),
-            Output::Follow(..) => unreachable!("nobody follows"),
+            Output::Follow(_, news) => {
+                self.tell_net(from, ToNet::Watch(WatchInput::Followed(id, news)), env);
+            }
             Output::Disk(request) => env.submit(DiskId::Shard(shard), request.op),
             Output::Durable(index) => {
                 let index = if env.strikes(Bug::EagerDurable, 1) {
