@@ -23,6 +23,7 @@ mod options;
 mod put;
 mod role;
 mod snapshot;
+mod top;
 mod txn;
 mod user;
 mod version;
@@ -90,6 +91,7 @@ const COMMANDS: &[Command] = &[
     group!(user),
     group!(role),
     group!(check),
+    single!(top),
     single!(completion),
     single!(options),
     single!(version),

@@ -23,3 +23,4 @@ mod raw;
 mod recipes;
 mod store;
 mod threads;
+mod top;
