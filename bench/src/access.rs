@@ -1,6 +1,7 @@
 //! Whom a run trusts and as whom it asks.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Result;
 use windlass_client::{Security, User, alpn};
@@ -13,6 +14,8 @@ pub struct Access {
     pub security: Security,
     /// The user's token; empty for nobody.
     pub token: String,
+    /// Bound of an attempt to connect, where it is not the usual one.
+    pub dial_timeout: Option<Duration>,
 }
 
 /// As the flags have them.
@@ -45,6 +48,10 @@ impl Access {
             ..Settings::default()
         };
         let tls = is_protected.then(|| Tls::new(settings())).transpose()?;
-        Ok(Self { security: Security { tls, user, ..Security::default() }, token: String::new() })
+        Ok(Self {
+            security: Security { tls, user, ..Security::default() },
+            token: String::new(),
+            dial_timeout: None,
+        })
     }
 }

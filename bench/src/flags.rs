@@ -4,11 +4,13 @@ mod commands;
 mod parts;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, Parser};
+use clap::{Args, CommandFactory, Parser, ValueEnum};
 use windlass_client::Endpoint;
 
+use crate::Figures;
 use crate::access::{Access, Files};
 use crate::plan::{Plan, Reach};
 use commands::Command;
@@ -67,6 +69,9 @@ struct Shared {
     /// Protect connections and take any certificate.
     #[arg(long, global = true)]
     insecure_skip_tls_verify: bool,
+    /// Bound of an attempt to connect; 0: five seconds.
+    #[arg(long, global = true, default_value = "0", value_parser = parts::duration)]
+    dial_timeout: Duration,
     /// Requests that go ahead and are not counted.
     #[arg(long, global = true, default_value_t = 0, value_name = "REQUESTS")]
     warm_up: u64,
@@ -86,12 +91,42 @@ pub struct Output {
     /// Print the report as JSON.
     #[arg(long, global = true)]
     pub json: bool,
+    /// The same as --json, as etcd's benchmark has it.
+    #[arg(long, global = true, value_enum, value_name = "FORMAT")]
+    pub output: Option<Format>,
+    /// Print figures with all their digits.
+    #[arg(long, global = true)]
+    pub precise: bool,
+    /// Also print the requests of each second, as lines of comma-separated values.
+    #[arg(long, global = true)]
+    pub sample: bool,
     /// Also write it as one HTML page with plots.
     #[arg(long, global = true, value_name = "FILE")]
     pub html: Option<PathBuf>,
     /// Also write each plot as an SVG file into this folder, which is made.
     #[arg(long, global = true, value_name = "FOLDER")]
     pub svg: Option<PathBuf>,
+}
+
+/// Formats of a report besides text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// One JSON object.
+    Json,
+}
+
+impl Output {
+    /// Whether it is for programs.
+    #[must_use]
+    pub fn is_json(&self) -> bool {
+        self.json || self.output.is_some()
+    }
+
+    /// How figures are printed.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        Figures { precise: self.precise, sample: self.sample }
+    }
 }
 
 /// What the command line asks for.
@@ -136,8 +171,9 @@ impl Flags {
         }
         let user = shared.user.as_deref().map(parts::user).transpose()?;
         let Shared { cacert, cert, key_file: key, insecure_skip_tls_verify: skip_verify, .. } = shared;
-        let access = Access::new(&Files { cacert, cert, key, skip_verify }, user)
+        let mut access = Access::new(&Files { cacert, cert, key, skip_verify }, user)
             .map_err(|error| format!("{error:#}"))?;
+        access.dial_timeout = Some(shared.dial_timeout).filter(|timeout| !timeout.is_zero());
         let reach = Reach {
             endpoints: shared.endpoints,
             target_leader: shared.target_leader,
@@ -194,6 +230,8 @@ mod tests {
             "range --key-space-size 5 --keys zipf --seed 3",
             "txn-put --txn-ops 5 --key-space-size 100 --key-size 10",
             "txn-mixed a z --rw-ratio 4 --limit 10 --key-size 10 --key-space-size 10",
+            "put --precise --sample --dial-timeout 3s --output json",
+            "stm --stm-locker lock-rpc --rate 100 --total 10",
             "stm --isolation ss --keys 100 --keys-per-txn 3 --txn-wr-percent 25 --val-size 8",
             "watch --streams 5 --watch-per-stream 10 --watched-key-total 3 --put-rate 100 --put-total 50",
             "watch-get --watchers 10 --events 3",
@@ -215,6 +253,9 @@ mod tests {
             ("range a --consistency x", "possible values"),
             ("put --total 0", "0"),
             ("put --compact-interval 5", "duration"),
+            ("put --dial-timeout 3", "duration"),
+            ("put --output xml", "possible values"),
+            ("stm --stm-locker lock-client", "possible values"),
             ("put --user name", "NAME:PASSWORD"),
             ("put --cert a", "--key"),
             ("put --cacert /nowhere", "/nowhere"),

@@ -24,6 +24,7 @@ mod report;
 mod run;
 mod schedule;
 pub mod scratch;
+mod seconds;
 mod tally;
 pub mod throttle;
 mod timeline;
@@ -32,5 +33,5 @@ mod worker;
 pub mod workload;
 
 pub use plan::Plan;
-pub use report::{Report, plots_of};
+pub use report::{Figures, Report, plots_of};
 pub use run::run;

@@ -17,7 +17,7 @@ const WINDOW_BYTES: u32 = 16 << 20;
 const ANSWER_BYTES_MAX: usize = 1 << 30;
 /// Bytes gathered for one write; what is beyond goes out in the next turn.
 const WRITE_BYTES: usize = 1 << 20;
-/// Bound of one attempt to connect.
+/// Bound of one attempt to connect, unless another is asked for.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection's bytes.
@@ -80,11 +80,13 @@ impl Link {
         if endpoint.scheme() == Scheme::Https && tls.is_none() {
             bail!("{}: https needs --cacert, or --insecure-skip-tls-verify", context());
         }
+        let timeout = access.dial_timeout.unwrap_or(DIAL_TIMEOUT);
         let mut last = anyhow!("the host has no address");
         for address in endpoint.authority().to_socket_addrs().with_context(context)? {
-            match TcpStream::connect_timeout(&address, DIAL_TIMEOUT) {
+            match TcpStream::connect_timeout(&address, timeout) {
                 Ok(socket) => {
-                    return Self::protected(socket, endpoint, tls, &access.token).with_context(context);
+                    return Self::protected(socket, endpoint, tls, (&access.token, timeout))
+                        .with_context(context);
                 }
                 Err(error) => last = error.into(),
             }
@@ -92,10 +94,15 @@ impl Link {
         Err(last).with_context(context)
     }
 
-    fn protected(socket: TcpStream, endpoint: &Endpoint, tls: Option<&Tls>, token: &str) -> Result<Self> {
+    fn protected(
+        socket: TcpStream,
+        endpoint: &Endpoint,
+        tls: Option<&Tls>,
+        (token, timeout): (&str, Duration),
+    ) -> Result<Self> {
         let Some(tls) = tls else { return Ok(Self::over(socket, endpoint.authority(), token)?) };
-        socket.set_read_timeout(Some(DIAL_TIMEOUT))?;
-        socket.set_write_timeout(Some(DIAL_TIMEOUT))?;
+        socket.set_read_timeout(Some(timeout))?;
+        socket.set_write_timeout(Some(timeout))?;
         let stream = tls.connect_blocking(socket, endpoint.host())?;
         Ok(Self::new(Wire::Tls(Box::new(stream)), endpoint.authority(), token)?)
     }

@@ -35,10 +35,10 @@ fn main() -> ExitCode {
 
 /// Prints and writes a report; says whether all went well.
 fn show(report: &Report, output: &Output) -> Result<bool> {
-    if output.json {
+    if output.is_json() {
         println!("{}", report.to_json());
     } else {
-        print!("{report}");
+        print!("{}", report.with(output.figures()));
     }
     write_page(output, || report.to_page(), &report.machine)?;
     write_plots(output, plots_of(report).into_iter().map(|plot| (plot.name, plot.svg)))?;
@@ -48,7 +48,7 @@ fn show(report: &Report, output: &Output) -> Result<bool> {
 /// Compares, prints and writes the outcome; says whether all went well.
 fn side_by_side(flags: &CompareFlags, output: &Output) -> Result<bool> {
     let comparison = compare(flags)?;
-    if output.json {
+    if output.is_json() {
         println!("{}", comparison.to_json());
     } else {
         print!("{}\n{}", comparison.table().to_text(), comparison.resources().to_text());

@@ -50,7 +50,7 @@ pub struct Reach {
 #[derive(Clone, Debug)]
 pub enum Job {
     /// Requests and answers.
-    Load(Load),
+    Load(Box<Load>),
     /// Keepalives of leases that are granted before.
     KeepAlive {
         /// Keepalives.
@@ -61,7 +61,7 @@ pub enum Job {
         leases: u64,
     },
     /// Watches and puts.
-    Watch(WatchPuts),
+    Watch(Box<WatchPuts>),
     /// Gets beside watches that catch up.
     WatchGet(WatchGet),
 }

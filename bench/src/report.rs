@@ -5,6 +5,7 @@ mod text;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -12,9 +13,11 @@ use windlass_report::Machine;
 
 use crate::process::Usage;
 use crate::run::Outcome;
+use crate::seconds::Seconds;
 use crate::timeline::Timeline;
 
 pub use page::plots_of;
+pub use text::Figures;
 
 /// The percentiles of etcd's benchmark, and one further.
 const PERCENTILES: [f64; 9] = [10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99];
@@ -28,6 +31,8 @@ const BUSY_MAX: f64 = 0.9;
 pub struct Report {
     /// The load's name.
     pub load: String,
+    /// When it began, in seconds since 1970.
+    pub began_unix_s: u64,
     /// From the first request to the last answer, in seconds.
     pub total_s: f64,
     /// Requests that were answered well, by class.
@@ -62,6 +67,8 @@ pub struct Section {
     /// The same over time.
     #[serde(serialize_with = "page::moments")]
     pub timeline: Timeline,
+    /// The same by the second in which they began.
+    pub seconds: Seconds,
 }
 
 /// Latencies in nanoseconds, to three digits.
@@ -120,17 +127,20 @@ impl Report {
     pub(crate) fn new(load: &str, outcome: Outcome, own_cpu_us: u64, threads: usize) -> Self {
         let Outcome { tally, classes, took } = outcome;
         let total_s = took.as_secs_f64();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let sections = classes.iter().zip(tally.classes).map(|(name, class)| Section {
             name: (*name).to_owned(),
             requests: class.latencies.len(),
             requests_per_s: class.latencies.len() as f64 / total_s,
             latency_ns: Latency::of(&class.latencies),
             timeline: class.timeline,
+            seconds: class.seconds,
         });
         let sections: Vec<_> = sections.collect();
         let requests = sections.iter().map(|section| section.requests).sum();
         Self {
             load: load.to_owned(),
+            began_unix_s: now.saturating_sub(took).as_secs(),
             total_s,
             sections,
             errors: tally.errors,
@@ -230,6 +240,12 @@ impl Report {
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.errors.is_empty() && self.processes.iter().all(|process| process.usage.is_some())
+    }
+
+    /// For a terminal, with such figures.
+    #[must_use]
+    pub fn with(&self, figures: Figures) -> impl std::fmt::Display {
+        text::Text { report: self, figures }
     }
 
     /// One JSON object on several lines.

@@ -62,7 +62,8 @@ fn prepare(plan: &mut Plan, first: &Server) -> Result<Vec<i64>> {
     match &mut plan.job {
         Job::KeepAlive { total, rate, leases } => {
             let granted = control::grant(first, *leases)?;
-            plan.job = Job::Load(plan.reach.load(*total, *rate, Workload::keep_alive(&granted)));
+            let load = plan.reach.load(*total, *rate, Workload::keep_alive(&granted));
+            plan.job = Job::Load(Box::new(load));
             Ok(granted)
         }
         Job::WatchGet(WatchGet { watches, events }) => {
@@ -79,7 +80,8 @@ impl Job {
         let set = |load: &mut Load| (load.endpoints, load.access) = (endpoints.to_vec(), access.clone());
         match self {
             Self::Load(load) => set(load),
-            Self::Watch(WatchPuts { watches, puts }) => {
+            Self::Watch(job) => {
+                let WatchPuts { watches, puts } = &mut **job;
                 set(puts);
                 (watches.endpoints, watches.access) = (endpoints.to_vec(), access.clone());
             }
@@ -95,7 +97,7 @@ impl Job {
         match self {
             Self::Load(load) => load.total,
             Self::KeepAlive { total, .. } => *total,
-            Self::Watch(WatchPuts { puts, .. }) => puts.total,
+            Self::Watch(job) => job.puts.total,
             Self::WatchGet(WatchGet { watches, events }) => watches.count() as u64 * events,
         }
     }
@@ -103,7 +105,11 @@ impl Job {
 
 /// The same requests, uncounted.
 fn warm_up(plan: &Plan) -> Result<()> {
-    let (Job::Load(load) | Job::Watch(WatchPuts { puts: load, .. })) = &plan.job else { return Ok(()) };
+    let load = match &plan.job {
+        Job::Load(load) => load,
+        Job::Watch(job) => &job.puts,
+        _ => return Ok(()),
+    };
     let load = Load { total: plan.warm_up, rate: None, ..load.clone() };
     let signals = Signals::default();
     progress::show("warm-up", load.total, &signals, || drive(&load, &signals))?;

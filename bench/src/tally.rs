@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 
+use crate::seconds::Seconds;
 use crate::timeline::Timeline;
 
 /// Latencies above this, an hour, count as it.
@@ -33,12 +34,14 @@ pub struct Class {
     pub latencies: Histogram<u64>,
     /// The same over the time of the run.
     pub timeline: Timeline,
+    /// The same by the second in which they began.
+    pub seconds: Seconds,
 }
 
 impl Class {
     fn new() -> Self {
         let latencies = Histogram::new_with_bounds(1, LATENCY_NS_MAX, DIGITS).expect("the bounds are valid");
-        Self { latencies, timeline: Timeline::default() }
+        Self { latencies, timeline: Timeline::default(), seconds: Seconds::default() }
     }
 }
 
@@ -54,6 +57,7 @@ impl Tally {
         let class = &mut self.classes[class];
         class.latencies.saturating_record(latency_ns);
         class.timeline.record(now_ns, latency_ns);
+        class.seconds.record(now_ns, latency_ns);
     }
 
     /// `count` requests failed.
@@ -81,6 +85,7 @@ impl Tally {
         for (class, other) in self.classes.iter_mut().zip(&other.classes) {
             class.latencies.add(&other.latencies).expect("all have the same bounds");
             class.timeline.merge(&other.timeline);
+            class.seconds.merge(&other.seconds);
         }
         other.errors.iter().for_each(|(why, count)| self.failed(why, *count));
         other.notes.iter().for_each(|(what, count)| self.note(what, *count));

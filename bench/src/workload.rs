@@ -1,6 +1,7 @@
 //! What is sent: request number n of a load, as a whole gRPC frame. Pure; built once, then only keys are written.
 
 mod frames;
+mod locker;
 mod stm;
 
 use std::ops::Range;
@@ -18,6 +19,7 @@ use crate::random::Random;
 use frames::Template;
 
 pub use frames::{PREFIX_BYTES, STAMP_BYTES, frame};
+pub use locker::Locker;
 pub use stm::{Isolation, Stm};
 
 /// The position of [`Random`] from which values come; no request has this number.

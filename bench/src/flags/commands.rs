@@ -10,7 +10,7 @@ use crate::keys::{self, Spread};
 use crate::load::Load;
 use crate::plan::{After, Compaction, Job, Reach, WatchGet, WatchPuts};
 use crate::watching::Watches;
-use crate::workload::{Guard, Isolation, STAMP_BYTES, Shape, Stm, Workload};
+use crate::workload::{Guard, Isolation, Locker, STAMP_BYTES, Shape, Stm, Workload};
 
 const STREAMS_MAX: u64 = 100_000;
 const WATCHES_MAX: u64 = 10_000_000;
@@ -132,6 +132,10 @@ pub struct StmFlags {
     /// Read committed, repeatable reads, serializable, or serializable snapshot.
     #[arg(long, value_enum, default_value_t = Isolation::RepeatableReads)]
     isolation: Isolation,
+    /// Wrap each transaction in a lock that all share: `lock-rpc` asks the server's Lock service for it. etcd's benchmark
+    /// also has `lock-client`, which takes a watch for each client that waits.
+    #[arg(long, value_enum, default_value_t = Locker::Stm)]
+    stm_locker: Locker,
     /// Number of different keys.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     keys: u64,
@@ -274,7 +278,9 @@ impl Command {
 
     /// The job itself.
     pub fn job(self, reach: &Reach, seed: u64) -> Result<Job, String> {
-        let load = |amount: &Amount, workload| Job::Load(reach.load(amount.total, amount.rate(), workload));
+        let load = |amount: &Amount, workload| {
+            Job::Load(Box::new(reach.load(amount.total, amount.rate(), workload)))
+        };
         Ok(match self {
             Self::Put(flags) => load(&flags.amount, Workload::put(flags.keys.shape(&flags.value, seed)?)),
             Self::Range(RangeFlags { key, end, amount, keys, read }) => {
@@ -296,8 +302,8 @@ impl Command {
                 load(&mixed.amount, Workload::mixed_plain(shape, reading, mixed.rw_ratio))
             }
             Self::Stm(flags) => load(&flags.amount, Workload::stm(flags.stm(seed)?)),
-            Self::Watch(flags) => Job::Watch(flags.job(reach, seed)?),
-            Self::WatchLatency(flags) => Job::Watch(flags.job(reach, seed)?),
+            Self::Watch(flags) => Job::Watch(Box::new(flags.job(reach, seed)?)),
+            Self::WatchLatency(flags) => Job::Watch(Box::new(flags.job(reach, seed)?)),
             Self::WatchGet(flags) => Job::WatchGet(flags.job(reach)?),
             Self::LeaseKeepalive { amount, leases } => {
                 Job::KeepAlive { total: amount.total, rate: amount.rate(), leases }
@@ -325,7 +331,7 @@ impl StmFlags {
         let (keys, key_bytes) = keys_of(self.keys, key_bytes as u64, Spread::Uniform, seed)?;
         let shape = Shape { keys, key_bytes, value_bytes: self.value.val_size as usize, seed };
         let write_share = self.txn_wr_percent as f64 / 100.0;
-        Ok(Stm::new(shape, self.keys_per_txn, write_share, self.isolation))
+        Ok(Stm::new(shape, self.keys_per_txn, write_share, self.isolation).locked(self.stm_locker))
     }
 }
 

@@ -10,22 +10,44 @@ const NS_PER_S: f64 = 1e9;
 /// Length of the longest bar: etcd's benchmark's.
 const BAR_LEN: u64 = 40;
 
+/// How figures are written.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Figures {
+    /// All digits that there are, not four behind the point.
+    pub precise: bool,
+    /// Also the requests of each second.
+    pub sample: bool,
+}
+
+/// A report as text.
+pub(super) struct Text<'a> {
+    pub report: &'a Report,
+    pub figures: Figures,
+}
+
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        let many = self.sections.len() > 1;
-        self.sections.iter().try_for_each(|section| self.write_section(f, section, many))?;
-        self.write_usage(f)?;
-        self.write_repeats(f)?;
-        if !self.notes.is_empty() {
+        Text { report: self, figures: Figures::default() }.fmt(f)
+    }
+}
+
+impl Display for Text<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let report = self.report;
+        let many = report.sections.len() > 1;
+        report.sections.iter().try_for_each(|section| self.write_section(f, section, many))?;
+        report.write_usage(f)?;
+        report.write_repeats(f)?;
+        if !report.notes.is_empty() {
             writeln!(f, "\nNotes:")?;
-            self.notes.iter().try_for_each(|note| writeln!(f, "  {note}"))?;
+            report.notes.iter().try_for_each(|note| writeln!(f, "  {note}"))?;
         }
-        if !self.errors.is_empty() {
+        if !report.errors.is_empty() {
             writeln!(f, "\nError distribution:")?;
-            self.errors.iter().try_for_each(|(why, count)| writeln!(f, "  [{count}]\t{why}"))?;
+            report.errors.iter().try_for_each(|(why, count)| writeln!(f, "  [{count}]\t{why}"))?;
         }
-        if self.is_saturated() {
-            let percent = self.own_busy * 100.0;
+        if report.is_saturated() {
+            let percent = report.own_busy * 100.0;
             writeln!(
                 f,
                 "\nWarning: the load generator was busy {percent:.0}% of the time: it, not the server, is what limits these figures. Give it more --threads, or a slower load."
@@ -35,32 +57,54 @@ impl Display for Report {
     }
 }
 
-impl Report {
+impl Text<'_> {
+    /// A number as etcd's benchmark writes it: four digits behind the point, or six where it is of seconds.
+    fn number(&self, value: f64, digits: usize) -> String {
+        if self.figures.precise { value.to_string() } else { format!("{value:.digits$}") }
+    }
+
     fn write_section(&self, f: &mut Formatter<'_>, section: &Section, many: bool) -> Result {
         let latency = &section.latency_ns;
+        let seconds = |ns: f64| self.number(ns / NS_PER_S, 6);
         match many {
             true => writeln!(f, "\nSummary of {}:", section.name)?,
             false => writeln!(f, "\nSummary:")?,
         }
-        writeln!(f, "  Total:\t{:.4} secs.", self.total_s)?;
-        writeln!(f, "  Slowest:\t{:.6} secs.", latency.slowest as f64 / NS_PER_S)?;
-        writeln!(f, "  Fastest:\t{:.6} secs.", latency.fastest as f64 / NS_PER_S)?;
-        writeln!(f, "  Average:\t{:.6} secs.", latency.average / NS_PER_S)?;
-        writeln!(f, "  Stddev:\t{:.6} secs.", latency.stddev / NS_PER_S)?;
-        writeln!(f, "  Requests/sec:\t{:.4}", section.requests_per_s)?;
+        writeln!(f, "  Total:\t{} secs.", self.number(self.report.total_s, 4))?;
+        writeln!(f, "  Slowest:\t{} secs.", seconds(latency.slowest as f64))?;
+        writeln!(f, "  Fastest:\t{} secs.", seconds(latency.fastest as f64))?;
+        writeln!(f, "  Average:\t{} secs.", seconds(latency.average))?;
+        writeln!(f, "  Stddev:\t{} secs.", seconds(latency.stddev))?;
+        writeln!(f, "  Requests/sec:\t{}", self.number(section.requests_per_s, 4))?;
         writeln!(f, "\nResponse time histogram:")?;
         let most = latency.histogram.iter().map(|(_, count)| *count).max().unwrap_or(0);
         for (edge, count) in &latency.histogram {
             let len = (count * BAR_LEN).checked_div(most).unwrap_or(0);
-            writeln!(f, "  {:.6} [{count}]\t|{}", *edge as f64 / NS_PER_S, "∎".repeat(len as usize))?;
+            writeln!(f, "  {} [{count}]\t|{}", seconds(*edge as f64), "∎".repeat(len as usize))?;
         }
         writeln!(f, "\nLatency distribution:")?;
         for (percent, ns) in &latency.percentiles {
-            writeln!(f, "  {percent}% in {:.6} secs.", *ns as f64 / NS_PER_S)?;
+            writeln!(f, "  {percent}% in {} secs.", seconds(*ns as f64))?;
+        }
+        if self.figures.sample { self.write_sample(f, section) } else { Ok(()) }
+    }
+
+    /// The requests of each second, in the shape of etcd's benchmark.
+    fn write_sample(&self, f: &mut Formatter<'_>, section: &Section) -> Result {
+        writeln!(f, "\nSample in one second (unix latency throughput):")?;
+        writeln!(f, "UNIX-SECOND,MIN-LATENCY-MS,AVG-LATENCY-MS,MAX-LATENCY-MS,AVG-THROUGHPUT")?;
+        let ms = |ns: f64| self.number(ns / 1e6, 4);
+        for (place, second) in section.seconds.iter() {
+            let at_s = self.report.began_unix_s + place as u64;
+            let average_ns = second.sum_ns as f64 / second.count as f64;
+            let (fastest, slowest) = (ms(second.fastest_ns as f64), ms(second.slowest_ns as f64));
+            writeln!(f, "{at_s},{fastest},{},{slowest},{}", ms(average_ns), second.count)?;
         }
         Ok(())
     }
+}
 
+impl Report {
     fn write_usage(&self, f: &mut Formatter<'_>) -> Result {
         writeln!(f, "\nProcesses:")?;
         for Process { pid, usage } in &self.processes {
@@ -113,6 +157,18 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::super::tests::report;
+    use super::Figures;
+
+    #[test]
+    fn figures_are_precise_and_by_the_second_where_that_is_asked_for() {
+        let mut report = report();
+        report.began_unix_s = 1_000;
+        let text = report.with(Figures { precise: true, sample: true }).to_string();
+        assert!(text.contains("  Total:\t0.5 secs.\n"), "{text}");
+        let header = "UNIX-SECOND,MIN-LATENCY-MS,AVG-LATENCY-MS,MAX-LATENCY-MS,AVG-THROUGHPUT";
+        assert!(text.contains(&format!("(unix latency throughput):\n{header}\n1000,0.001,")), "{text}");
+        assert!(!report.to_string().contains("UNIX-SECOND"));
+    }
 
     #[test]
     fn text_has_the_shape_of_etcds_benchmark() {

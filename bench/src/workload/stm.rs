@@ -7,6 +7,7 @@ use windlass_api::etcdserverpb::response_op::Response;
 use windlass_api::etcdserverpb::{RangeRequest, RangeResponse, TxnRequest, TxnResponse};
 use windlass_api::method;
 
+use super::locker::{Lock, Locker};
 use super::{CHOICE_SEED, Next, PREFIX_BYTES, Request, Shape, frame, mod_revision_is, op, put, range};
 use crate::keys;
 use crate::random::Random;
@@ -40,6 +41,9 @@ pub struct Stm {
     /// Share of transactions that write what they have read.
     write_share: f64,
     isolation: Isolation,
+    locker: Locker,
+    /// Each chain's, which later chains in its place go on with.
+    locks: Vec<Lock>,
     /// By number of the chain; those that are free are listed besides.
     chains: Vec<Chain>,
     free: Vec<usize>,
@@ -55,6 +59,8 @@ struct Chain {
     /// The revision of the first read.
     revision: i64,
     conflicts: u64,
+    /// How the transaction ended, while its lock is still to be given back.
+    ended: Option<Result<(), String>>,
 }
 
 impl Stm {
@@ -67,10 +73,17 @@ impl Stm {
             keys_per_txn,
             write_share,
             isolation,
+            locker: Locker::Stm,
+            locks: Vec::new(),
             chains: Vec::new(),
             free: Vec::new(),
             frame: Vec::new(),
         }
+    }
+
+    /// The same, wrapped.
+    pub fn locked(self, locker: Locker) -> Self {
+        Self { locker, ..self }
     }
 
     /// A chain for transaction `number`.
@@ -92,13 +105,18 @@ impl Stm {
             return place;
         }
         self.chains.push(chain);
+        self.locks.push(Lock::default());
         self.chains.len() - 1
     }
 
     /// The next request of a chain.
     pub fn step(&mut self, place: usize) -> Request<'_> {
         let chain = &self.chains[place];
-        let path = if let Some(key) = chain.keys.get(chain.seen.len()) {
+        let path = if self.is_about_lock(place) {
+            let (path, frame) = self.locks[place].step();
+            self.frame = frame;
+            path
+        } else if let Some(key) = chain.keys.get(chain.seen.len()) {
             self.frame = frame(&self.read(chain, key));
             method::kv::RANGE
         } else {
@@ -106,6 +124,12 @@ impl Stm {
             method::kv::TXN
         };
         Request { path, frame: &self.frame, class: 0, chain: Some(place) }
+    }
+
+    /// Whether the next step takes the lock, or gives it back.
+    fn is_about_lock(&self, place: usize) -> bool {
+        let is_over = self.chains[place].ended.is_some();
+        self.locker == Locker::LockRpc && (is_over || !self.locks[place].is_held())
     }
 
     fn reads_at_one_revision(&self) -> bool {
@@ -141,12 +165,38 @@ impl Stm {
     /// # Errors
     /// The step failed, or there were too many conflicts. The chain is over.
     pub fn follow(&mut self, place: usize, answer: Result<Vec<u8>, String>) -> Result<Next, String> {
-        let chain = &mut self.chains[place];
-        let next = answer.and_then(|frame| chain.take(frame.get(PREFIX_BYTES..).unwrap_or_default()));
+        let next = match self.is_about_lock(place) {
+            true => self.lock_answered(place, answer),
+            false => self.transaction_answered(place, answer),
+        };
         if !matches!(next, Ok(Next::Step)) {
             self.free.push(place);
         }
         next
+    }
+
+    fn lock_answered(&mut self, place: usize, answer: Result<Vec<u8>, String>) -> Result<Next, String> {
+        self.locks[place].follow(answer)?;
+        let chain = &mut self.chains[place];
+        match chain.ended.take() {
+            None => Ok(Next::Step),
+            Some(ended) => ended.map(|()| Next::Done { class: 0, conflicts: chain.conflicts }),
+        }
+    }
+
+    fn transaction_answered(
+        &mut self,
+        place: usize,
+        answer: Result<Vec<u8>, String>,
+    ) -> Result<Next, String> {
+        let chain = &mut self.chains[place];
+        let next = answer.and_then(|frame| chain.take(frame.get(PREFIX_BYTES..).unwrap_or_default()));
+        if self.locker == Locker::Stm || matches!(next, Ok(Next::Step)) {
+            return next;
+        }
+        // Also one that failed must let the others go on.
+        chain.ended = Some(next.map(|_| ()));
+        Ok(Next::Step)
     }
 }
 
@@ -240,6 +290,41 @@ mod tests {
         assert!(matches!(stm.follow(chain, Ok(frame(&conflict))), Ok(Next::Step)));
         assert_eq!(txn(&mut stm, chain).compare[0], mod_revision_is(b"00", 17));
         assert!(stm.follow(chain, Err("gone".to_owned())).is_err());
+    }
+
+    #[test]
+    fn a_lock_is_taken_before_and_given_back_after_also_a_failure() {
+        use windlass_api::etcdserverpb::LeaseGrantResponse;
+        use windlass_api::v3lockpb::{LockRequest, LockResponse, UnlockRequest, UnlockResponse};
+        let mut stm = stm(Isolation::RepeatableReads).locked(Locker::LockRpc);
+        let chain = stm.begin(0);
+        assert_eq!(stm.step(chain).path, method::lease::LEASE_GRANT);
+        let granted = LeaseGrantResponse { id: 77, ..Default::default() };
+        assert!(matches!(stm.follow(chain, Ok(frame(&granted))), Ok(Next::Step)));
+        for (failed, first) in [(false, 0), (true, 1)] {
+            let chain = if first == 0 { chain } else { stm.begin(first) };
+            let request = stm.step(chain);
+            assert_eq!(request.path, method::lock::LOCK, "a later transaction has the lease already");
+            assert_eq!(LockRequest::decode(&request.frame[PREFIX_BYTES..]).expect("a lock").lease, 77);
+            let locked = LockResponse { key: "stmlock/4d".into(), ..Default::default() };
+            assert!(matches!(stm.follow(chain, Ok(frame(&locked))), Ok(Next::Step)));
+            for _ in 0..2 {
+                assert_eq!(stm.step(chain).path, method::kv::RANGE);
+                assert!(matches!(stm.follow(chain, Ok(frame(&found(5)))), Ok(Next::Step)));
+            }
+            let done = Ok(frame(&TxnResponse { succeeded: true, ..Default::default() }));
+            let ended = stm.follow(chain, if failed { Err("too many requests".to_owned()) } else { done });
+            assert!(matches!(ended, Ok(Next::Step)), "the lock is to be given back");
+            let request = stm.step(chain);
+            assert_eq!(request.path, method::lock::UNLOCK);
+            let unlock = UnlockRequest::decode(&request.frame[PREFIX_BYTES..]).expect("an unlock");
+            assert_eq!(&*unlock.key, b"stmlock/4d");
+            let ended = stm.follow(chain, Ok(frame(&UnlockResponse::default())));
+            match failed {
+                false => assert!(matches!(ended, Ok(Next::Done { conflicts: 0, .. }))),
+                true => assert_eq!(ended.err().as_deref(), Some("too many requests")),
+            }
+        }
     }
 
     #[test]

@@ -94,7 +94,7 @@ fn a_member_is_profiled_under_load() {
     let load = reach.load(6_000, std::num::NonZeroU64::new(2_000), workload);
     let plan = Plan {
         name: "put",
-        job: Job::Load(load),
+        job: Job::Load(Box::new(load)),
         reach,
         after: After::default(),
         warm_up: 0,

@@ -152,7 +152,7 @@ impl<'a> Trials<'a> {
         };
         run(&Plan {
             name: "tune",
-            job: Job::Load(reach.load(self.puts, rate, workload)),
+            job: Job::Load(Box::new(reach.load(self.puts, rate, workload))),
             reach,
             after: After::default(),
             warm_up: self.puts / 10,
