@@ -353,7 +353,8 @@ impl ConsensusActor {
             (self.core.gathered(), self.core.raft().last_index(), clock_ns());
         let now_ns = self.now_ns();
         let wake_at_ns = survive(self.core.flush(now_ns, &mut self.outputs));
-        let taken = before - self.core.gathered();
+        // A flush may gather, too: the ends of leases whose time is over.
+        let taken = before.saturating_sub(self.core.gathered());
         if taken > 0 {
             self.metrics.batch_commands.observe(taken as f64);
         }
