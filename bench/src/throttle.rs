@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result};
 
@@ -25,8 +26,10 @@ impl Throttle {
         let device = fs::metadata(folder)?.dev();
         let device = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
         let old = Path::new(V1).is_dir();
-        let group =
-            Path::new(if old { V1 } else { V2 }).join(format!("windlass-bench-{}", std::process::id()));
+        // One process may have several, for several disks.
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("windlass-bench-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let group = Path::new(if old { V1 } else { V2 }).join(name);
         fs::create_dir_all(&group).with_context(|| {
             format!("a slow disk takes a control group, which takes root: {}", group.display())
         })?;
@@ -45,6 +48,19 @@ impl Throttle {
     /// The kernel refuses.
     pub fn add(&self, pid: u32) -> Result<()> {
         self.write("cgroup.procs", &pid.to_string())
+    }
+
+    /// Ends it for the processes under it, which go on.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn lift(self) -> Result<()> {
+        let above = self.group.parent().expect("a group is below a mount").join("cgroup.procs");
+        for pid in fs::read_to_string(self.group.join("cgroup.procs"))?.lines() {
+            // One that has just ended needs nothing.
+            let _ = fs::write(&above, pid);
+        }
+        Ok(())
     }
 
     fn write(&self, file: &str, text: &str) -> Result<()> {

@@ -1,5 +1,7 @@
 //! Whole clusters of real processes on loopback: each member has an address of its own, so that no other test and no
-//! outgoing connection can take its ports while it is away.
+//! outgoing connection can take its ports while it is away. `windlass-torture` runs on this, too.
+
+#![allow(dead_code, reason = "the tests and the tool that share this file use their parts of it")]
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -84,8 +86,13 @@ impl Cluster {
 
     /// A cluster that is to be started on these seats.
     pub fn of(seats: Vec<Seat>, flags: &[&str]) -> Self {
+        Self::in_folder(Scratch::new(), seats, flags)
+    }
+
+    /// The same, with all that members keep and log in this folder.
+    pub fn in_folder(scratch: Scratch, seats: Vec<Seat>, flags: &[&str]) -> Self {
         let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
-        Self { scratch: Scratch::new(), seats, flags }
+        Self { scratch, seats, flags }
     }
 
     /// Starts everyone for the first time and waits until all of them answer.
@@ -172,6 +179,11 @@ impl Cluster {
         self.seats[i].member.as_ref().unwrap_or_else(|| panic!("{} does not run", self.seats[i].name))
     }
 
+    /// How a member ended by itself, if it has.
+    pub fn has_ended(&mut self, i: usize) -> Option<std::process::ExitStatus> {
+        self.seats[i].member.as_mut()?.has_ended()
+    }
+
     pub fn is_running(&self, i: usize) -> bool {
         self.seats[i].member.is_some()
     }
@@ -184,6 +196,12 @@ impl Cluster {
     /// Takes a running member's process out, to be waited for.
     pub fn take(&mut self, i: usize) -> Member {
         self.seats[i].member.take().expect("the member runs")
+    }
+
+    /// Puts a process that was started in another way in a member's place.
+    pub fn put(&mut self, i: usize, member: Member) {
+        assert!(!self.is_running(i), "{} runs already", self.seats[i].name);
+        self.seats[i].member = Some(member);
     }
 
     /// Starts a member and does not wait for it.

@@ -1,6 +1,8 @@
 //! Network namespaces for members: one network that joins all of them with each other and can be cut, and one over which
 //! the test's clients reach them, whatever happens to the first. Made and removed by the test itself.
 
+#![allow(dead_code, reason = "the tests and the tool that share this file use their parts of it")]
+
 use std::process::Command;
 
 use crate::cluster::{Cluster, Seat};
@@ -41,6 +43,13 @@ impl Network {
 
     /// A cluster whose members are in these networks, started.
     pub fn cluster(&self, flags: &[&str]) -> Cluster {
+        let mut cluster = Cluster::of(self.seats(), flags);
+        cluster.found();
+        cluster
+    }
+
+    /// Seats in these networks.
+    pub fn seats(&self) -> Vec<Seat> {
         let seat = |i: usize| {
             let host = |net: &str| format!("{net}.{}.{}", self.number, i + 1);
             let mut seat = Seat::at(&format!("m{}", i + 1), &host(CLIENT_NET), &host(PEER_NET));
@@ -48,9 +57,7 @@ impl Network {
             seat.through.push(self.namespace(i));
             seat
         };
-        let mut cluster = Cluster::of((0..self.count).map(seat).collect(), flags);
-        cluster.found();
-        cluster
+        (0..self.count).map(seat).collect()
     }
 
     /// Cuts a member off from all others, in both directions.

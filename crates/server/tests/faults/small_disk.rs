@@ -1,4 +1,6 @@
-//! A small ext4 filesystem on a loop device, which can be filled.
+//! A small ext4 filesystem on a loop device, which can be filled. `windlass-torture` gives one to each member.
+
+#![allow(dead_code, reason = "the tests and the tool that share this file use their parts of it")]
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -42,8 +44,13 @@ impl SmallDisk {
 
     /// A member with its data on it, and its output elsewhere.
     pub fn launch(&self) -> Launch {
-        let data = self.mount_point.join("data");
+        let data = self.data_folder();
         Launch::new(self.scratch.path()).flag(format!("--data-dir={}", text(&data)))
+    }
+
+    /// Where a member's data may lie.
+    pub fn data_folder(&self) -> PathBuf {
+        self.mount_point.join("data")
     }
 
     /// Takes all the room that is left, at once.

@@ -1,4 +1,5 @@
-//! Real processes for the tests of this folder: members over folders that outlive them, and starts that must fail.
+//! Real processes for the tests of this folder and for `windlass-torture`: members over folders that outlive them, and
+//! starts that must fail.
 //!
 //! Nothing here waits for a fixed time: every wait is for a condition, with a deadline.
 
@@ -57,7 +58,7 @@ impl Launch {
     /// A member with no flags at all.
     pub fn bare(folder: &Path) -> Self {
         Self {
-            words: vec![env!("CARGO_BIN_EXE_windlass").to_owned()],
+            words: vec![program()],
             environment: Vec::new(),
             endpoint: String::new(),
             log: folder.join("log.txt"),
@@ -245,6 +246,11 @@ impl Member {
         value.and_then(|text| text.trim().parse().ok()).unwrap_or_else(|| panic!("no {name} in:\n{page}"))
     }
 
+    /// How it ended, if it has.
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.process.try_wait().expect("the process can be waited for")
+    }
+
     /// The process.
     pub fn pid(&self) -> Pid {
         Pid::from_child(&self.process)
@@ -293,28 +299,51 @@ impl Drop for Member {
     }
 }
 
-/// A folder on a disk that goes with the test, unless the test fails.
-pub struct Scratch(tempfile::TempDir);
+/// A folder on a disk. One that a test makes goes with it, unless the test fails.
+pub struct Scratch {
+    path: PathBuf,
+    temporary: Option<tempfile::TempDir>,
+}
 
 impl Scratch {
     /// An empty folder.
     pub fn new() -> Self {
-        Self(tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder"))
+        let parent = option_env!("CARGO_TARGET_TMPDIR").map_or_else(std::env::temp_dir, PathBuf::from);
+        let folder = tempfile::tempdir_in(parent).expect("a temporary folder");
+        Self { path: folder.path().to_owned(), temporary: Some(folder) }
+    }
+
+    /// A folder that is there, and stays.
+    pub fn kept(path: &Path) -> Self {
+        Self { path: path.to_owned(), temporary: None }
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
-        self.0.path()
+        &self.path
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.disable_cleanup(true);
-            eprintln!("the member's folder is kept: {}", self.0.path().display());
+        if let Some(folder) = &mut self.temporary
+            && std::thread::panicking()
+        {
+            folder.disable_cleanup(true);
+            eprintln!("the member's folder is kept: {}", self.path.display());
         }
     }
+}
+
+/// The program of a member: for a test the one that cargo built for it, for a tool the one that it was told of, or else
+/// that beside its own.
+pub fn program() -> String {
+    let beside = || {
+        let own = std::env::current_exe().expect("a process knows its program");
+        own.with_file_name("windlass").to_str().expect("a plain path").to_owned()
+    };
+    let told = std::env::var("WINDLASS_PROGRAM").ok();
+    option_env!("CARGO_BIN_EXE_windlass").map(str::to_owned).or(told).unwrap_or_else(beside)
 }
 
 /// The folder with a real etcd 3.5.1 and its etcdctl; `None` after saying what is missing.
