@@ -4,6 +4,7 @@
 //! and actors are made and wired (`serve`), and end in the reverse order when a signal comes.
 
 mod assemble;
+pub mod examine;
 mod join;
 mod listeners;
 mod open;

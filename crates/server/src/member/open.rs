@@ -204,7 +204,7 @@ pub fn open(config: &Config) -> Result<Start, OpenError> {
     Ok(Start::Member(Box::new(opened)))
 }
 
-fn log_options(config: &Config) -> raft_log::Options {
+pub(super) fn log_options(config: &Config) -> raft_log::Options {
     let storage = &config.storage;
     let frame_bytes =
         storage.batch_bytes_max + BATCH_COMMANDS_MAX * COMMAND_OVERHEAD_BYTES + FRAME_OVERHEAD_BYTES;

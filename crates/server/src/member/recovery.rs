@@ -120,6 +120,11 @@ impl Found {
         self.recovered == Recovered::default() && self.shards.state().index == LogIndex::ZERO
     }
 
+    /// What the log and the shards hold.
+    pub(super) fn parts(&self) -> (&Recovered, &FoundShards) {
+        (&self.recovered, &self.shards)
+    }
+
     /// Makes what is missing, begins this start in the log and the shards, and joins the parts.
     pub fn start(mut self, config: &Config, folder: &DataFolder) -> Result<Started, OpenError> {
         data_folder::make_private(&self.log_path)?;

@@ -138,6 +138,22 @@ impl Found {
         self.state
     }
 
+    /// What the shards hold as of `state`, which is not newer than [`state`](Self::state). Writes nothing.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn load(&self, state: &State) -> Result<Vec<Content>, Error> {
+        let layout = Layout::of(&self.options, self.manifest);
+        let folders = (0..layout.manifest.shards).map(|shard| look_into(&layout.shard_folder(shard)));
+        let mut folders = folders.collect::<Result<Vec<_>, _>>()?;
+        let mut sources: Vec<(&ShardHistory, &mut dyn Folder)> = Vec::new();
+        for (history, folder) in self.histories.iter().zip(&mut folders) {
+            sources.push((history, &mut **folder));
+        }
+        let loaded = redistribute(sources.into_iter(), layout.manifest.shards, state);
+        loaded.map_err(in_folder(&layout.folder()))
+    }
+
     /// Loads the shards, in the number that is asked for, and opens their streams for writing.
     ///
     /// # Errors
