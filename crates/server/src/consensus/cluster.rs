@@ -143,6 +143,11 @@ impl ConsensusActor {
     pub(super) fn send(&mut self, message: windlass_raft::Message) {
         let to = message.to;
         let Some(peers) = &self.cluster.peers else { return };
+        if self.core.raft().role() == Role::Leader {
+            failpoint!("raftBeforeLeaderSend", else return);
+        } else {
+            failpoint!("raftBeforeFollowerSend", else return);
+        }
         match peers.send(to, Frame::Raft(message)) {
             Ok(()) | Err(NotSent::NotConnected | NotSent::UnknownPeer) => {}
             Err(error @ (NotSent::QueueFull | NotSent::TooLarge)) => {
@@ -184,6 +189,7 @@ impl ConsensusActor {
     }
 
     pub(super) fn members_changed(&mut self, members: Arc<Members>) {
+        failpoint!("beforeApplyOneConfChange");
         let me = self.published.member;
         if members.is_removed(me) {
             tracing::error!("the member has been permanently removed from the cluster");

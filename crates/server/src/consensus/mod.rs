@@ -284,6 +284,7 @@ impl ConsensusActor {
         self.hand_over(context);
         for (arbiter, told) in self.arbiters.iter().zip(&mut self.told) {
             if !told.is_empty() {
+                failpoint!("replyBeforeSend");
                 arbiter.do_send(Told(std::mem::take(told)));
             }
         }
@@ -415,6 +416,7 @@ impl ConsensusActor {
             Output::LeaseAnswer { asker: Asker::Local(id), answer } => self.tell_lease(id, answer),
             Output::ReadDropped(id) => self.tell(asker(id), ToArbiter::Snapshot { id, snapshot: None }),
             Output::Stable(index) => {
+                failpoint!("raftAfterWALRelease");
                 self.metrics.stable_index.set(index.0);
                 self.shards.stable(index);
             }
@@ -434,6 +436,7 @@ impl ConsensusActor {
     fn start(&mut self, op: Op) {
         let at_once = self.latency.is_idle() && self.has_no_peers() && self.lone.takes(&op);
         if let Op::WriteDurable { ticket, buffer, .. } = &op {
+            failpoint!("raftBeforeSave");
             self.metrics.wal_write_bytes.inc_by(buffer.bytes().len() as u64);
             self.latency.begin(*ticket);
             self.timing.started(*ticket, buffer.bytes().len());
@@ -457,6 +460,7 @@ impl ConsensusActor {
         let mut completions = std::mem::take(&mut self.completions);
         for completion in completions.drain(..) {
             if let Some(took) = self.latency.end(completion.ticket, &self.metrics.wal_fsync_seconds) {
+                failpoint!("raftAfterSave");
                 self.lone.observe(took);
                 self.timing.written(completion.ticket);
             }

@@ -85,6 +85,7 @@ impl ConsensusActor {
     ) {
         let actor = context.address();
         let Some(peers) = self.cluster.peers.clone() else { return };
+        failpoint!("snapshotBeforeSend");
         tracing::info!(%to, index = %state.index, revision = %state.revision, "sending a snapshot");
         let chunks = Chunks::new(actor.clone(), id, self.shards.shards(), self.cluster.feed(id));
         self.cluster.outgoing.receivers.insert(id, to);

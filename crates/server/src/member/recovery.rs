@@ -93,6 +93,7 @@ impl Found {
         match (&install, installs, damaged) {
             (Some(install), Some(installs @ (Installs::Shards | Installs::All(_))), _) => {
                 tracing::info!(index = %install.state.index, "installing a snapshot");
+                failpoint!("applyBeforeOpenSnapshot");
                 let contents = install.contents(shard_options.shards).map_err(OpenError::Snapshot)?;
                 shard::replace(&shard_options, contents, install.state)?;
                 if let Installs::All(log) = installs {
@@ -136,10 +137,13 @@ impl Found {
             self.log.replace(&self.recovered);
         }
         self.log.start(&mut DiskFolder::open(&self.log_path).map_err(at(&self.log_path))?)?;
+        failpoint!("startAfterLog");
         if let Some(install) = self.install.take() {
+            failpoint!("raftAfterApplySnap");
             install.done().map_err(OpenError::Snapshot)?;
         }
         let shards = self.shards.start()?;
+        failpoint!("startAfterShards");
         let disk = Uring::open(&self.log_path, mode, self.log.buffers())?;
         let us = run_of(folder.identity().member);
         let core = assemble(config, us, self.log, self.recovered, &shards);

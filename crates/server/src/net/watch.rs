@@ -81,6 +81,7 @@ struct Figures {
 
 impl Sink<CallId> for Outlet {
     fn send(&mut self, stream: CallId, response: &Response<'_>) -> bool {
+        failpoint!("beforeSendWatchResponse");
         let header = self.headers.at(Revision::ZERO);
         let mut len = 0;
         let queued = self.net.stream_send_with(stream, |out| {

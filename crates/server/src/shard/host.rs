@@ -69,12 +69,16 @@ impl Host {
             Priority::Background => self.queues.background,
         };
         let is_flush = request.priority == Priority::Flush && matches!(request.op, Op::WriteDurable { .. });
+        if is_flush {
+            failpoint!("beforeCommit");
+        }
         let (disk, ended) = (Rc::clone(&self.disk), Rc::clone(&self.ended));
         let task = glommio::spawn_local_into(
             async move {
                 let begun = Instant::now();
                 let completion = disk.execute(request.op).await;
                 if is_flush {
+                    failpoint!("afterCommit");
                     ended.flushes.borrow_mut().push(begun.elapsed());
                 }
                 ended.completions.borrow_mut().push(completion);

@@ -173,7 +173,9 @@ impl Found {
         }
         let next = Manifest { generation: old.manifest.generation.next(), shards: options.shards };
         let opened = Layout { options: &options, manifest: next }.seed(&old, &histories, state)?;
+        failpoint!("layoutBeforeManifest");
         write_manifest(folder, next)?;
+        failpoint!("layoutAfterManifest");
         remove_other_generations(folder, next.generation)?;
         Ok(opened)
     }
@@ -203,7 +205,9 @@ pub fn replace(options: &Options, contents: Vec<Content>, state: State) -> Resul
     let next = Manifest { generation, shards: options.shards };
     let layout = Layout { options, manifest: next };
     layout.fill::<()>(contents, state)?;
+    failpoint!("layoutBeforeManifest");
     write_manifest(folder, next)?;
+    failpoint!("layoutAfterManifest");
     remove_other_generations(folder, generation)
 }
 

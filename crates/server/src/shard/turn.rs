@@ -158,11 +158,16 @@ impl<T: Send + 'static> Turns<T> {
     fn work<S: Sink<Ticket = T>>(&mut self, sink: &mut S) {
         let is_compaction = self.core.will_compact();
         let begun = Instant::now();
+        if is_compaction {
+            failpoint!("compactBeforeCommitBatch");
+        }
         self.core.work(&mut self.outputs);
         if is_compaction {
+            failpoint!("compactAfterCommitBatch");
             let first = *self.compacting_since.get_or_insert(begun);
             let whole = (!self.core.is_compacting()).then(|| first.elapsed());
             if whole.is_some() {
+                failpoint!("compactBeforeSetFinishedCompact");
                 self.compacting_since = None;
             }
             sink.compacted(begun.elapsed(), whole);
@@ -174,6 +179,7 @@ impl<T: Send + 'static> Turns<T> {
         for message in messages.drain(..) {
             match message {
                 ToShard::Task(task) => {
+                    failpoint!("beforeApplyOneEntryNormal");
                     let begun = Instant::now();
                     self.step(Input::Task(task), sink)?;
                     sink.applied(begun.elapsed());
@@ -181,7 +187,10 @@ impl<T: Send + 'static> Turns<T> {
                 ToShard::Follow(id, follow) => self.step(Input::Follow(id, follow), sink)?,
                 ToShard::Read(ticket, task) => self.step(Input::Read(task, ticket), sink)?,
                 ToShard::NextChunk(id) => self.step(Input::NextChunk(id), sink)?,
-                ToShard::Hasten => self.core.hasten_checkpoint(),
+                ToShard::Hasten => {
+                    failpoint!("defragBeforeCopy");
+                    self.core.hasten_checkpoint();
+                }
                 ToShard::EndSnapshot(id) => self.step(Input::EndSnapshot(id), sink)?,
                 ToShard::State(state) => {
                     self.state.as_mut().expect("states go to shard 0").stream.append(state);
@@ -294,6 +303,9 @@ impl StateHost {
             self.stream.complete(completion, &mut self.requests)?;
         }
         self.stream.tick(now_ns, &mut self.requests);
+        if !self.requests.is_empty() {
+            failpoint!("stateBeforeCommit");
+        }
         self.requests.drain(..).for_each(|request| self.host.start(request));
         let durable = self.stream.durable_index();
         if durable > self.reported {

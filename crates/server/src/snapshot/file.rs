@@ -77,7 +77,9 @@ pub async fn receive(offer: BulkOffer, folder: PathBuf) -> Result<u64, ReceiveEr
             (file, gathered) = blocking(move || file.write(gathered)).await?;
         }
     }
+    failpoint!("raftBeforeSaveSnap");
     blocking(move || file.write(gathered)?.0.finish()).await?;
+    failpoint!("raftAfterSaveSnap");
     stream.confirm();
     Ok(total)
 }
@@ -109,6 +111,7 @@ impl Arriving {
     fn finish(self) -> io::Result<()> {
         self.file.sync_all()?;
         fs::rename(self.folder.join(ARRIVING_NAME), self.folder.join(FILE_NAME))?;
+        failpoint!("snapDBRenameBeforeDirSync");
         File::open(&self.folder)?.sync_all()
     }
 }

@@ -35,6 +35,7 @@ pub fn place(state: &State) -> Bytes {
 
 /// Begins the process anew, in place: same id, same command line, nothing else kept.
 pub fn restart_to_install() -> ! {
+    failpoint!("raftBeforeApplySnap");
     tracing::info!("starting anew to install the snapshot");
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_default();
