@@ -112,6 +112,23 @@ const LAYERS: &[Layer] = &[
             "windlass",
         ],
     ),
+    layer(
+        "windlass-torture",
+        &[
+            "windlass-types",
+            "windlass-api",
+            "windlass-records",
+            "windlass-bbolt",
+            "windlass-raft",
+            "windlass-io-log",
+            "windlass-replica",
+            "windlass-gateway",
+            "windlass-http2",
+            "windlass-client",
+            "windlass",
+            "windlass-bench",
+        ],
+    ),
     layer("windlass-xtask", &[]),
 ];
 
@@ -134,6 +151,7 @@ const SHELLS: &[(&str, &[&str])] = &[
             "windlass-bench",
             "windlass-disk",
             "windlass-report",
+            "windlass-torture",
             "windlassctl",
         ],
     ),
