@@ -141,6 +141,7 @@ mod tests {
 
     #[test]
     fn nothing_that_reads_bytes_from_outside_breaks() {
+        let mut dull = Vec::new();
         for target in TARGETS {
             let mut left = INPUTS;
             let fuzzed = fuzz(target, 1, || {
@@ -149,8 +150,11 @@ mod tests {
             });
             let fuzzed = fuzzed.expect("the corpus is there");
             assert!(fuzzed.crashes.is_empty(), "{}: {:?}", target.name, fuzzed.crashes);
-            assert!(fuzzed.outcomes > 1, "{}: everything comes to the same", target.name);
+            if fuzzed.outcomes < 2 {
+                dull.push(target.name);
+            }
         }
+        assert!(dull.is_empty(), "whatever these are given, it comes to the same: {dull:?}");
     }
 
     #[test]

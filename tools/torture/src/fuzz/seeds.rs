@@ -21,6 +21,14 @@ use windlass_records::wal::{FrameBuilder, Live, SystemRecord, Version};
 use windlass_replica::lease::LeaseAsk;
 use windlass_types::{LeaseId, LogIndex, MemberId, RequestId, Revision, Term};
 
+/// The head of a request.
+pub const REQUEST: &[Field<'static>] = &[
+    Field::constant(":method", "POST"),
+    Field::constant(":scheme", "http"),
+    Field::constant(":path", "/etcdserverpb.KV/Put"),
+    Field::constant("te", "trailers"),
+];
+
 const STATUS: &[Field<'static>] = &[Field::constant("grpc-status", "0")];
 
 /// Sound inputs of a target.
@@ -88,18 +96,12 @@ fn bbolt() -> Vec<u8> {
 
 fn conversation() -> (Vec<u8>, Vec<u8>) {
     let now = std::time::Instant::now();
-    let request = [
-        Field::constant(":method", "POST"),
-        Field::constant(":scheme", "http"),
-        Field::constant(":path", "/etcdserverpb.KV/Put"),
-        Field::constant("te", "trailers"),
-    ];
     let head = [Field::constant(":status", "200"), Field::constant("content-type", "application/grpc")];
     let mut client = ClientSession::new(&Settings::default(), now).expect("a session");
     let mut server = ServerSession::new(&Settings::default(), now).expect("a session");
     let (mut up, mut down) = (Vec::new(), Vec::new());
     for _ in 0..3 {
-        let _ = client.request_whole(&request, b"\0\0\0\0\x02\x0a\0");
+        let _ = client.request_whole(REQUEST, b"\0\0\0\0\x02\x0a\0");
     }
     client.send(&mut up, usize::MAX).expect("it sends");
     assert!(up.starts_with(CLIENT_PREFACE));

@@ -24,6 +24,8 @@ use windlass_replica::lease::{LeaseAnswer, LeaseAsk};
 use windlass_replica::put_view::PutView;
 use windlass_replica::shard::Content;
 
+use super::seeds;
+
 /// Operations that a transaction may have; etcd's default.
 const TXN_OPS_MAX: usize = 128;
 
@@ -165,18 +167,23 @@ fn frame_header(bytes: &[u8]) -> String {
     format!("{}, {}", read(bytes), read(&with_checksum(bytes)))
 }
 
-/// Whatever a server may send to a client.
+/// Whatever a server may send to a client that has some requests open.
 fn http2_client(bytes: &[u8]) -> String {
     let now = Instant::now();
     let mut client = ClientSession::new(&Settings::default(), now).expect("a session");
-    let taken = client.recv(bytes, now);
-    let mut ready = 0;
-    while client.next_ready().is_some() {
-        ready += 1;
-    }
     let mut out = Vec::new();
+    for _ in 0..3 {
+        client.request_whole(seeds::REQUEST, b"x").expect("it opens");
+    }
+    client.send(&mut out, usize::MAX).expect("it sends");
+    let taken = client.recv(bytes, now);
+    let mut told = String::new();
+    while let Some(ready) = client.next_ready() {
+        let body = client.body(ready.stream).map_or(0, <[u8]>::len);
+        told.push_str(&format!("{}{}{} ", ready.head, ready.end, body.min(1)));
+    }
     let sent = client.send(&mut out, usize::MAX);
-    format!("{} {} {ready}", said(&taken), said(&sent))
+    format!("{} {} {told}", said(&taken), said(&sent))
 }
 
 /// Whatever a client may send to a server, behind its greeting.
