@@ -12,6 +12,7 @@ use windlass_types::key::KeyRange;
 use windlass_types::{LeaseId, LogIndex, RequestError, Revision, ShardId};
 
 use crate::merge::merge_range;
+use crate::shard::View;
 use crate::shard_set::ShardSet;
 use crate::task::{OpResult, Query, RangePart, ReadAnswer, ReadTask};
 use crate::txn::{Decision, Probe, Response, Revisions, Transaction};
@@ -130,6 +131,15 @@ impl Reading {
         reading.ask(tasks);
         let progress = reading.advance(tasks);
         (reading, progress)
+    }
+
+    /// Carries out the only one of `tasks` by a look at its shard, where that is possible now, and removes it; `views` in the
+    /// order of the shards' numbers.
+    pub fn look(&mut self, views: &[View], tasks: &mut Vec<(ShardId, ReadTask)>) -> Option<Progress> {
+        let [(shard, task)] = tasks.as_slice() else { return None };
+        let (shard, answer) = (*shard, views[usize::from(shard.0)].try_read(task)?);
+        tasks.clear();
+        Some(self.answer(shard, answer, tasks))
     }
 
     /// Takes a shard's answer.

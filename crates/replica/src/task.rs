@@ -314,6 +314,14 @@ pub enum Query {
     Changes(ChangesQuery),
 }
 
+impl Query {
+    /// Whether it takes no longer than to copy one value out.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        matches!(self, Self::Range(range) if range.range_end.is_empty())
+    }
+}
+
 /// Asks for changes of the past.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChangesQuery {

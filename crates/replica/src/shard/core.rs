@@ -1,6 +1,7 @@
 //! The shard's state machine.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 
 use bytes::Bytes;
 use windlass_io_log::journal::Fatal;
@@ -15,6 +16,7 @@ use super::records::Records;
 use super::restore::Content;
 use super::snapshot::{Chunk, Share};
 use super::sums::Marks;
+use super::view::View;
 use crate::perform::perform;
 use crate::read::read;
 use crate::task::{ReadAnswer, ReadTask, ShardAnswer, ShardTask, SnapshotId, SystemRecords};
@@ -74,12 +76,11 @@ pub enum Output<R> {
 /// One shard.
 pub struct ShardCore<R> {
     id: ShardId,
-    shard: Shard,
+    /// The keys, and up to where they are complete.
+    view: View,
     records: Records,
     stream: ShardStream,
-    /// The shard holds every effect up to here.
-    watermark: LogIndex,
-    /// The same as a revision; zero until the first entry of this process.
+    /// Up to which revision the keys are complete; zero until the first entry of this process.
     complete: Revision,
     followers: Followers,
     news: Vec<(FollowerId, FollowNews)>,
@@ -120,10 +121,9 @@ impl<R> ShardCore<R> {
         Self {
             id,
             marks: Marks::new(&shard),
-            shard,
+            view: View::new(shard, index),
             records,
             stream,
-            watermark: index,
             complete: Revision::ZERO,
             followers: Followers::default(),
             news: Vec::new(),
@@ -155,7 +155,7 @@ impl<R> ShardCore<R> {
             }
             Input::NextChunk(id) => {
                 let share = self.shares.iter_mut().find(|share| share.id() == id);
-                out.extend(share.map(|share| Output::Chunk(share.next(&self.shard))));
+                out.extend(share.map(|share| Output::Chunk(share.next(&self.view.shard()))));
             }
             Input::EndSnapshot(id) => self.shares.retain(|share| share.id() != id),
             Input::Stable(index) => self.stream.set_stable(index),
@@ -228,7 +228,7 @@ impl<R> ShardCore<R> {
     /// The shard holds every effect up to here.
     #[must_use]
     pub fn watermark(&self) -> LogIndex {
-        self.watermark
+        self.view.read().watermark
     }
 
     /// Every effect up to here would survive a power failure.
@@ -245,8 +245,14 @@ impl<R> ShardCore<R> {
 
     /// The keys.
     #[must_use]
-    pub fn shard(&self) -> &Shard {
-        &self.shard
+    pub fn shard(&self) -> impl Deref<Target = Shard> + '_ {
+        self.view.shard()
+    }
+
+    /// A look at the keys for other threads.
+    #[must_use]
+    pub fn view(&self) -> View {
+        self.view.clone()
     }
 
     /// The system records: the newest of each name.
@@ -262,12 +268,20 @@ impl<R> ShardCore<R> {
 
     fn perform(&mut self, task: &ShardTask, out: &mut Vec<Output<R>>) {
         if let ShardTask::Compact(_) = task {
-            let now = Now { shard: &self.shard, complete: self.complete };
+            let now = Now { shard: &self.view.shard(), complete: self.complete };
             self.followers.before_compaction(now, &mut self.news);
             out.extend(self.news.drain(..).map(|(id, news)| Output::Follow(id, news)));
             out.extend(self.marks.compaction_begins().map(Output::Answer));
         }
-        out.extend(perform(&mut self.shard, self.id, task, &mut self.stream).map(Output::Answer));
+        let completed = task.completes();
+        {
+            let mut held = self.view.write();
+            out.extend(perform(&mut held.shard, self.id, task, &mut self.stream).map(Output::Answer));
+            if let Some((index, _)) = completed {
+                let before = std::mem::replace(&mut held.watermark, index);
+                assert!(index >= before, "the watermark fell from {before} to {index}");
+            }
+        }
         match task {
             ShardTask::Compact(compact) => {
                 self.compacting = true;
@@ -276,21 +290,19 @@ impl<R> ShardCore<R> {
             }
             ShardTask::System(system) => self.write_records(system),
             ShardTask::Mark(index) => self.mark(*index, out),
-            ShardTask::Snapshot(id) => self.shares.push(Share::begin(*id, self.watermark, &self.records)),
+            ShardTask::Snapshot(id) => self.shares.push(Share::begin(*id, self.watermark(), &self.records)),
             _ => {}
         }
-        if let Some((index, revision)) = task.completes() {
-            assert!(index >= self.watermark, "the watermark fell from {} to {index}", self.watermark);
-            self.watermark = index;
+        if let Some((index, revision)) = completed {
             self.complete = revision;
             self.stream.advance(index);
-            self.unpark(out);
+            self.unpark(index, out);
         }
     }
 
     fn mark(&mut self, index: LogIndex, out: &mut Vec<Output<R>>) {
-        let overtaken = self.marks.mark(index, &self.shard, self.records.sum());
-        let at_rest = (!self.compacting).then(|| self.marks.at_rest(&self.shard)).flatten();
+        let overtaken = self.marks.mark(index, &self.view.shard(), self.records.sum());
+        let at_rest = (!self.compacting).then(|| self.marks.at_rest(&self.view.shard())).flatten();
         out.extend(overtaken.into_iter().chain(at_rest).map(Output::Answer));
     }
 
@@ -303,17 +315,19 @@ impl<R> ShardCore<R> {
     }
 
     fn read(&mut self, task: ReadTask, whom: R, out: &mut Vec<Output<R>>) {
-        if task.min_index <= self.watermark {
-            out.push(Output::Read(whom, read(&self.shard, &task)));
+        let held = self.view.read();
+        if task.min_index <= held.watermark {
+            out.push(Output::Read(whom, read(&held.shard, &task)));
         } else {
             self.parked.entry(task.min_index).or_default().push((task, whom));
         }
     }
 
-    fn unpark(&mut self, out: &mut Vec<Output<R>>) {
-        while let Some(first) = self.parked.first_entry().filter(|e| *e.key() <= self.watermark) {
+    fn unpark(&mut self, watermark: LogIndex, out: &mut Vec<Output<R>>) {
+        while let Some(first) = self.parked.first_entry().filter(|e| *e.key() <= watermark) {
+            let shard = self.view.shard();
             for (task, whom) in first.remove() {
-                out.push(Output::Read(whom, read(&self.shard, &task)));
+                out.push(Output::Read(whom, read(&shard, &task)));
             }
         }
     }
@@ -323,26 +337,26 @@ impl<R> ShardCore<R> {
     }
 
     fn follow(&mut self, id: FollowerId, follow: Follow, out: &mut Vec<Output<R>>) {
-        let now = Now { shard: &self.shard, complete: self.complete };
+        let now = Now { shard: &self.view.shard(), complete: self.complete };
         self.followers.take(now, id, follow, &mut self.news);
         out.extend(self.news.drain(..).map(|(id, news)| Output::Follow(id, news)));
     }
 
     fn tell_followers(&mut self, out: &mut Vec<Output<R>>) {
-        let now = Now { shard: &self.shard, complete: self.complete };
+        let now = Now { shard: &self.view.shard(), complete: self.complete };
         self.followers.send(now, &mut self.news);
         out.extend(self.news.drain(..).map(|(id, news)| Output::Follow(id, news)));
     }
 
     fn wants_checkpoint(&self) -> bool {
-        let live_bytes = self.shard.usage().bytes + self.records.bytes();
+        let live_bytes = self.view.shard().usage().bytes + self.records.bytes();
         self.may_checkpoint() && self.stream.wants_checkpoint(live_bytes)
     }
 
     /// A checkpoint stands for the index up to which the shard is complete, so it must not lack what an entry above
     /// that took away.
     fn may_checkpoint(&self) -> bool {
-        self.compacted <= self.watermark
+        self.compacted <= self.watermark()
     }
 
     fn begin_checkpoint(&mut self) {
@@ -352,11 +366,11 @@ impl<R> ShardCore<R> {
     }
 
     fn compact_slice(&mut self, out: &mut Vec<Output<R>>) {
-        if self.shard.compact_step(COMPACT_SLICE_CHANGES) {
+        if self.view.write().shard.compact_step(COMPACT_SLICE_CHANGES) {
             self.compacting = false;
             let answers = self.compact_answers.drain(..);
             out.extend(answers.map(|index| Output::Answer(ShardAnswer::Compacted { index })));
-            out.extend(self.marks.at_rest(&self.shard).map(Output::Answer));
+            out.extend(self.marks.at_rest(&self.view.shard()).map(Output::Answer));
         }
     }
 
@@ -403,7 +417,8 @@ impl<R> ShardCore<R> {
     fn checkpoint_versions(&mut self, cursor: Option<&Cursor>) -> Option<Cursor> {
         let mut bytes = 0;
         let mut last = None;
-        let mut versions = self.shard.versions(cursor);
+        let shard = self.view.shard();
+        let mut versions = shard.versions(cursor);
         for _ in 0..CHECKPOINT_SLICE_VERSIONS {
             if !self.stream.takes_checkpoint() || bytes >= CHECKPOINT_SLICE_BYTES {
                 break;

@@ -7,7 +7,8 @@
 //! 5. Compaction and checkpoints are done in [slices](ShardCore::work) between tasks, and never both at once, nor
 //!    compaction during a snapshot: neither must miss what compaction takes away.
 //!
-//! It must never touch a disk, a clock or a thread, and never wait: disk operations go out, their completions come in.
+//! It must never touch a disk, a clock or a thread: disk operations go out, their completions come in. It never waits but for
+//! a short look of another thread at its keys ([`View`]).
 
 mod core;
 pub(crate) mod followers;
@@ -15,9 +16,11 @@ mod records;
 mod restore;
 mod snapshot;
 mod sums;
+mod view;
 
 pub use self::core::{Input, Output, ShardCore};
 pub use followers::FollowerId;
 pub use records::Records;
 pub use restore::{Content, Distribution, Error, redistribute, restore, seed, stable_state, system_of};
 pub use snapshot::Chunk;
+pub use view::View;

@@ -1,8 +1,9 @@
 //! Whether a write of the log is carried out at once, while the thread sleeps, instead of through the ring.
 //!
 //! The ring lets the thread work while the disk does. A single client that waits for each answer leaves nothing to work
-//! on, and then the ring costs wakes: of the kernel's worker that flushes, and of the thread through its event loop.
-//! Nobody may wait for the sleeping thread, so everything here errs on the side of the ring. See
+//! on, and then the ring costs wakes: of the kernel's worker that flushes, and of the thread through its event loop. On some
+//! disks it is the quicker way all the same (where flushes count against a limit of the process, say). So both ways are
+//! timed, by such writes alone, and the quicker one is taken; now and then the other one is tried. See
 //! `docs/adr/0009-a-lone-client.md`.
 
 use std::time::Duration;
@@ -14,16 +15,23 @@ use crate::net::ArbiterId;
 /// Largest write that is carried out at once: more than one small put is a batch, which pays for its wakes.
 const WRITE_BYTES_MAX: usize = 16 << 10;
 
-/// A write that puts the thread to sleep for longer than this is a stall: whoever comes meanwhile waits.
-const STALL: Duration = Duration::from_millis(5);
+/// How many lone writes go the quicker way before the other one is tried; doubled by each trial that finds it slower still,
+/// so that a slow disk holds the thread up once in a thousand writes.
+const TRIAL_MIN: u32 = 16;
+const TRIAL_MAX: u32 = 1024;
 
-/// How many writes go through the ring after a stall, and at a start; doubled by each stall that follows, until one
-/// write is fast. So a slow disk holds the thread up once in a thousand writes.
-///
-/// How long the ring takes says nothing: on a machine whose CPUs are wanted by others it waits for the kernel's
-/// workers, and the system call does not.
-const DETOUR_MIN: u32 = 16;
-const DETOUR_MAX: u32 = 1024;
+/// A time counts as no more than this many times the usual one, so that one stall does not decide alone.
+const OUTLIER: u32 = 4;
+
+/// A new time makes up one part in this many of the usual one.
+const SMOOTHING: u32 = 8;
+
+/// How a lone write goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    AtOnce,
+    Ring,
+}
 
 /// Decides for each write.
 #[derive(Debug)]
@@ -32,18 +40,30 @@ pub struct Lone {
     announced: bool,
     /// The arbiter that was heard last.
     heard: Option<ArbiterId>,
-    /// A write is being carried out at once.
-    writing: bool,
-    /// How many more writes go through the ring.
-    detour: u32,
-    /// How many went after the last stall.
-    detour_last: u32,
+    /// How the lone write goes that is under way.
+    flight: Option<Way>,
+    /// The quicker way, as far as is known. Nothing is known of a disk at first, so it is taken to be slow.
+    chosen: Way,
+    at_once: Option<Duration>,
+    ring: Option<Duration>,
+    /// How many more go the chosen way before the other one is tried,
+    left: u32,
+    /// and how many that was at first.
+    between: u32,
 }
 
 impl Default for Lone {
-    /// Nothing is known of the disk, so it is taken to be slow.
     fn default() -> Self {
-        Self { announced: false, heard: None, writing: false, detour: DETOUR_MIN, detour_last: DETOUR_MIN }
+        Self {
+            announced: false,
+            heard: None,
+            flight: None,
+            chosen: Way::Ring,
+            at_once: None,
+            ring: None,
+            left: TRIAL_MIN,
+            between: TRIAL_MIN,
+        }
     }
 }
 
@@ -62,13 +82,34 @@ impl Lone {
 
     /// A write took this long.
     pub fn observe(&mut self, latency: Duration) {
-        if !std::mem::take(&mut self.writing) {
-            self.detour = self.detour.saturating_sub(1);
-        } else if latency > STALL {
-            self.detour = self.detour_last;
-            self.detour_last = (self.detour_last * 2).min(DETOUR_MAX);
-        } else {
-            self.detour_last = DETOUR_MIN;
+        let Some(way) = self.flight.take() else { return };
+        let usual = match way {
+            Way::AtOnce => &mut self.at_once,
+            Way::Ring => &mut self.ring,
+        };
+        *usual =
+            Some(usual.map_or(latency, |usual| {
+                (usual * (SMOOTHING - 1) + latency.min(usual * OUTLIER)) / SMOOTHING
+            }));
+        self.judge(way);
+    }
+
+    /// After a write that went `way`.
+    fn judge(&mut self, way: Way) {
+        let is_trial = way != self.chosen;
+        if !is_trial {
+            self.left = self.left.saturating_sub(1);
+        }
+        if let (Some(at_once), Some(ring)) = (self.at_once, self.ring) {
+            let quicker = if at_once <= ring { Way::AtOnce } else { Way::Ring };
+            if quicker != self.chosen {
+                (self.chosen, self.between, self.left) = (quicker, TRIAL_MIN, TRIAL_MIN);
+                return;
+            }
+        }
+        if is_trial {
+            self.between = (self.between * 2).min(TRIAL_MAX);
+            self.left = self.between;
         }
     }
 
@@ -78,10 +119,19 @@ impl Lone {
         match op {
             Op::WriteDurable { buffer, .. } => {
                 let announced = std::mem::take(&mut self.announced);
-                self.writing = announced && self.detour == 0 && buffer.bytes().len() <= WRITE_BYTES_MAX;
-                self.writing
+                let is_lone = announced && buffer.bytes().len() <= WRITE_BYTES_MAX;
+                self.flight = is_lone.then(|| self.next());
+                self.flight == Some(Way::AtOnce)
             }
             Op::Prepare { .. } | Op::Remove { .. } => false,
+        }
+    }
+
+    fn next(&self) -> Way {
+        match (self.left, self.chosen) {
+            (0, Way::Ring) => Way::AtOnce,
+            (0, Way::AtOnce) => Way::Ring,
+            (_, chosen) => chosen,
         }
     }
 }
@@ -94,7 +144,6 @@ mod tests {
 
     use super::*;
 
-    const FAST: Duration = Duration::from_micros(100);
     const ME: ArbiterId = ArbiterId(0);
 
     fn write(bytes: usize) -> Op {
@@ -103,20 +152,34 @@ mod tests {
         Op::WriteDurable { ticket: Ticket(1), slot: FileSlot(0), offset: ByteOffset(0), buffer }
     }
 
+    /// Lone writes on a disk on which either way takes so many microseconds; how many were carried out at once.
+    fn writes(lone: &mut Lone, count: u32, at_once_us: u64, ring_us: u64) -> u32 {
+        let mut taken = 0;
+        for _ in 0..count {
+            lone.proposes(ME, true);
+            let takes = lone.takes(&write(BLOCK_BYTES));
+            taken += u32::from(takes);
+            lone.observe(Duration::from_micros(if takes { at_once_us } else { ring_us }));
+        }
+        taken
+    }
+
     fn trusting() -> Lone {
         let mut lone = Lone::default();
-        (0..DETOUR_MIN).for_each(|_| lone.observe(FAST));
         lone.proposes(ME, true);
+        writes(&mut lone, TRIAL_MIN + 1, 100, 150);
+        assert_eq!(lone.chosen, Way::AtOnce);
         lone
     }
 
     #[test]
     fn only_the_second_command_of_one_client_alone_is_written_at_once() {
         let mut lone = trusting();
+        lone.disturb();
+        lone.proposes(ME, true);
         assert!(!lone.takes(&write(BLOCK_BYTES)), "nobody knows yet who else is there");
         lone.proposes(ME, true);
         assert!(lone.takes(&write(BLOCK_BYTES)));
-        lone.observe(FAST);
         assert!(!lone.takes(&write(BLOCK_BYTES)), "once for each proposal");
         lone.proposes(ME, false);
         assert!(!lone.takes(&write(BLOCK_BYTES)), "another call is open");
@@ -125,27 +188,39 @@ mod tests {
         lone.proposes(ArbiterId(1), true);
         lone.disturb();
         assert!(!lone.takes(&write(BLOCK_BYTES)), "somebody reads");
+        lone.proposes(ME, true);
+        lone.proposes(ME, true);
+        assert!(!lone.takes(&write(WRITE_BYTES_MAX + BLOCK_BYTES)), "a batch");
     }
 
     #[test]
-    fn large_writes_and_slow_disks_go_through_the_ring() {
+    fn the_quicker_way_is_taken_and_the_other_one_tried_ever_less_often() {
         let mut lone = trusting();
-        lone.proposes(ME, true);
-        assert!(!lone.takes(&write(WRITE_BYTES_MAX + BLOCK_BYTES)));
-        for detour in [DETOUR_MIN, DETOUR_MIN * 2, DETOUR_MIN * 4] {
-            lone.proposes(ME, true);
-            assert!(lone.takes(&write(BLOCK_BYTES)));
-            lone.observe(Duration::from_secs(1));
-            for _ in 0..detour {
-                lone.proposes(ME, true);
-                assert!(!lone.takes(&write(BLOCK_BYTES)), "each stall is followed by a longer detour");
-                lone.observe(Duration::from_secs(1));
-            }
+        let tried = 10_000 - writes(&mut lone, 10_000, 100, 150);
+        assert!((8..20).contains(&tried), "{tried} of 10,000 through a slower ring");
+        let mut lone = Lone::default();
+        let tried = writes(&mut lone, 10_000, 4000, 2000);
+        assert!((8..20).contains(&tried), "{tried} of 10,000 at once where the ring is quicker");
+    }
+
+    #[test]
+    fn a_disk_that_changes_is_judged_anew_and_one_stall_changes_nothing() {
+        let mut lone = trusting();
+        writes(&mut lone, 1, 1_000_000, 150);
+        assert_eq!(lone.chosen, Way::AtOnce, "a stall counts as a slow write");
+        assert!(writes(&mut lone, 1000, 4000, 2000) < 100, "it became slow");
+        writes(&mut lone, 20_000, 100, 150);
+        assert_eq!(lone.chosen, Way::AtOnce, "and quick again");
+    }
+
+    #[test]
+    fn what_is_not_alone_says_nothing_of_either_way() {
+        let mut lone = trusting();
+        for _ in 0..1000 {
+            lone.proposes(ME, false);
+            assert!(!lone.takes(&write(BLOCK_BYTES)));
+            lone.observe(Duration::from_micros(1));
         }
-        lone.proposes(ME, true);
-        assert!(lone.takes(&write(BLOCK_BYTES)), "it is tried again");
-        lone.observe(FAST);
-        lone.proposes(ME, true);
-        assert!(lone.takes(&write(BLOCK_BYTES)), "and trusted");
+        assert_eq!(lone.chosen, Way::AtOnce);
     }
 }

@@ -13,6 +13,7 @@ use windlass_io_disk::interrupt::Interrupter;
 use windlass_io_disk::uring::SyncMode;
 use windlass_records::batch::Origin;
 use windlass_replica::lease::ttl_s_min;
+use windlass_replica::shard::View;
 use windlass_rpc::{Limits, PingPolicy};
 use windlass_tls::Tls;
 use windlass_types::ClusterId;
@@ -67,6 +68,7 @@ pub async fn serve(config: &Config, opened: Opened) -> Signal {
         extensive: config.observation.extensive_metrics,
     });
     let (senders, inboxes) = shard::mailboxes(count);
+    let views = shards.shards.iter().map(|shard| shard.core.view()).collect();
     let (ready, is_ready) = oneshot::channel();
     let authority = Arc::new(authority);
     let consensus = ConsensusActor::new(consensus::Wiring {
@@ -85,7 +87,8 @@ pub async fn serve(config: &Config, opened: Opened) -> Signal {
     })
     .start();
     let watched = Arc::clone(&published);
-    let wiring = Wiring { config, consensus: &consensus, senders: &senders, published, metrics, authority };
+    let wiring =
+        Wiring { config, consensus: &consensus, senders: &senders, views, published, metrics, authority };
     let arbiters = wiring.start_arbiters(listeners, identity.member).await;
     consensus.do_send(Arbiters(arbiters.clone()));
     // In this order: no request may reach the consensus actor before that.
@@ -132,6 +135,7 @@ struct Wiring<'a> {
     config: &'a Config,
     consensus: &'a Addr<ConsensusActor>,
     senders: &'a Senders<Ticket>,
+    views: Vec<View>,
     published: Arc<Published>,
     metrics: Arc<Metrics>,
     authority: Arc<Authority>,
@@ -171,6 +175,7 @@ impl Wiring<'_> {
     ) -> impl FnOnce(Listeners) -> NetActor + Send + 'static {
         let limits = rpc_limits(self.config);
         let (consensus, shards) = (self.consensus.clone(), self.senders.clone());
+        let views = self.views.clone();
         let (published, metrics) = (Arc::clone(&self.published), Arc::clone(&self.metrics));
         let authority = Arc::clone(&self.authority);
         let info = Arc::new(member_info(self.config, member));
@@ -189,6 +194,7 @@ impl Wiring<'_> {
                 net,
                 consensus,
                 shards,
+                views,
                 published,
                 metrics,
                 authority,

@@ -8,6 +8,7 @@ use actix::Addr;
 use prost::Message;
 use windlass_api::etcdserverpb::RangeRequest;
 use windlass_records::batch::BatchBuilder;
+use windlass_replica::shard::View;
 use windlass_rpc::{CallId, Code, Event, Meta, Net};
 use windlass_types::RequestError;
 
@@ -51,6 +52,8 @@ pub struct Arbiter {
     pub(super) net: Net,
     pub(super) consensus: Addr<ConsensusActor>,
     pub(super) shards: Senders<Ticket>,
+    /// For short reads; in the order of the shards' numbers.
+    pub(super) views: Vec<View>,
     pub(super) published: Arc<Published>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) info: Arc<MemberInfo>,
@@ -97,6 +100,8 @@ pub struct Wiring {
     pub consensus: Addr<ConsensusActor>,
     /// The mailboxes of the shards.
     pub shards: Senders<Ticket>,
+    /// A look at each of them.
+    pub views: Vec<View>,
     /// What everyone sees.
     pub published: Arc<Published>,
     /// What is counted.
@@ -118,13 +123,14 @@ impl Arbiter {
     #[must_use]
     pub fn new(wiring: Wiring) -> Self {
         let Wiring { id, net, consensus, shards, published, metrics, info, limits, .. } = wiring;
-        let Wiring { authority, watch, lease_seed, .. } = wiring;
+        let Wiring { views, authority, watch, lease_seed, .. } = wiring;
         let headers = Headers::new(Arc::clone(&published));
         let watch = Watch::new(watch, shards.count(), limits.request_bytes_max, net.clone(), headers.clone());
         Self {
             net,
             consensus,
             shards,
+            views,
             headers,
             published,
             metrics,

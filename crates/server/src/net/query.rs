@@ -184,7 +184,11 @@ impl Arbiter {
             return self.refuse_read(read, error);
         }
         let mut tasks = Vec::new();
-        let (reading, progress) = Reading::begin(&read.request, self.shards.count(), snapshot, &mut tasks);
+        let (mut reading, mut progress) =
+            Reading::begin(&read.request, self.shards.count(), snapshot, &mut tasks);
+        if let Some(looked) = reading.look(&self.views, &mut tasks) {
+            progress = looked;
+        }
         if matches!(progress, Progress::Waiting) {
             let ticket = self.reads.activate(Active { read, reading });
             self.hand_out(ticket, tasks);

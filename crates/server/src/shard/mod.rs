@@ -8,7 +8,8 @@
 //! 3. The caller makes one [`Sink`] for each shard: where its answers go.
 //! 4. [`ShardThread::spawn`] runs each shard until [`Senders::stop`], then [`ShardThread::join`].
 //!
-//! Invariant: a shard's keys are touched by its thread alone. Nothing here decides what a task does; that is
+//! Invariant: a shard's keys are changed by its thread alone; others look at them through a
+//! [`View`](windlass_replica::shard::View). Nothing here decides what a task does; that is
 //! `windlass_replica`'s. A shard never waits for another thread.
 
 mod host;
@@ -30,7 +31,7 @@ pub use watchdog::{Pulse, Watched, watch};
 
 use std::time::Duration;
 
-use windlass_mvcc::Totals;
+use windlass_mvcc::{Shard, Totals};
 use windlass_replica::shard::{Chunk, FollowerId};
 use windlass_replica::task::{ReadAnswer, ShardAnswer};
 use windlass_replica::watch::FollowNews;
@@ -47,6 +48,12 @@ pub struct Holdings {
     pub live_keys: u64,
     /// What was done to it in this run.
     pub totals: Totals,
+}
+
+impl Holdings {
+    fn of(shard: &Shard) -> Self {
+        Self { bytes: shard.usage().bytes, live_keys: shard.live_keys(), totals: shard.totals() }
+    }
 }
 
 /// Where one shard's answers go. Called on the shard's thread; must not block.

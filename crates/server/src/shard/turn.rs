@@ -126,9 +126,7 @@ impl<T: Send + 'static> Turns<T> {
         if let Some(state) = &mut self.state {
             state.turn(now_ns, sink).map_err(|source| Error::Disk { shard: self.id, source })?;
         }
-        let shard = self.core.shard();
-        let (bytes, totals) = (shard.usage().bytes, shard.totals());
-        let holdings = Holdings { bytes, live_keys: shard.live_keys(), totals };
+        let holdings = Holdings::of(&self.core.shard());
         if holdings != self.holdings {
             self.holdings = holdings;
             sink.holds(self.id, holdings);

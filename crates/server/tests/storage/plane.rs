@@ -413,7 +413,7 @@ impl Plane {
         assert_eq!((state.revision, state.compact_revision), (oracle.revision(), oracle.compact_revision()));
         let hash = self.nodes.iter().map(|n| {
             let mut scan = HashScan::new(state.revision, state.compact_revision);
-            scan.step(n.core.shard(), usize::MAX).expect("all keys at once")
+            scan.step(&n.core.shard(), usize::MAX).expect("all keys at once")
         });
         let hash = hash.fold(HashSum::default(), HashSum::and);
         assert_eq!(hash, oracle.hash(), "at {}", state.index);

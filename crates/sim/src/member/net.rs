@@ -288,7 +288,13 @@ impl Member {
             }
         };
         let mut tasks = Vec::new();
-        let (reading, progress) = Reading::begin(&request, self.shards.len() as u16, found.0, &mut tasks);
+        let (mut reading, mut progress) =
+            Reading::begin(&request, self.shards.len() as u16, found.0, &mut tasks);
+        forget_index(&mut tasks, env);
+        let views: Vec<_> = self.shards.iter().map(|side| side.core.view()).collect();
+        if let Some(looked) = reading.look(&views, &mut tasks) {
+            progress = looked;
+        }
         self.net.tickets += 1;
         let ticket = self.net.tickets;
         self.net.active.insert(ticket, Active { read, reading, found });
@@ -307,15 +313,13 @@ impl Member {
         let Some(active) = self.net.active.get_mut(&ticket) else { return Ok(()) };
         let mut tasks = Vec::new();
         let progress = active.reading.answer(shard, answer, &mut tasks);
+        forget_index(&mut tasks, env);
         self.send_tasks(ticket, tasks, env);
         self.go_on(ticket, progress, env)
     }
 
     fn send_tasks(&mut self, ticket: u64, tasks: Vec<(ShardId, ReadTask)>, env: &mut Env) {
-        for (shard, mut task) in tasks {
-            if env.strikes(Bug::ForgottenReadIndex, 1) {
-                task.min_index = LogIndex(0);
-            }
+        for (shard, task) in tasks {
             self.tell_shard(shard.0, Sender::Net, ToShard::Read(task, Ticket::Read(ticket)), env);
         }
     }
@@ -381,5 +385,14 @@ fn compaction_explains(request: &ReadOf, progress: &Progress, seen: &Oracle, com
         ReadOf::Range(_) => seen.revision() < compacted,
         // Ranges within it may name revisions of their own.
         ReadOf::Txn(_) => seen.compact_revision() < compacted,
+    }
+}
+
+/// [`Bug::ForgottenReadIndex`]
+fn forget_index(tasks: &mut [(ShardId, ReadTask)], env: &mut Env) {
+    for (_, task) in tasks {
+        if env.strikes(Bug::ForgottenReadIndex, 1) {
+            task.min_index = LogIndex(0);
+        }
     }
 }

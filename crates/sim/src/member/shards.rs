@@ -1,8 +1,10 @@
 //! The threads of shards: each feeds its core, the first one the sequencer's stream too.
 
+use std::ops::Deref;
+
 use windlass_io_log::op::Completion;
 use windlass_io_log::stream::{Request, StateStream};
-use windlass_mvcc::{HashScan, HashSum};
+use windlass_mvcc::{HashScan, HashSum, Shard};
 use windlass_records::state::State;
 use windlass_replica::shard::{FollowerId, Input, Output, ShardCore};
 use windlass_replica::task::{ReadTask, ShardTask, SnapshotId};
@@ -76,8 +78,8 @@ impl StateSide {
 }
 
 /// Sum of the shards' hashes at `state`.
-pub fn hash_of<'a>(shards: impl Iterator<Item = &'a windlass_mvcc::Shard>, state: &State) -> HashSum {
-    let hash = |shard| HashScan::new(state.revision, state.compact_revision).step(shard, usize::MAX);
+pub fn hash_of<S: Deref<Target = Shard>>(shards: impl Iterator<Item = S>, state: &State) -> HashSum {
+    let hash = |shard: S| HashScan::new(state.revision, state.compact_revision).step(&shard, usize::MAX);
     shards.fold(HashSum::default(), |sum, shard| sum.and(hash(shard).expect("in one step")))
 }
 
