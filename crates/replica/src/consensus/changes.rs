@@ -102,7 +102,14 @@ impl Consensus {
         assert!(is_member_change(kind), "{kind:?} does not change the members");
         let payload = member.encode_to_vec().into();
         let until_ticks = self.give_up_at();
-        self.queue_change(Change { origin: self.us, id, kind, payload, until_ticks }, out);
+        let change = Change { origin: self.us, id, kind, payload, until_ticks };
+        // As in etcd, where any member asks this before there is a leader to decide the rest.
+        if self.raft.leader() == MemberId::ZERO
+            && let Err(error) = self.check_strictly(kind, member)
+        {
+            return out.push(change.refused(self.us, error));
+        }
+        self.queue_change(change, out);
     }
 
     /// As leader: changes that clients of another member ask for.
@@ -198,10 +205,15 @@ impl Consensus {
         if kind == CommandKind::MemberPromote {
             self.check_caught_up(MemberId(member.id))?;
         }
+        self.check_strictly(kind, member)
+    }
+
+    /// Whether so many voters are there that the change cannot cost the quorum, where that is asked for.
+    fn check_strictly(&self, kind: CommandKind, member: &Member) -> Result<(), RequestError> {
         if !self.options.strict_reconfig {
             return Ok(());
         }
-        members.check_started(kind, member)?;
+        self.sequencer.members().check_started(kind, member)?;
         match kind {
             CommandKind::MemberAdd if self.healthy_voters() < self.voters() => Err(RequestError::Unhealthy),
             CommandKind::MemberRemove => self.check_removal(MemberId(member.id)),

@@ -220,7 +220,8 @@ impl ConsensusActor {
         };
         // A member that joins becomes one with an entry that is still to come.
         let is_member = raft.membership().contains(raft.id()) && self.is_published();
-        has_leader && is_member
+        // Until the log says that it is alone, a restart would find the others again, and nobody to follow.
+        has_leader && is_member && !self.cluster.force_new_cluster
     }
 
     pub(super) fn leader_changed(&mut self, leader: MemberId) {

@@ -92,6 +92,8 @@ pub fn identify(config: &Config, tls: Option<&Tls>) -> Result<(MemberId, Told), 
     let own = sorted(config.urls.advertise_peer.iter().map(ToString::to_string));
     let mut members = told.members.iter();
     match members.find(|member| sorted(member.peer_ur_ls.iter().cloned()) == own) {
+        // Then it had data. etcd asks this of founding members alone.
+        Some(member) if has_served(member) => Err(Error::AlreadyBootstrapped(member.id)),
         Some(member) => Ok((MemberId(member.id), told)),
         None => Err(Error::NotAdded { urls: own.join(",") }),
     }
@@ -106,10 +108,15 @@ pub fn check_founder(config: &Config, id: MemberId, tls: Option<&Tls>) -> Result
     let urls = config.bootstrap.peers_of(&config.name);
     let Ok(told) = ask(&urls, tls, FOUND_TIMEOUT) else { return Ok(()) };
     let known = told.members.iter().find(|member| member.id == id.0);
-    if told.cluster == config.bootstrap.cluster_id && known.is_some_and(|m| !m.client_ur_ls.is_empty()) {
+    if told.cluster == config.bootstrap.cluster_id && known.is_some_and(has_served) {
         return Err(Error::AlreadyBootstrapped(id.0));
     }
     Ok(())
+}
+
+/// A member tells the log where clients reach it before it serves.
+fn has_served(member: &Member) -> bool {
+    !member.client_ur_ls.is_empty()
 }
 
 /// One answer of any of the members at `urls`.

@@ -172,6 +172,10 @@ fn a_member_without_its_disk_must_be_added_anew() {
     std::fs::remove_dir_all(cluster.data_folder(victim)).expect("its disk is lost");
     let ended = cluster.launch(victim).ended(FOLDER_IDENTITY);
     assert!(ended.output.contains("has already been bootstrapped"), "{}", ended.output);
+    // Nor as one that joins, which is what the flags of a member say that joined once.
+    cluster.set_joining(victim, &[0, 1]);
+    let ended = cluster.launch(victim).ended(FOLDER_IDENTITY);
+    assert!(ended.output.contains("has already been bootstrapped"), "{}", ended.output);
     ctl.ok(&["member", "remove", &old]);
     let urls = format!("--peer-urls={}", cluster.seat(victim).peer_url());
     let new = until("a healthy cluster", || ctl.run(&["member", "add", "m3", &urls]).ok());
@@ -195,7 +199,7 @@ fn one_survivor_becomes_a_new_cluster() {
     cluster.kill(0);
     cluster.set_flags(0, &["--force-new-cluster"]);
     cluster.restart(0);
-    until("the others to be gone", || (ctl.ok(&["member", "list"]).lines().count() == 1).then_some(()));
+    assert_eq!(ctl.ok(&["member", "list"]).lines().count(), 1, "it serves when the others are gone");
     ctl.ok(&["put", "alone", "yes"]);
     cluster.kill(0);
     cluster.set_flags(0, &["--initial-cluster-state=existing"]);
@@ -232,4 +236,12 @@ fn members_are_listed_as_asked() {
     let call = connection.begin(method::cluster::MEMBER_LIST, &request, PATIENCE).expect("it is taken");
     let refused = connection.finish::<MemberListResponse>(call, deadline).expect_err("no majority runs");
     assert!(refused.to_string().starts_with("etcdserver: "), "{refused}");
+    // It does not take a leader to see that.
+    let own = hex(cluster.id(0));
+    for args in [&["member", "add", "m4", "--peer-urls=http://127.0.0.1:2"][..], &["member", "remove", &own]]
+    {
+        until("the members to be seen as unhealthy", || {
+            ctl.run(args).expect_err("no majority runs").contains("unhealthy cluster").then_some(())
+        });
+    }
 }
