@@ -5,6 +5,7 @@ use windlass_report::heat::{Grid, heat_map};
 use windlass_report::units::Unit;
 use windlass_report::{Axis, Page, Table};
 
+use super::block;
 use super::commits::{BEFORE_ANSWER, Flush, STAGES};
 use super::report::Report;
 
@@ -21,10 +22,15 @@ impl Report {
     pub fn to_page(&self) -> Page {
         let mut page = Page::new("windlass-disk profile");
         self.analysis.words.iter().for_each(|sentence| page.lead(sentence));
+        page.lead(&self.disk_words);
         page.table(&self.stage_table());
         page.plot(&self.stacked());
         page.plot(&self.heat());
         page.plot(&self.scatter());
+        if let Some(table) = block::table(&self.disk) {
+            page.table(&table);
+            page.plot(&self.disk_heat());
+        }
         page.plot(&self.writers());
         page.table(&self.slowest_table(20));
         let mut facts = Table::new(&["device", ""]);
@@ -65,22 +71,44 @@ impl Report {
 
     fn heat(&self) -> String {
         let (step_s, columns) = self.columns();
-        let edge = |row: usize| 1_000.0 * (row as f64 / 4.0).exp2();
-        let row_of = |ns: u64| ((ns.max(1_000) as f64 / 1_000.0).log2() * 4.0) as usize;
         let count = |column: &Vec<&Flush>| {
             let mut rows = vec![0; ROWS];
-            column.iter().for_each(|flush| rows[row_of(flush.answered_ns()).min(ROWS - 1)] += 1);
+            column.iter().for_each(|flush| rows[row_of(flush.answered_ns())] += 1);
             rows
         };
         let grid = Grid {
             columns: (0..=COLUMNS).map(|place| place as f64 * step_s).collect(),
-            rows: (0..=ROWS).map(edge).collect(),
+            rows: (0..=ROWS).map(edge_of).collect(),
             cells: columns.iter().map(count).collect(),
         };
         let frame = Frame {
             title: "Time until the answer of each flush (darker: more flushes)",
             x: Axis::linear("time of the profile", Unit::Seconds),
             y: Axis::log("until the answer", Unit::Ns),
+        };
+        heat_map(&frame, &grid.trimmed())
+    }
+
+    /// What the disk took for each request, over the same time.
+    fn disk_heat(&self) -> String {
+        let (step_s, _) = self.columns();
+        let first_ns = self.first_ns();
+        let mut cells = vec![vec![0; ROWS]; COLUMNS];
+        for request in self.blocks.requests() {
+            let at_s = request.issued_ns.saturating_sub(first_ns) as f64 / 1e9;
+            if let Some(column) = cells.get_mut((at_s / step_s) as usize) {
+                column[row_of(request.took_ns)] += 1;
+            }
+        }
+        let grid = Grid {
+            columns: (0..=COLUMNS).map(|place| place as f64 * step_s).collect(),
+            rows: (0..=ROWS).map(edge_of).collect(),
+            cells,
+        };
+        let frame = Frame {
+            title: "Time of each request of the disk beneath (darker: more requests)",
+            x: Axis::linear("time of the profile", Unit::Seconds),
+            y: Axis::log("from issue to completion", Unit::Ns),
         };
         heat_map(&frame, &grid.trimmed())
     }
@@ -119,6 +147,15 @@ impl Report {
             [Series::new("the member", own.collect()), Series::new("other processes", others.collect())];
         chart::lines(&frame, &series)
     }
+}
+
+/// The lower edge of a row, in nanoseconds.
+fn edge_of(row: usize) -> f64 {
+    1_000.0 * (row as f64 / 4.0).exp2()
+}
+
+fn row_of(ns: u64) -> usize {
+    (((ns.max(1_000) as f64 / 1_000.0).log2() * 4.0) as usize).min(ROWS - 1)
 }
 
 #[cfg(test)]

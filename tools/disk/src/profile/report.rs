@@ -7,6 +7,7 @@ use windlass_report::units::{bytes, ns, thousands};
 use windlass_report::{Machine, Table};
 
 use super::analysis::{Analysis, analyse};
+use super::block::{self, Blocks};
 use super::commits::{BEFORE_ANSWER, Flush, STAGES, Timeline};
 use super::world::Moment;
 use crate::device::Device;
@@ -22,10 +23,16 @@ pub struct Report {
     pub stages: Vec<StageSummary>,
     /// What was found out.
     pub analysis: Analysis,
+    /// What the disk did beneath the filesystem, by kind of request.
+    pub disk: Vec<block::Summary>,
+    /// What follows from it, or why it is not known.
+    pub disk_words: String,
     /// What the machine did meanwhile.
     pub moments: Vec<Moment>,
     /// Flushes that could not be read.
     pub missed: u64,
+    #[serde(skip)]
+    pub(super) blocks: Blocks,
     #[serde(skip)]
     pub(super) timeline: Timeline,
 }
@@ -48,10 +55,22 @@ pub struct StageSummary {
 }
 
 impl Report {
-    pub(super) fn new(machine: Machine, device: Device, timeline: Timeline, moments: Vec<Moment>) -> Self {
+    pub(super) fn new(
+        machine: Machine,
+        device: Device,
+        timeline: Timeline,
+        moments: Vec<Moment>,
+        blocks: Blocks,
+    ) -> Self {
         let analysis = analyse(&timeline, &moments);
         let stages = summaries(&timeline.flushes);
-        Self { machine, device, stages, analysis, moments, missed: timeline.missed, timeline }
+        let disk = blocks.summaries();
+        let disk_words = match &blocks {
+            Blocks::Absent(why) => format!("The disk beneath the filesystem was not looked at: {why}."),
+            Blocks::Seen(_) => block::words(&disk, stages[block::STAGE].p99_ns),
+        };
+        let missed = timeline.missed;
+        Self { machine, device, stages, analysis, disk, disk_words, moments, missed, blocks, timeline }
     }
 
     /// One JSON object on several lines.
@@ -160,7 +179,11 @@ impl fmt::Display for Report {
         }
         writeln!(f, "\n{}", self.stage_table().to_text())?;
         writeln!(f, "{}", self.slowest_table(8).to_text())?;
+        if let Some(table) = block::table(&self.disk) {
+            writeln!(f, "{}", table.to_text())?;
+        }
         self.analysis.words.iter().try_for_each(|sentence| writeln!(f, "  {sentence}"))?;
+        writeln!(f, "  {}", self.disk_words)?;
         if self.missed > 0 {
             writeln!(
                 f,
@@ -190,7 +213,8 @@ pub(super) mod tests {
             others: vec![("dd (process 5)".into(), 9_000)],
             ..Moment::default()
         }];
-        Report::new(Machine::default(), Device::default(), timeline, moments)
+        let blocks = Blocks::Absent("permission denied".to_owned());
+        Report::new(Machine::default(), Device::default(), timeline, moments, blocks)
     }
 
     #[test]
@@ -210,5 +234,6 @@ pub(super) mod tests {
             assert!(text.contains(part) && json.contains(part), "{part}");
         }
         assert!(text.contains("dd (process 5) wrote"), "{text}");
+        assert!(text.contains("was not looked at: permission denied."), "{text}");
     }
 }

@@ -173,7 +173,16 @@ fn written_by(pid: u32) -> Option<Written> {
 
 fn name_of(pid: u32) -> String {
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_else(|_| "ended".to_owned());
-    format!("{} (process {pid})", name.trim())
+    named(name.trim(), pid)
+}
+
+/// The kernel's workers take each other's work: what counts is for whom. `kworker/u8:1+loop5` works for loop5.
+fn named(name: &str, pid: u32) -> String {
+    match name.strip_prefix("kworker/").map(|worker| worker.split_once(['+', '-'])) {
+        Some(Some((_, queue))) => format!("the kernel for {queue}"),
+        Some(None) => "the kernel".to_owned(),
+        None => format!("{name} (process {pid})"),
+    }
 }
 
 fn disk_of(device: &str) -> Option<String> {
@@ -214,6 +223,14 @@ mod tests {
             6_679
         );
         assert_eq!(stalled(""), 0);
+    }
+
+    #[test]
+    fn workers_of_the_kernel_are_named_after_their_work() {
+        let names = ["kworker/u8:1+loop5", "kworker/u8:14-ext4-rsv-conversion", "kworker/0:0H", "dd"];
+        let expected =
+            ["the kernel for loop5", "the kernel for ext4-rsv-conversion", "the kernel", "dd (process 7)"];
+        assert_eq!(names.map(|name| named(name, 7)), expected);
     }
 
     fn counts(at_ns: u64, written: &[(u32, u64)]) -> Counts {
