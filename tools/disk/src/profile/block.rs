@@ -26,6 +26,8 @@ const REQUESTS_MAX: usize = 1_000_000;
 const OPEN_MAX: usize = 65_536;
 /// Bytes of the trace that are taken at a time.
 const PIECE_BYTES: usize = 64 << 10;
+/// Pieces that are taken in one look; the kernel's buffer holds what is beyond until the next, or loses it.
+const PIECES_MAX: usize = 256;
 /// The stage takes more than so many times what the disk does: something above the disk takes the time.
 const ABOVE_TIMES: f64 = 3.0;
 
@@ -164,7 +166,8 @@ impl Trace {
         self.behind_ns = now_ns.saturating_sub(clock_ns);
         let mut piece = vec![0; PIECE_BYTES];
         // No more for now is an error of its kind, too.
-        while let Some(Ok(length @ 1..)) = self.pipe.as_mut().map(|pipe| pipe.read(&mut piece)) {
+        for _ in 0..PIECES_MAX {
+            let Some(Ok(length @ 1..)) = self.pipe.as_mut().map(|pipe| pipe.read(&mut piece)) else { break };
             self.rest.extend_from_slice(&piece[..length]);
         }
         let whole = self.rest.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
