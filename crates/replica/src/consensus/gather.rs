@@ -22,6 +22,8 @@ pub(super) struct Gathered {
     pub commands: BatchBuilder,
     /// Since when the first of them waits.
     since_ns: Option<u64>,
+    /// How many of them there were when the last flush began.
+    pub offered: usize,
     /// The last builder that was taken in, without its commands.
     pub emptied: Option<BatchBuilder>,
     /// As leader: batches of other members, in order of arrival, and their bytes.

@@ -223,6 +223,7 @@ impl Consensus {
     pub fn flush(&mut self, now_ns: u64, out: &mut Vec<Output>) -> Result<Option<u64>, Error> {
         self.lease_turn(now_ns, out)?;
         self.propose_change(out)?;
+        self.gathered.offered = self.gathered.commands.len();
         match self.raft.leader() {
             leader if leader == self.us.member => self.propose_due(now_ns, out),
             leader if self.changes.is_reachable(leader) => {
@@ -279,6 +280,13 @@ impl Consensus {
     #[must_use]
     pub fn gathered(&self) -> usize {
         self.gathered.commands.len()
+    }
+
+    /// Commands that the last [`flush`](Self::flush) took of those that were gathered, its own about leases included.
+    #[must_use]
+    pub fn taken(&self) -> usize {
+        // What it led to may have added some.
+        self.gathered.offered.saturating_sub(self.gathered.commands.len())
     }
 
     fn tick(&mut self, out: &mut Vec<Output>) -> Result<(), Error> {

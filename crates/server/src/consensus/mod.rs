@@ -350,12 +350,10 @@ impl ConsensusActor {
         let (complete, complete_ns) = self.published.complete_since();
         self.timing.installed(complete, complete_ns);
         self.feed(Input::Complete(complete));
-        let (before, last_index, began_ns) =
-            (self.core.gathered(), self.core.raft().last_index(), clock_ns());
+        let (last_index, began_ns) = (self.core.raft().last_index(), clock_ns());
         let now_ns = self.now_ns();
         let wake_at_ns = survive(self.core.flush(now_ns, &mut self.outputs));
-        // A flush may gather, too: the ends of leases whose time is over.
-        let taken = before.saturating_sub(self.core.gathered());
+        let taken = self.core.taken();
         if taken > 0 {
             self.metrics.batch_commands.observe(taken as f64);
         }
