@@ -49,9 +49,10 @@ impl Arbiter {
             Ok(request) => request,
             Err(error) => return self.refuse_message(call, &error),
         };
-        let Some(peer_ur_ls) = checked_urls(&request.peer_ur_ls) else {
+        let Some(mut peer_ur_ls) = checked_urls(&request.peer_ur_ls) else {
             return self.refuse(call, RequestError::MemberBadUrls);
         };
+        peer_ur_ls.sort();
         let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
         let urls: Vec<&str> = peer_ur_ls.iter().map(String::as_str).collect();
         let id = identity::added_member_id(&urls, &self.info.token, now_s).0;
@@ -76,8 +77,11 @@ impl Arbiter {
             Ok(request) => request,
             Err(error) => return self.refuse_message(call, &error),
         };
+        // etcd looks at nothing but the id, and stops working with URLs that are none.
         let Some(peer_ur_ls) = checked_urls(&request.peer_ur_ls) else {
-            return self.refuse(call, RequestError::MemberBadUrls);
+            let is_known = self.published.members().get(MemberId(request.id)).is_some();
+            let error = if is_known { RequestError::MemberBadUrls } else { RequestError::MemberNotFound };
+            return self.refuse(call, error);
         };
         let member = Member { id: request.id, peer_ur_ls, ..Member::default() };
         self.change_members(call, CommandKind::MemberUpdate, member);
@@ -152,10 +156,12 @@ fn listed(members: &Members) -> Vec<Member> {
     members.iter().cloned().collect()
 }
 
-/// The URLs as etcd keeps them: sorted, each of them well-formed, at least one.
+/// The URLs, in their order, each of them well-formed, at least one. etcd sorts those of a new member.
 fn checked_urls(urls: &[String]) -> Option<Vec<String>> {
-    let parsed = flags::parse_urls(&urls.join(",")).ok()?;
-    let mut texts: Vec<String> = parsed.iter().map(ToString::to_string).collect();
-    texts.sort();
-    (!texts.is_empty() && texts.len() == urls.len()).then_some(texts)
+    let one = |text: &String| match flags::parse_urls(text).ok()?.as_slice() {
+        [url] => Some(url.to_string()),
+        _ => None,
+    };
+    let texts: Vec<String> = urls.iter().map(one).collect::<Option<_>>()?;
+    (!texts.is_empty()).then_some(texts)
 }
