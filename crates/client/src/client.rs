@@ -291,9 +291,11 @@ impl Client {
         }
     }
 
-    /// Begins a call on a connection of its own that has no deadline, at the first server that takes it.
+    /// Begins a call on a connection of its own that has no deadline, at the first server that takes it, with `metadata` at
+    /// its head.
     pub(crate) fn open_stream(
         &mut self,
+        metadata: &[(&'static str, &'static str)],
         method: &str,
         request: &impl Message,
     ) -> Result<(Connection, crate::Call), Error> {
@@ -301,7 +303,7 @@ impl Client {
         loop {
             let mut connection = self.connect(deadline)?;
             self.log_in(&mut connection, deadline)?;
-            match connection.begin_stream(method, request, deadline) {
+            match connection.begin_stream_with(metadata, method, request, deadline) {
                 Ok(call) => return Ok((connection, call)),
                 Err(Error::NotSent { .. }) => self.next_endpoint(),
                 Err(error) => return Err(error),

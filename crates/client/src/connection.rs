@@ -132,7 +132,22 @@ impl Connection {
         request: &impl Message,
         deadline: Instant,
     ) -> Result<Call, Error> {
-        let head = self.caller.head(method, None);
+        self.begin_stream_with(&[], method, request, deadline)
+    }
+
+    /// As [`Self::begin_stream`], with more to say at the head of the call: names in lower case, and values.
+    ///
+    /// # Errors
+    /// As [`Self::begin_stream`].
+    pub fn begin_stream_with(
+        &mut self,
+        metadata: &[(&'static str, &'static str)],
+        method: &str,
+        request: &impl Message,
+        deadline: Instant,
+    ) -> Result<Call, Error> {
+        let mut head = self.caller.head(method, None);
+        head.extend(metadata.iter().map(|(name, value)| Field::constant(name, value)));
         let stream = self.session.request(&head, true).map_err(|error| self.not_sent(error))?;
         self.session.push(stream, &framing::frame(request));
         self.calls.insert(stream, Incoming::default());

@@ -72,6 +72,12 @@ impl Error {
             ["etcdserver: invalid auth token", "etcdserver: revision of auth store is old"];
         matches!(self, Self::Status { message, .. } if TEXTS.contains(&message.as_str()))
     }
+
+    /// Whether the server has no leader, and was asked to say so rather than to wait for one.
+    #[must_use]
+    pub fn is_no_leader(&self) -> bool {
+        matches!(self, Self::Status { message, .. } if message == "etcdserver: no leader")
+    }
 }
 
 /// etcd's Go client shows its server's errors by their text alone, others with their code.

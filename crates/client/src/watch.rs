@@ -20,6 +20,8 @@ pub struct Watch {
     client: Client,
     /// What is asked for when a connection is lost: it starts behind what was seen.
     request: WatchCreateRequest,
+    /// Whether a member without a leader is to end the watch.
+    requires_leader: bool,
     stream: Option<(Connection, Call)>,
 }
 
@@ -37,7 +39,18 @@ impl Watch {
     /// # Errors
     /// As all requests.
     pub fn over(client: Client, request: WatchCreateRequest) -> Result<Self, Error> {
-        let mut watch = Self { client, request, stream: None };
+        let mut watch = Self { client, request, requires_leader: false, stream: None };
+        watch.begin()?;
+        Ok(watch)
+    }
+
+    /// As [`Self::over`], but the watch ends with `etcdserver: no leader` where its member has none for some election
+    /// timeouts, rather than wait for events that cannot come. Source: etcd `clientv3.WithRequireLeader`.
+    ///
+    /// # Errors
+    /// As all requests.
+    pub fn while_led(client: Client, request: WatchCreateRequest) -> Result<Self, Error> {
+        let mut watch = Self { client, request, requires_leader: true, stream: None };
         watch.begin()?;
         Ok(watch)
     }
@@ -69,11 +82,7 @@ impl Watch {
                 return Ok(Some(response));
             }
             Err(Error::DeadlineExceeded { .. }) => {}
-            Err(error @ Error::Status { code, .. })
-                if !matches!(code, Code::Unavailable | Code::Internal) =>
-            {
-                return Err(error);
-            }
+            Err(error) if self.is_final(&error) => return Err(error),
             // The server ended it, or is gone.
             Ok(None) | Err(_) => {
                 self.stream = None;
@@ -104,8 +113,18 @@ impl Watch {
 
     fn begin(&mut self) -> Result<(), Error> {
         let request = WatchRequest { request_union: Some(RequestUnion::CreateRequest(self.request.clone())) };
-        self.stream = Some(self.client.open_stream(method::watch::WATCH, &request)?);
+        let metadata: &[_] = if self.requires_leader { &[("hasleader", "true")] } else { &[] };
+        self.stream = Some(self.client.open_stream(metadata, method::watch::WATCH, &request)?);
         Ok(())
+    }
+
+    /// Whether a refusal would come again.
+    fn is_final(&self, error: &Error) -> bool {
+        match error {
+            error if error.is_no_leader() => self.requires_leader,
+            Error::Status { code, .. } => !matches!(code, Code::Unavailable | Code::Internal),
+            _ => false,
+        }
     }
 
     /// Where to go on: behind the last event, or where a response says that everything was sent.

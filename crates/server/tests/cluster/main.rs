@@ -13,6 +13,7 @@ mod faults;
 mod frozen;
 mod growth;
 mod history;
+mod led;
 mod load;
 mod local;
 mod locks;

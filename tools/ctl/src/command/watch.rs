@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use clap::{Arg, ArgMatches, value_parser};
 use windlass_api::etcdserverpb::{WatchCreateRequest, WatchResponse};
 use windlass_api::mvccpb::Event;
-use windlass_client::Watch;
+use windlass_client::{Error, Watch};
 
 use super::{LOOK, Outcome, Session, key_range, txn};
 use crate::exit::{Code, Failure};
@@ -53,9 +53,9 @@ pub fn run(matches: &ArgMatches, session: &mut Session) -> Result<Outcome, Failu
     let exec: Vec<OsString> = matches.get_many(EXEC).unwrap_or_default().cloned().collect();
     let request = request(matches, &Range::of_environment()?)?;
     let printer = Printer { format: session.config.format, hex: session.config.hex, exec };
-    let mut watch = Watch::over(session.client()?, request)?;
+    let mut watch = Watch::while_led(session.client()?, request)?;
     loop {
-        let response = watch.next_response()?;
+        let response = watch.next_response().map_err(failed)?;
         if printer.take(response)? {
             return Err(ended());
         }
@@ -85,6 +85,16 @@ impl Range {
 
 fn ended() -> Failure {
     Failure::new(Code::Interrupted, "watch is canceled by the server")
+}
+
+/// Of a watch whose member lost its leader etcdctl says what it says of one that the server canceled.
+fn failed(error: Error) -> Failure {
+    if !error.is_no_leader() {
+        return error.into();
+    }
+    // Nobody is left to tell when standard error is gone.
+    drop(writeln!(io::stderr(), "watch was canceled ({error})"));
+    ended()
 }
 
 fn request(matches: &ArgMatches, environment: &Range) -> Result<WatchCreateRequest, Failure> {
@@ -198,7 +208,7 @@ fn interactive(session: &mut Session) -> Failure {
         match parse_line(&line, &environment) {
             Ok(Line::Watch(request, exec)) => {
                 let printer = Printer { format: session.config.format, hex: session.config.hex, exec };
-                let started = session.client().and_then(|client| Ok(Watch::over(client, request)?));
+                let started = session.client().and_then(|client| Ok(Watch::while_led(client, request)?));
                 match started {
                     Ok(watch) => follow_beside(watch, printer, Arc::clone(&asked)),
                     Err(failure) => return failure,
@@ -217,7 +227,7 @@ fn follow_beside(mut watch: Watch, printer: Printer, asked: Arc<AtomicU64>) {
     std::thread::spawn(move || {
         let mut passed_on = asked.load(Ordering::Relaxed);
         loop {
-            let ended = watch.next_response_within(LOOK).map_err(Failure::from).and_then(|response| {
+            let ended = watch.next_response_within(LOOK).map_err(failed).and_then(|response| {
                 if asked.load(Ordering::Relaxed) > passed_on {
                     passed_on += 1;
                     watch.request_progress()?;
