@@ -1,327 +1,379 @@
 //! The same random scripts of writes and watches to a real etcd and to Windlass, each measured by a plain list of all
 //! events: every watch must be sent exactly what the list holds for it, in the same shapes.
 //!
-//! What differs between etcd 3.5.1 and 3.6, which Windlass follows, is not drawn: progress requests (3.5.1 answers them
-//! though watches are behind), negative start revisions, and watches that start exactly at the compaction revision
-//! (3.5.1 loses a delete there).
+//! What differs between etcd 3.5.1 and 3.6, which Windlass follows, is not drawn: progress requests while watches are behind
+//! or start in the future (3.5.1 answers them), negative start revisions, and watches that start exactly at the compaction
+//! revision (3.5.1 loses a delete there).
+//!
+//! `WINDLASS_WATCH_SEED` and `WINDLASS_WATCH_STEPS` repeat a run or make a longer one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
+use std::time::Instant;
 
 use windlass_api::etcdserverpb::request_op::Request;
 use windlass_api::etcdserverpb::watch_request::RequestUnion;
 use windlass_api::etcdserverpb::{
-    CompactionRequest, DeleteRangeRequest, RequestOp, TxnRequest, WatchCancelRequest, WatchCreateRequest,
-    WatchResponse,
+    CompactionRequest, DeleteRangeRequest, LeaseGrantRequest, LeaseRevokeRequest, PutRequest, RequestOp,
+    TxnRequest, WatchCancelRequest, WatchCreateRequest, WatchResponse,
 };
-use windlass_api::mvccpb;
 use windlass_client::Client;
 use windlass_replica::oracle::generate::Random;
-use windlass_types::key::KeyRange;
 
-use crate::process::{Launch, Member, Scratch, etcd_folder};
+use crate::list::{List, Write, shown};
+use crate::process::{Launch, Member, REQUEST_TIMEOUT, Scratch, etcd_folder};
 use crate::store::put;
 use crate::stream::{WatchStream, revision};
 
 const STEPS: usize = 400;
 const SEED: u64 = 1;
+/// Streams that are open at a time; each is now and then closed and opened anew.
+const STREAMS: usize = 6;
 const KEYS: [&str; 6] = ["a", "b", "ba", "c", "d", "da"];
+/// Keys with values of which three, as the old ones of one event each, are more than one response may have.
+const BIG_KEYS: [&str; 3] = ["x", "xa", "xb"];
+const BIG_BYTES: u64 = 700 << 10;
+/// Writes of a burst: more than etcd sends to a watch that is behind at a time.
+const BURST: usize = 1100;
 
 /// One step of a script.
 #[derive(Clone, Debug)]
 enum Step {
-    /// Keys and their new values; `None` deletes.
-    Write(Vec<(&'static str, Option<String>)>),
+    /// One transaction.
+    Write(Vec<Write>),
+    /// Many puts of one key.
+    Burst(&'static str, usize),
+    /// Large values, deleted together.
+    Big(Vec<Write>),
+    /// Keys with a lease, and its end.
+    Leased(Vec<Write>),
     Compact(i64),
-    Create(WatchCreateRequest),
-    Cancel(i64),
+    Open(usize),
+    Create(usize, WatchCreateRequest),
+    Cancel(usize, i64),
+    Progress(usize),
 }
 
-/// What is known without asking anyone.
-#[derive(Default)]
-struct List {
-    revision: i64,
-    compacted: i64,
-    live: BTreeMap<&'static str, mvccpb::KeyValue>,
-    events: Vec<mvccpb::Event>,
-    next_id: i64,
-    /// Watches by id that were not ended, and from which revision on.
-    open: BTreeMap<i64, (WatchCreateRequest, i64)>,
-    /// Ids of watches that a compaction ended: they are taken until they are cancelled.
-    spent: BTreeSet<i64>,
-    /// What each watch must have been sent.
-    wanted: BTreeMap<i64, Vec<String>>,
-}
-
-impl List {
-    fn new() -> Self {
-        Self { revision: 1, ..Self::default() }
+impl Step {
+    /// Whether everything must have arrived before it and is awaited after it: what is behind when one of these comes is a
+    /// matter of chance.
+    fn settles(&self) -> bool {
+        !matches!(self, Self::Write(_) | Self::Burst(..) | Self::Leased(_))
     }
 
-    fn write(&mut self, ops: &[(&'static str, Option<String>)]) {
-        let revision = self.revision + 1;
-        let before = self.live.clone();
-        let mut made = Vec::new();
-        for (key, value) in ops {
-            let old = before.get(key).cloned();
-            let event = match value {
-                None if old.is_none() => continue,
-                None => {
-                    self.live.remove(key);
-                    let kv = mvccpb::KeyValue {
-                        key: (*key).into(),
-                        mod_revision: revision,
-                        ..mvccpb::KeyValue::default()
-                    };
-                    mvccpb::Event { r#type: 1, kv: Some(kv), prev_kv: old }
-                }
-                Some(value) => {
-                    let kv = mvccpb::KeyValue {
-                        key: (*key).into(),
-                        value: value.clone().into(),
-                        mod_revision: revision,
-                        create_revision: old.as_ref().map_or(revision, |old| old.create_revision),
-                        version: old.as_ref().map_or(1, |old| old.version + 1),
-                        lease: 0,
-                    };
-                    self.live.insert(key, kv.clone());
-                    mvccpb::Event { r#type: 0, kv: Some(kv), prev_kv: old }
-                }
-            };
-            made.push(event);
-        }
-        self.revision += i64::from(!made.is_empty());
-        for (id, (request, from)) in &self.open {
-            let events = made.iter().filter(|event| wants(request, *from, event));
-            self.wanted
-                .entry(*id)
-                .or_default()
-                .extend(events.map(|event| show(request, event, self.compacted)));
-        }
-        self.events.extend(made);
-    }
-
-    fn create(&mut self, request: &WatchCreateRequest) {
-        let range = KeyRange::new(&request.key, &request.range_end);
-        let is_empty = matches!(range, KeyRange::Bounded(start, end) if start >= end);
-        if is_empty || (request.watch_id != 0 && self.has_id(request.watch_id)) {
-            let reason = if is_empty {
-                "mvcc: watcher range is empty"
-            } else {
-                "mvcc: duplicate watch ID provided on the WatchStream"
-            };
-            let text = format!("created canceled {} {reason}", self.revision);
-            return self.wanted.entry(-1).or_default().push(text);
-        }
-        let id = match request.watch_id {
-            0 => {
-                while self.has_id(self.next_id) {
-                    self.next_id += 1;
-                }
-                self.next_id += 1;
-                self.next_id - 1
+    fn tell(&self, list: &mut List) {
+        match self {
+            Self::Write(ops) => list.write(ops, 0),
+            Self::Burst(key, count) => {
+                (0..*count).for_each(|number| list.write(&[(key, Some(number.to_string()))], 0));
             }
-            id => id,
-        };
-        let wanted = self.wanted.entry(id).or_default();
-        wanted.push(format!("created {}", self.revision));
-        let from = if request.start_revision == 0 { self.revision + 1 } else { request.start_revision };
-        if from < self.compacted {
-            wanted.push(format!("canceled 0 compacted {}", self.compacted));
-            self.spent.insert(id);
-            return;
-        }
-        let events = self.events.iter().filter(|event| wants(request, from, event));
-        wanted.extend(events.map(|event| show(request, event, self.compacted)));
-        self.open.insert(id, (request.clone(), from));
-    }
-
-    fn has_id(&self, id: i64) -> bool {
-        self.open.contains_key(&id) || self.spent.contains(&id)
-    }
-
-    fn take(&mut self, step: &Step) {
-        match step {
-            Step::Write(ops) => self.write(ops),
-            Step::Compact(at) => self.compacted = *at,
-            Step::Create(request) => self.create(request),
-            Step::Cancel(id) => {
-                if self.open.remove(id).is_some() || self.spent.remove(id) {
-                    self.wanted.entry(*id).or_default().push(format!("canceled {}", self.revision));
-                }
+            Self::Big(ops) => {
+                ops.iter().for_each(|op| list.write(std::slice::from_ref(op), 0));
+                let deletes: Vec<_> = ops.iter().map(|(key, _)| (*key, None)).collect();
+                list.write(&deletes, 0);
             }
+            Self::Leased(ops) => {
+                list.write(ops, LEASE);
+                list.revoke(LEASE);
+            }
+            Self::Compact(at) => list.compacted = *at,
+            Self::Open(stream) => list.streams[*stream] = Default::default(),
+            Self::Create(stream, request) => list.create(*stream, request),
+            Self::Cancel(stream, id) => list.cancel(*stream, *id),
+            Self::Progress(stream) => list.progress(*stream),
         }
     }
 }
 
-fn wants(request: &WatchCreateRequest, from: i64, event: &mvccpb::Event) -> bool {
-    let kv = event.kv.as_ref().expect("every event has a pair");
-    let range = KeyRange::new(&request.key, &request.range_end);
-    kv.mod_revision >= from && range.contains(&kv.key) && !request.filters.contains(&event.r#type)
-}
+/// The id of the lease of [`Step::Leased`].
+const LEASE: i64 = 0x77;
 
-/// What the watch is sent of an event, if what is below the compaction revision is gone.
-fn show(request: &WatchCreateRequest, event: &mvccpb::Event, compacted: i64) -> String {
-    let mut event = event.clone();
-    let is_gone = event.kv.as_ref().is_some_and(|kv| kv.mod_revision - 1 < compacted);
-    if !request.prev_kv || is_gone {
-        event.prev_kv = None;
-    }
-    format!("{event:?}")
-}
+/// How the events of one response were divided: the watch, how many there are, and whether more of them follow.
+type Shape = (usize, i64, usize, bool);
 
-/// One of the two servers, and what its stream was sent, by watch.
-struct Side<'a> {
-    client: Client,
+/// One stream at one of the servers, and what it was sent and nobody has looked at.
+struct Heard {
     stream: WatchStream,
-    received: BTreeMap<i64, Vec<String>>,
+    received: BTreeMap<i64, VecDeque<String>>,
+    told: i64,
+    /// The revision of the last event of each watch, and whether more of it follow.
+    last: BTreeMap<i64, (i64, bool)>,
+}
+
+/// One of the two servers.
+struct Side<'a> {
+    member: &'a Member,
+    client: Client,
+    streams: Vec<Heard>,
+    /// Of the responses since the last look.
+    shapes: Vec<Shape>,
     name: &'a str,
 }
 
 impl<'a> Side<'a> {
-    fn new(member: &Member, name: &'a str) -> Self {
-        let stream = WatchStream::open(member.endpoint(), &[]);
-        Self { client: member.client(), stream, received: BTreeMap::new(), name }
+    fn new(member: &'a Member, name: &'a str) -> Self {
+        let streams = (0..STREAMS).map(|_| Heard::open(member)).collect();
+        Self { member, client: member.client(), streams, shapes: Vec::new(), name }
     }
 
     fn act(&mut self, step: &Step) {
         match step {
-            Step::Write(ops) => {
-                let op = |(key, value): &(&'static str, Option<String>)| RequestOp {
-                    request: Some(match value {
-                        Some(value) => Request::RequestPut(put(*key, value.as_str())),
-                        None => Request::RequestDeleteRange(DeleteRangeRequest {
-                            key: (*key).into(),
-                            ..DeleteRangeRequest::default()
-                        }),
-                    }),
-                };
-                let txn = TxnRequest { success: ops.iter().map(op).collect(), ..TxnRequest::default() };
-                self.client.txn(&txn).expect("written");
+            Step::Write(ops) => self.write(ops, 0),
+            Step::Burst(key, count) => self.burst(key, *count),
+            Step::Big(ops) => {
+                // To a watch that is behind etcd sends revisions together.
+                self.wait_until_none_is_behind();
+                ops.iter().for_each(|op| self.write(std::slice::from_ref(op), 0));
+                let deletes: Vec<_> = ops.iter().map(|(key, _)| (*key, None)).collect();
+                self.write(&deletes, 0);
+            }
+            Step::Leased(ops) => {
+                let grant = LeaseGrantRequest { ttl: 600, id: LEASE };
+                self.client.lease_grant(&grant).expect("granted");
+                self.write(ops, LEASE);
+                self.client.lease_revoke(&LeaseRevokeRequest { id: LEASE }).expect("revoked");
             }
             Step::Compact(revision) => {
+                self.wait_until_none_is_behind();
                 let request = CompactionRequest { revision: *revision, physical: true };
                 self.client.compact(&request).expect("compacted");
             }
-            Step::Create(request) => self.stream.request(RequestUnion::CreateRequest(request.clone())),
-            Step::Cancel(watch_id) => {
-                let request = WatchCancelRequest { watch_id: *watch_id };
-                self.stream.request(RequestUnion::CancelRequest(request));
+            Step::Open(stream) => self.streams[*stream] = Heard::open(self.member),
+            Step::Create(stream, request) => {
+                self.streams[*stream].stream.request(RequestUnion::CreateRequest(request.clone()));
             }
+            Step::Cancel(stream, watch_id) => {
+                let request = WatchCancelRequest { watch_id: *watch_id };
+                self.streams[*stream].stream.request(RequestUnion::CancelRequest(request));
+            }
+            Step::Progress(stream) => self.streams[*stream].stream.ask_progress(),
         }
     }
 
-    fn hear(&mut self) -> std::io::Result<()> {
-        let response = self.stream.try_next()?;
-        let heard = self.received.entry(response.watch_id).or_default();
-        heard.extend(shown(&response));
-        Ok(())
+    fn write(&mut self, ops: &[Write], lease: i64) {
+        let op = |(key, value): &Write| RequestOp {
+            request: Some(match value {
+                Some(value) => Request::RequestPut(PutRequest { lease, ..put(*key, value.as_str()) }),
+                None => Request::RequestDeleteRange(DeleteRangeRequest {
+                    key: (*key).into(),
+                    ..Default::default()
+                }),
+            }),
+        };
+        let txn = TxnRequest { success: ops.iter().map(op).collect(), ..TxnRequest::default() };
+        self.client.txn(&txn).expect("written");
+    }
+
+    /// A watch that is behind is ended by a compaction, and which one is, is not told to clients where it has no events.
+    fn wait_until_none_is_behind(&self) {
+        let deadline = Instant::now() + REQUEST_TIMEOUT;
+        while self.member.metric("etcd_debugging_mvcc_slow_watcher_total") > 0.0 {
+            assert!(Instant::now() < deadline, "{}: a watch stays behind", self.name);
+        }
+    }
+
+    /// One after the other: etcd may take those that come at once in any order.
+    fn burst(&mut self, key: &str, count: usize) {
+        for number in 0..count {
+            self.client.put(&put(key, number.to_string())).expect("written");
+        }
     }
 
     /// Waits until so much has come as is wanted, which must then be the same.
     fn check(&mut self, list: &List) -> Result<(), String> {
-        for (id, wanted) in &list.wanted {
-            while self.received.get(id).map_or(0, Vec::len) < wanted.len() {
-                if let Err(error) = self.hear() {
-                    let got = self.received.get(id);
-                    return Err(format!(
-                        "{}, watch {id}: {error}; {got:#?} instead of {wanted:#?}",
-                        self.name
-                    ));
+        for (number, wanted) in list.streams.iter().map(|stream| &stream.wanted).enumerate() {
+            for (id, wanted) in wanted {
+                self.check_watch(number, *id, wanted)?;
+            }
+            let heard = &self.streams[number];
+            if let Some((id, rest)) = heard.received.iter().find(|(_, rest)| !rest.is_empty()) {
+                return Err(format!("{}, stream {number}, watch {id}: {rest:#?} too many", self.name));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_watch(&mut self, number: usize, id: i64, wanted: &VecDeque<String>) -> Result<(), String> {
+        let name = self.name;
+        for wanted in wanted {
+            let got = loop {
+                let heard = &mut self.streams[number];
+                if let Some(got) = heard.received.get_mut(&id).and_then(VecDeque::pop_front) {
+                    break got;
                 }
+                let shape = heard.hear().map_err(|error| {
+                    format!("{name}, stream {number}, watch {id}: {error} instead of {wanted}")
+                })?;
+                self.shapes.extend(shape.map(|(id, events, more)| (number, id, events, more)));
+            };
+            if got != *wanted {
+                return Err(format!("{name}, stream {number}, watch {id}: {got} instead of {wanted}"));
             }
-            let got = &self.received[id];
-            if let Some(at) = (0..got.len()).find(|&at| wanted.get(at) != Some(&got[at])) {
-                let want = wanted.get(at);
-                return Err(format!("{}, watch {id}, {at}: {} instead of {want:?}", self.name, got[at]));
+        }
+        Ok(())
+    }
+
+    /// Asks again until there is an answer: 3.6 gives none while a watch is behind, and this says when none is any more.
+    fn press_for_progress(&mut self, stream: usize) {
+        let heard = &mut self.streams[stream];
+        let deadline = Instant::now() + REQUEST_TIMEOUT;
+        while heard.received.get(&-1).is_none_or(VecDeque::is_empty) && Instant::now() < deadline {
+            heard.stream.ping();
+            if heard.stream.arrived() > 0 {
+                heard.hear().expect("it has arrived");
+            } else {
+                heard.stream.ask_progress();
             }
+        }
+    }
+}
+
+impl Heard {
+    fn open(member: &Member) -> Self {
+        let stream = WatchStream::open(member.endpoint(), &[]);
+        Self { stream, received: BTreeMap::new(), told: 0, last: BTreeMap::new() }
+    }
+
+    /// Waits for the next response, and notes it. Returns its shape if it has events.
+    fn hear(&mut self) -> Result<Option<(i64, usize, bool)>, String> {
+        let response = self.stream.try_next().map_err(|error| error.to_string())?;
+        let id = response.watch_id;
+        if id == -1 && !response.created {
+            // Whoever asks twice may be told twice.
+            if revision(&response) <= self.told {
+                return Ok(None);
+            }
+            self.told = revision(&response);
+        }
+        self.check_whole(&response)?;
+        let heard = self.received.entry(id).or_default();
+        heard.extend(shown(&response));
+        let events = response.events.len();
+        Ok((events > 0).then_some((id, events, response.fragment)))
+    }
+
+    /// Events of one revision come in one response, or in pieces that say so.
+    fn check_whole(&mut self, response: &WatchResponse) -> Result<(), String> {
+        let id = response.watch_id;
+        let mods = || response.events.iter().filter_map(|event| Some(event.kv.as_ref()?.mod_revision));
+        let (Some(first), Some(last)) = (mods().next(), mods().last()) else {
+            self.last.remove(&id);
+            return Ok(());
+        };
+        let before = self.last.insert(id, (last, response.fragment));
+        if before.is_some_and(|(revision, is_fragment)| revision >= first && !is_fragment) {
+            return Err(format!("watch {id} was sent revision {first} in two responses, or again"));
         }
         Ok(())
     }
 }
 
-/// A response in words: one for each event.
-fn shown(response: &WatchResponse) -> Vec<String> {
-    let header = revision(response);
-    let mut words = Vec::new();
-    if response.created {
-        words.push("created".to_owned());
-    }
-    if response.canceled {
-        words.push("canceled".to_owned());
-    }
-    if !words.is_empty() {
-        words.push(header.to_string());
-    }
-    if response.compact_revision != 0 {
-        words.push(format!("compacted {}", response.compact_revision));
-    }
-    if !response.cancel_reason.is_empty() {
-        words.push(response.cancel_reason.clone());
-    }
-    let control = (!words.is_empty()).then(|| words.join(" "));
-    control.into_iter().chain(response.events.iter().map(|event| format!("{event:?}"))).collect()
-}
-
 fn draw(random: &mut Random, list: &List) -> Step {
     let key = |random: &mut Random| KEYS[random.below(KEYS.len() as u64) as usize];
-    match random.below(12) {
-        0 => {
+    let stream = random.below(STREAMS as u64) as usize;
+    match random.below(100) {
+        0 if random.one_in(4) => Step::Burst(key(random), BURST),
+        1..=2 => {
+            let value = |random: &mut Random| "v".repeat((BIG_BYTES + random.below(BIG_BYTES / 4)) as usize);
+            Step::Big(BIG_KEYS.iter().map(|key| (*key, Some(value(random)))).collect())
+        }
+        3..=5 => Step::Open(stream),
+        6..=9 => Step::Leased(ops(random, |random| Some(random.below(9).to_string()))),
+        10..=15 => {
             let at = list.revision - random.below(10) as i64;
-            if at > list.compacted && at > 1 { Step::Compact(at) } else { Step::Cancel(77) }
+            if at > list.compacted && at > 1 { Step::Compact(at) } else { Step::Cancel(stream, 77) }
         }
-        1 => Step::Cancel(random.below(6) as i64),
-        2..=4 => {
-            let end = match random.below(5) {
-                0 => String::new(),
-                1 => "\0".to_owned(),
-                _ => key(random).to_owned(),
-            };
-            let past = list.compacted - 3 + random.below(12) as i64;
-            let start = [0, past.max(1), list.revision + random.below(4) as i64][random.below(3) as usize];
-            Step::Create(WatchCreateRequest {
-                key: if random.one_in(8) { "".into() } else { key(random).into() },
-                range_end: end.into(),
-                start_revision: if start == list.compacted { 0 } else { start },
-                filters: (0..2).filter(|_| random.one_in(6)).collect(),
-                prev_kv: random.one_in(2),
-                fragment: random.one_in(2),
-                watch_id: if random.one_in(4) { random.below(8) as i64 } else { 0 },
-                progress_notify: random.one_in(2),
-            })
-        }
+        16..=24 => Step::Cancel(stream, random.below(6) as i64),
+        25..=30 if list.tells_progress(stream) => Step::Progress(stream),
+        31..=54 => Step::Create(stream, creation(random, list)),
         _ => {
-            let mut ops: BTreeMap<&'static str, Option<String>> = BTreeMap::new();
-            for _ in 0..1 + random.below(3) {
-                let value = (!random.one_in(3)).then(|| format!("v{}", random.below(1000)));
-                ops.insert(key(random), value);
-            }
-            Step::Write(ops.into_iter().collect())
+            Step::Write(ops(random, |random| (!random.one_in(3)).then(|| format!("v{}", random.below(1000)))))
         }
+    }
+}
+
+/// One to four different keys.
+fn ops(random: &mut Random, mut value: impl FnMut(&mut Random) -> Option<String>) -> Vec<Write> {
+    let mut ops: BTreeMap<&'static str, Option<String>> = BTreeMap::new();
+    for _ in 0..1 + random.below(4) {
+        let key = KEYS[random.below(KEYS.len() as u64) as usize];
+        ops.insert(key, value(random));
+    }
+    ops.into_iter().collect()
+}
+
+fn creation(random: &mut Random, list: &List) -> WatchCreateRequest {
+    let key = |random: &mut Random| match random.below(8) {
+        0 => "",
+        1 => BIG_KEYS[0],
+        _ => KEYS[random.below(KEYS.len() as u64) as usize],
+    };
+    let end = match random.below(5) {
+        0 | 1 => "",
+        2 => "\0",
+        3 => "y",
+        _ => key(random),
+    };
+    let near = (list.compacted - 3 + random.below(12) as i64).max(1);
+    let anywhere =
+        list.compacted + random.below((list.revision - list.compacted).max(1).cast_unsigned()) as i64;
+    let future = list.revision + random.below(4) as i64;
+    let start = [0, 0, near, anywhere, future][random.below(5) as usize];
+    WatchCreateRequest {
+        key: key(random).into(),
+        range_end: end.into(),
+        start_revision: if start == list.compacted { 0 } else { start },
+        filters: (0..2).filter(|_| random.one_in(6)).collect(),
+        prev_kv: random.one_in(2),
+        fragment: random.one_in(2),
+        watch_id: if random.one_in(4) { random.below(8) as i64 } else { 0 },
+        progress_notify: random.one_in(2),
     }
 }
 
 /// Runs a script on both. `spoil` changes what the list holds, for the canary.
-fn run(seed: u64, members: [(&Member, &str); 2], spoil: impl Fn(usize, &mut List)) -> Result<(), String> {
-    let (mut random, mut list) = (Random::new(seed), List::new());
+fn run(
+    seed: u64,
+    steps: usize,
+    members: [(&Member, &str); 2],
+    spoil: impl Fn(usize, &mut List),
+) -> Result<(), String> {
+    let (mut random, mut list) = (Random::new(seed), List::new(STREAMS));
     let mut sides = members.map(|(member, name)| Side::new(member, name));
-    for number in 0..STEPS {
+    for number in 0..steps {
         let step = draw(&mut random, &list);
-        // What is behind when a compaction comes, or a cancellation, is a matter of chance.
-        let settles =
-            matches!(step, Step::Compact(_) | Step::Cancel(_) | Step::Create(_)) || random.one_in(20);
+        let settles = step.settles() || random.one_in(20);
         if settles {
-            sides.iter_mut().try_for_each(|side| side.check(&list))?;
+            check(&mut sides, &mut list)?;
+            sides.iter_mut().for_each(|side| side.shapes.clear());
         }
         sides.iter_mut().for_each(|side| side.act(&step));
-        list.take(&step);
+        if let Step::Progress(stream) = step {
+            sides[1].press_for_progress(stream);
+        }
+        step.tell(&mut list);
         spoil(number, &mut list);
         if settles {
-            let context = |error| format!("after step {number}, {step:?}: {error}");
-            sides.iter_mut().try_for_each(|side| side.check(&list)).map_err(context)?;
+            check(&mut sides, &mut list).map_err(|error| {
+                let step: String = format!("{step:?}").chars().take(500).collect();
+                format!("after step {number}, {step}: {error}")
+            })?;
+        }
+        let [etcd, windlass] = sides.each_mut().map(|side| {
+            side.shapes.sort_unstable();
+            std::mem::take(&mut side.shapes)
+        });
+        if matches!(step, Step::Big(_)) && etcd != windlass {
+            return Err(format!("after step {number}: etcd divided {etcd:?}, windlass {windlass:?}"));
         }
     }
-    sides.iter_mut().try_for_each(|side| side.check(&list))
+    check(&mut sides, &mut list)
+}
+
+fn check(sides: &mut [Side<'_>; 2], list: &mut List) -> Result<(), String> {
+    sides.iter_mut().try_for_each(|side| side.check(list))?;
+    list.streams.iter_mut().for_each(|stream| stream.wanted.clear());
+    Ok(())
 }
 
 fn with_both(test: impl FnOnce([(&Member, &str); 2])) {
@@ -333,14 +385,21 @@ fn with_both(test: impl FnOnce([(&Member, &str); 2])) {
     test([(&etcd, "etcd"), (&windlass, "windlass")]);
 }
 
+fn from_env<T: std::str::FromStr>(name: &str) -> Option<T> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
+}
+
 #[test]
 fn watches_are_sent_what_etcd_sends() {
     with_both(|members| {
-        let seed =
-            std::env::var("WINDLASS_WATCH_SEED").ok().map_or(SEED, |text| text.parse().expect("a number"));
-        let outcome = run(seed, members, |_, _| ());
-        let again =
-            format!("WINDLASS_WATCH_SEED={seed} cargo test -p windlass --test watch watches_are_sent");
+        let seed = from_env("WINDLASS_WATCH_SEED").unwrap_or(SEED);
+        let steps = from_env("WINDLASS_WATCH_STEPS").unwrap_or(STEPS);
+        let outcome = run(seed, steps, members, |_, _| ());
+        let again = format!(
+            "WINDLASS_WATCH_SEED={seed} WINDLASS_WATCH_STEPS={steps} \
+             cargo test -p windlass --test watch watches_are_sent"
+        );
         outcome.unwrap_or_else(|error| panic!("{error}\nrepeat it with: {again}"));
     });
 }
@@ -349,11 +408,13 @@ fn watches_are_sent_what_etcd_sends() {
 #[test]
 fn a_difference_is_found() {
     with_both(|members| {
-        let outcome = run(SEED, members, |number, list| {
-            if number == STEPS / 2 {
-                list.wanted.values_mut().for_each(|wanted| drop(wanted.pop()));
+        let steps = 200;
+        let outcome = run(SEED, steps, members, |number, list| {
+            if number == steps / 2 {
+                list.write(&[("a", Some("not written".to_owned()))], 0);
+                list.revision -= 1;
             }
         });
-        assert!(outcome.is_err(), "one response too many was not noticed");
+        assert!(outcome.is_err(), "an event that did not come was not noticed");
     });
 }

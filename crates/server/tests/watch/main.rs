@@ -6,6 +6,7 @@
 mod ctl;
 mod differential;
 mod gateway;
+mod list;
 #[path = "../process/mod.rs"]
 mod process;
 #[path = "../surface/raw.rs"]
