@@ -11,6 +11,12 @@ use windlass_replica::oracle::generate::Random;
 /// Looks for a byte that is not zero before any byte is taken: most of a segment was never written.
 const LOOKS_MAX: usize = 4096;
 
+/// Frames begin at blocks of this size.
+const BLOCK_BYTES: u64 = 4096;
+
+/// How much counts as what was written last: some frames.
+const END_BYTES: u64 = 4 * BLOCK_BYTES;
+
 /// What a file of a data folder is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -101,7 +107,8 @@ impl fmt::Display for Damage {
 
 impl Damage {
     /// Changes a byte of some file. Every kind of file is as likely, every file of a kind, and then every byte; but three
-    /// times of four one that is not zero.
+    /// times of four one that is not zero, and once in four times one of the last that were written: only there can damage
+    /// look like a crash.
     ///
     /// # Errors
     /// If the files cannot be read and written.
@@ -119,11 +126,16 @@ impl Damage {
             let mut byte = [0];
             open.read_exact_at(&mut byte, offset).map(|()| byte[0])
         };
-        let mut offset = random.below(length);
+        let (mut from, mut to) = (0, length);
+        if random.one_in(4) {
+            to = end_of_written(&open, length)?;
+            from = to.saturating_sub(END_BYTES);
+        }
+        let mut offset = from + random.below(to - from);
         if !random.one_in(4) {
             let mut looks = 0;
             while read(offset)? == 0 && looks < LOOKS_MAX {
-                offset = random.below(length);
+                offset = from + random.below(to - from);
                 looks += 1;
             }
         }
@@ -143,6 +155,22 @@ impl Damage {
         open.write_all_at(&[self.was], self.offset)?;
         open.sync_all()
     }
+}
+
+/// Where the last block ends that is not all zeroes; at least one block, or the whole of a shorter file.
+fn end_of_written(file: &fs::File, length: u64) -> io::Result<u64> {
+    let mut block = vec![0; BLOCK_BYTES as usize];
+    let mut end = length;
+    while end > BLOCK_BYTES {
+        let from = (end - 1) / BLOCK_BYTES * BLOCK_BYTES;
+        let block = &mut block[..(end - from) as usize];
+        file.read_exact_at(block, from)?;
+        if block.iter().any(|byte| *byte != 0) {
+            break;
+        }
+        end = from;
+    }
+    Ok(end)
 }
 
 #[cfg(test)]

@@ -6,13 +6,16 @@
 mod cluster;
 mod control;
 #[path = "../cluster/history.rs"]
+#[allow(dead_code, reason = "the tests of clusters use the rest")]
 mod history;
 #[path = "../cluster/load.rs"]
+#[allow(dead_code, reason = "the tests of clusters use the rest")]
 mod load;
 mod points;
 #[path = "../process/mod.rs"]
 mod process;
 #[path = "../cluster/stalls.rs"]
+#[allow(dead_code, reason = "the tests of clusters use the rest")]
 mod stalls;
 #[path = "../cluster/state.rs"]
 mod state;

@@ -1,12 +1,14 @@
 //! One test for each way in which a place is passed.
 
+use std::time::Instant;
+
 use windlass_api::etcdserverpb::{
     CompactionRequest, DefragmentRequest, MemberAddRequest, MemberRemoveRequest, PutRequest,
     WatchCreateRequest,
 };
 use windlass_client::{Config, Watch};
 
-use crate::cluster::{Cluster, current_revision, until};
+use crate::cluster::{Cluster, ELECTION_TIMEOUT, current_revision, until};
 use crate::control::request;
 use crate::load::{Load, client_of};
 use crate::process::free_address;
@@ -48,6 +50,7 @@ const PANIC: i32 = 134;
 
 /// Values of which a member that is away misses so many that it needs a snapshot.
 const VALUE_BYTES: usize = 64 << 10;
+const VALUES_MIN: usize = 60;
 
 /// A cluster of which each member serves its fail points.
 struct Rig {
@@ -134,11 +137,11 @@ fn points_are_listed_set_and_deleted_over_http() {
     assert!(all.contains("raftBeforeSave=\n"), "{all}");
     assert_eq!(ask("PUT", "raftAfterSave", "2*sleep(1)").0, 204);
     assert_eq!(ask("GET", "raftAfterSave", ""), (200, "2*sleep(1)\n".to_owned()));
+    let mut client = client_of(&rig.cluster.endpoint(0));
     until("two writes of the log", || {
-        (ask("GET", "raftAfterSave/count", "").1 == "2\n").then_some(()).or_else(|| {
-            let put = PutRequest { key: "k".into(), ..PutRequest::default() };
-            client_of(&rig.cluster.endpoint(0)).put(&put).err().map(drop).filter(|()| false)
-        })
+        let put = PutRequest { key: "k".into(), ..PutRequest::default() };
+        client.put(&put).expect("it is taken");
+        (ask("GET", "raftAfterSave/count", "").1 == "2\n").then_some(())
     });
     assert_eq!(ask("DELETE", "raftAfterSave", "").0, 204);
     assert_eq!(ask("DELETE", "raftAfterSave", "").0, 400);
@@ -206,42 +209,18 @@ fn a_crash_at_every_point_of_a_snapshot_loses_nothing() {
     let victim = rig.cluster.follower();
     for point in OF_A_SNAPSHOT {
         rig.cluster.kill(victim);
-        let via = (victim + 1) % 3;
-        let mut client = client_of(&rig.cluster.endpoint(via));
-        let begun = std::time::Instant::now();
-        let mut number = 0;
-        // Until the leader has given it up, and for a while after that.
-        while number < 60 || begun.elapsed() < 3 * crate::cluster::ELECTION_TIMEOUT {
-            let (key, value) = (format!("{point}/{}", number % 50).into(), vec![b'v'; VALUE_BYTES].into());
-            let put = PutRequest { key, value, ..PutRequest::default() };
-            until("a large value to be written", || client.put(&put).ok());
-            number += 1;
-        }
+        fill(&rig.cluster, (victim + 1) % 3, point);
         rig.spawn(victim, &format!("{point}=kill"), &[]);
         until(point, || rig.cluster.has_ended(victim));
         drop(rig.cluster.take(victim));
         eprintln!("killed at {point}");
         rig.restart(victim, &[]);
     }
-    let leader = rig.cluster.wait_for_leader();
-    let point = "snapshotBeforeSend";
-    rig.cluster.kill((leader + 1) % 3);
-    fill_and_wait(&mut rig, leader, point);
-    check_equal(&rig.cluster);
-}
-
-/// The sender crashes when a member that was away comes back.
-fn fill_and_wait(rig: &mut Rig, leader: usize, point: &str) {
+    // The sender crashes when a member that was away comes back.
+    let (leader, point) = (rig.cluster.wait_for_leader(), "snapshotBeforeSend");
     let away = (leader + 1) % 3;
-    let mut client = client_of(&rig.cluster.endpoint(leader));
-    let begun = std::time::Instant::now();
-    let mut number = 0;
-    while number < 60 || begun.elapsed() < 3 * crate::cluster::ELECTION_TIMEOUT {
-        let (key, value) = (format!("{point}/{}", number % 50).into(), vec![b'v'; VALUE_BYTES].into());
-        let put = PutRequest { key, value, ..PutRequest::default() };
-        until("a large value to be written", || client.put(&put).ok());
-        number += 1;
-    }
+    rig.cluster.kill(away);
+    fill(&rig.cluster, leader, point);
     let leader = rig.cluster.wait_for_leader();
     rig.set(leader, point, "panic");
     rig.spawn(away, "", &[]);
@@ -249,6 +228,20 @@ fn fill_and_wait(rig: &mut Rig, leader: usize, point: &str) {
     rig.restart(leader, &[]);
     rig.cluster.wait_until_ready(away);
     rig.cluster.wait_until_caught_up(away, leader);
+    check_equal(&rig.cluster);
+}
+
+/// Puts large values until the leader has given up whoever is away, and a snapshot is the only way back.
+fn fill(cluster: &Cluster, via: usize, prefix: &str) {
+    let mut client = client_of(&cluster.endpoint(via));
+    let begun = Instant::now();
+    let mut number = 0;
+    while number < VALUES_MIN || begun.elapsed() < 3 * ELECTION_TIMEOUT {
+        let key = format!("{prefix}/{}", number % VALUES_MIN).into();
+        let put = PutRequest { key, value: vec![b'v'; VALUE_BYTES].into(), ..PutRequest::default() };
+        until("a large value to be written", || client.put(&put).ok());
+        number += 1;
+    }
 }
 
 #[test]
