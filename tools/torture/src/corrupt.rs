@@ -31,6 +31,9 @@ const WRITES: u64 = 1500;
 /// Where copies in memory can be, on any Linux.
 const MEMORY: &str = "/dev/shm";
 
+/// Room that they may take; where there is less in memory, as in some containers, they are on the disk.
+const MEMORY_BYTES: u64 = 512 << 20;
+
 /// Between two lines that say how far it is.
 const TOLD_EVERY: u64 = 1000;
 
@@ -80,7 +83,7 @@ pub fn run(flags: &CorruptFlags) -> Result<bool> {
     let mut story = Story::begin(&folder)?;
     let seed = flags.seed();
     story.say(&format!("seed {seed}, {} changes", flags.count));
-    let memory = tempfile::tempdir_in(if Path::new(MEMORY).is_dir() { Path::new(MEMORY) } else { &folder })?;
+    let memory = tempfile::tempdir_in(if has_room(Path::new(MEMORY)) { Path::new(MEMORY) } else { &folder })?;
     let mut templates = make(&folder, memory.path(), seed, &mut story)?;
     let mut random = Random::new(seed);
     let mut counts: BTreeMap<(Kind, Outcome), u64> = BTreeMap::new();
@@ -103,6 +106,10 @@ pub fn run(flags: &CorruptFlags) -> Result<bool> {
     drop(std::panic::take_hook());
     report(&counts, &wrong, &mut story);
     Ok(wrong.is_empty())
+}
+
+fn has_room(folder: &Path) -> bool {
+    rustix::fs::statvfs(folder).is_ok_and(|fs| fs.f_bavail * fs.f_frsize >= MEMORY_BYTES)
 }
 
 fn report(counts: &BTreeMap<(Kind, Outcome), u64>, wrong: &[String], story: &mut Story) {
