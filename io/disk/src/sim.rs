@@ -30,6 +30,31 @@ struct File {
     synced: Vec<u8>,
 }
 
+/// Something in flight that a power failure finds done or not, by itself.
+enum Open<'a> {
+    /// A file that is made or removed.
+    Whole(&'a Op),
+    /// A sector that is written.
+    Sector { slot: FileSlot, at: usize, bytes: &'a [u8] },
+}
+
+impl Open<'_> {
+    fn reach(&self, files: &mut BTreeMap<FileSlot, File>) {
+        match *self {
+            Self::Whole(Op::Prepare { slot, size, .. }) => {
+                files.insert(*slot, File::zeroed(size.0 as usize));
+            }
+            Self::Whole(Op::Remove { slot, .. }) => drop(files.remove(slot)),
+            Self::Whole(Op::WriteDurable { .. }) => unreachable!("written sector by sector"),
+            Self::Sector { slot, at, bytes } => {
+                let file = files.get_mut(&slot).expect("a write to a file that exists");
+                file.live[at..at + bytes.len()].copy_from_slice(bytes);
+                file.synced[at..at + bytes.len()].copy_from_slice(bytes);
+            }
+        }
+    }
+}
+
 impl File {
     fn zeroed(size: usize) -> Self {
         Self { live: vec![0; size], synced: vec![0; size] }
@@ -82,7 +107,12 @@ impl SimDisk {
             return None;
         }
         let at = self.random.below(self.in_flight.len() as u64) as usize;
-        let op = self.in_flight.swap_remove(at);
+        self.complete_at(at)
+    }
+
+    /// Completes this operation of those in flight; `None` if there is none.
+    pub fn complete_at(&mut self, at: usize) -> Option<Completion> {
+        let op = (at < self.in_flight.len()).then(|| self.in_flight.swap_remove(at))?;
         Some(self.execute(op))
     }
 
@@ -117,6 +147,47 @@ impl SimDisk {
         }
         self.fail_after = None;
         self
+    }
+
+    /// Every disk that may be found after a power failure now. `None` if more than `open_max` sectors and operations may
+    /// be there or not: each of them doubles the number.
+    #[must_use]
+    pub fn crashes(&self, open_max: u32) -> Option<Vec<Self>> {
+        let open: Vec<Open<'_>> = self.in_flight.iter().flat_map(|op| self.open(op)).collect();
+        if open.len() > open_max as usize {
+            return None;
+        }
+        let outcome = |reached: u32| {
+            let mut disk =
+                Self { files: self.files.clone(), in_flight: Vec::new(), ..Self::new(0, self.capacity) };
+            disk.files.values_mut().for_each(|file| file.live.clone_from(&file.synced));
+            let done = (0_u32..).zip(&open).filter(|(at, _)| reached >> at & 1 == 1);
+            done.for_each(|(_, open)| open.reach(&mut disk.files));
+            disk
+        };
+        Some((0..1_u32 << open.len()).map(outcome).collect())
+    }
+
+    /// What of an operation in flight may have been done by itself.
+    fn open<'a>(&'a self, op: &'a Op) -> Vec<Open<'a>> {
+        let Op::WriteDurable { slot, offset, buffer, .. } = op else { return vec![Open::Whole(op)] };
+        let at = offset.0 as usize;
+        let old = self.files[slot].synced[at..].chunks(SECTOR_BYTES);
+        let sectors = (at..).step_by(SECTOR_BYTES).zip(buffer.bytes().chunks(SECTOR_BYTES)).zip(old);
+        let differ = sectors.filter(|((_, new), old)| new != old);
+        differ.map(|((at, bytes), _)| Open::Sector { slot: *slot, at, bytes }).collect()
+    }
+
+    /// The files, and for each operation in flight what it does: disks that are equal in this behave alike.
+    #[must_use]
+    pub fn describe(&self) -> Vec<(FileSlot, usize, &[u8])> {
+        let files = self.files.iter().map(|(&slot, file)| (slot, 0, &file.live[..]));
+        let in_flight = self.in_flight.iter().map(|op| match op {
+            Op::Prepare { slot, size, .. } => (*slot, size.0 as usize, &[][..]),
+            Op::Remove { slot, .. } => (*slot, 0, &[][..]),
+            Op::WriteDurable { slot, offset, buffer, .. } => (*slot, offset.0 as usize, buffer.bytes()),
+        });
+        files.chain(in_flight).collect()
     }
 
     /// The disk as found after the process died now: what was in flight was done or not, but nothing is torn.

@@ -1,6 +1,7 @@
 //! The Raft log on a disk that tears, reorders, loses, fails, fills up and rots.
 
 mod damage;
+mod exhaustive;
 mod model;
 
 use model::{Life, Random, options};

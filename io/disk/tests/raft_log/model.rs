@@ -6,7 +6,7 @@ use windlass_io_log::Error;
 use windlass_io_log::buffer::BLOCK_BYTES;
 use windlass_io_log::error::Repair;
 use windlass_io_log::ids::Identity;
-use windlass_io_log::op::Op;
+use windlass_io_log::op::{Completion, Op};
 use windlass_io_log::raft_log::{Fatal, Options, RaftLog, Recovered};
 use windlass_records::log::{Entry, EntryKind, HardState};
 use windlass_types::{LogIndex, MemberId, Term};
@@ -108,8 +108,19 @@ impl Life {
 
     /// Completes one operation.
     pub fn complete(&mut self) -> Result<(), Fatal> {
+        let completion = self.disk.complete();
+        self.take(completion)
+    }
+
+    /// Completes this operation of those in flight.
+    pub fn complete_at(&mut self, at: usize) -> Result<(), Fatal> {
+        let completion = self.disk.complete_at(at);
+        self.take(completion)
+    }
+
+    fn take(&mut self, completion: Option<Completion>) -> Result<(), Fatal> {
         let (mut ops, mut durable) = (Vec::new(), Vec::new());
-        if let Some(completion) = self.disk.complete() {
+        if let Some(completion) = completion {
             self.log.complete(completion, &mut ops, &mut durable)?;
         }
         for id in durable {
