@@ -247,6 +247,13 @@ impl Published {
         self.auth_revision.load(Ordering::Acquire)
     }
 
+    /// Differs from any other time's if users, roles, or whether they are asked were others. Never zero.
+    #[must_use]
+    pub fn auth_stamp(&self) -> u64 {
+        // Putting them in force does not change the revision.
+        (self.auth_revision() + 1) << 1 | u64::from(self.is_auth_enabled())
+    }
+
     /// What an alarm says to something that makes the store larger. The log decides; this spares it what it would refuse.
     ///
     /// # Errors

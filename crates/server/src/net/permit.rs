@@ -134,7 +134,7 @@ impl Arbiter {
         if !matches!(read.reader, Reader::Call(_) | Reader::Stream(_)) {
             return Ok(());
         }
-        let at = self.published.auth_revision();
+        let at = self.published.auth_stamp();
         match &read.request {
             ReadRequest::Range(range) => drop(self.permit(&read.caller, Need::of_range(range))?),
             ReadRequest::Txn(txn) => {
@@ -153,7 +153,7 @@ impl Arbiter {
 
     /// Whether what permitted a read is still so. Source: etcd `v3_server.go` `doSerialize`.
     pub(super) fn is_still_permitted(&self, read: &Read) -> bool {
-        read.permitted_at == 0 || read.permitted_at == self.published.auth_revision()
+        read.permitted_at == 0 || read.permitted_at == self.published.auth_stamp()
     }
 
     /// Who makes the call under way, as a command is told of it.
