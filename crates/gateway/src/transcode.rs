@@ -122,11 +122,23 @@ impl Method {
     /// # Errors
     /// If `message` is not one of this method's responses.
     pub fn encode(&self, message: &[u8], out: &mut Vec<u8>) -> Result<(), prost::DecodeError> {
-        let message = DynamicMessage::decode(self.output.clone(), message)?;
-        let mut writer = serde_json::Serializer::new(out);
-        message.serialize_with_options(&mut writer, &WRITE).expect("a vector takes any JSON");
-        Ok(())
+        encode_as(&self.output, message, out)
     }
+
+    /// Appends a request as JSON to `out`.
+    ///
+    /// # Errors
+    /// If `message` is not one of this method's requests.
+    pub fn encode_request(&self, message: &[u8], out: &mut Vec<u8>) -> Result<(), prost::DecodeError> {
+        encode_as(&self.input, message, out)
+    }
+}
+
+fn encode_as(kind: &MessageDescriptor, message: &[u8], out: &mut Vec<u8>) -> Result<(), prost::DecodeError> {
+    let message = DynamicMessage::decode(kind.clone(), message)?;
+    let mut writer = serde_json::Serializer::new(out);
+    message.serialize_with_options(&mut writer, &WRITE).expect("a vector takes any JSON");
+    Ok(())
 }
 
 /// Takes out what a client says that this version does not know: it is ignored, as in etcd.

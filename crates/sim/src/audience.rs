@@ -22,6 +22,7 @@ use crate::checker::{History, Watched, revision_of};
 use crate::env::{Env, Event, member_of};
 use crate::profile::Profile;
 use crate::random::{Concern, Random, between, stream};
+use crate::record::{Operation, WATCH};
 use crate::report::Count;
 
 /// Watches of one client at most.
@@ -333,7 +334,22 @@ impl Env {
     }
 
     fn request(&mut self, at: usize, request: RequestUnion) {
-        self.ask_member(at, WatchAsk::Request(WatchRequest { request_union: Some(request) }));
+        let request = WatchRequest { request_union: Some(request) };
+        self.note(at, || (Some(request.encode_to_vec()), None));
+        self.ask_member(at, WatchAsk::Request(request));
+    }
+
+    /// Records a message of a client's stream.
+    fn note(&mut self, at: usize, message: impl FnOnce() -> (Option<Vec<u8>>, Option<Vec<u8>>)) {
+        let Some(stream) = self.audience.viewers[at].stream.as_ref() else { return };
+        let (now_ns, id, member) = (self.agenda.now_ns(), stream.id, member_of(stream.site));
+        self.record.add(|| {
+            let (request, response) = message();
+            let client = format!("viewer {at}, stream {id} at member {member}");
+            let return_ns = response.is_some().then_some(now_ns);
+            let response = response.map(Ok);
+            Operation { client, method: WATCH, call_ns: now_ns, return_ns, request, response }
+        });
     }
 
     fn ask_member(&mut self, at: usize, ask: WatchAsk) {
@@ -399,6 +415,7 @@ impl Env {
         let Some(response) = stream.inbox.pop_front() else { return Ok(false) };
         stream.queued_bytes -= response.encoded_len();
         self.tell_of(at, || format!("is told {}", short(&response)));
+        self.note(at, || (None, Some(response.encode_to_vec())));
         self.hear(at, response)?;
         Ok(true)
     }

@@ -67,11 +67,25 @@ pub enum Bug {
     ForgottenPrevious,
     /// That a client has read what was queued is not noticed.
     StreamLeftFull,
+    /// A start takes the last frame of the log for a torn one.
+    TruncatedFrame,
+    /// What a transaction compares with is read after its own writes.
+    CompareAfterWrite,
+    /// A leader ends leases by the time of the one before, who does not know of renewals.
+    RevokedByDeposed,
+    /// A start forgets the alarms.
+    ForgottenAlarms,
+    /// A command goes through the log in another user's name.
+    AnothersName,
+    /// Reads are not asked for permission.
+    ReadsForAll,
+    /// What permitted a read is not looked at again when it was read.
+    PermittedOnce,
 }
 
 impl Bug {
     /// Every one.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 37] = [
         Self::EarlyAcknowledgement,
         Self::LostFrame,
         Self::LoadedBeyondStable,
@@ -102,6 +116,13 @@ impl Bug {
         Self::HiddenCompaction,
         Self::ForgottenPrevious,
         Self::StreamLeftFull,
+        Self::TruncatedFrame,
+        Self::CompareAfterWrite,
+        Self::RevokedByDeposed,
+        Self::ForgottenAlarms,
+        Self::AnothersName,
+        Self::ReadsForAll,
+        Self::PermittedOnce,
     ];
 
     /// In which kind of run it shows.
@@ -121,7 +142,12 @@ impl Bug {
             | Self::EagerProgress
             | Self::HiddenCompaction
             | Self::ForgottenPrevious
-            | Self::StreamLeftFull => Kind::Full,
+            | Self::StreamLeftFull
+            | Self::RevokedByDeposed
+            | Self::ForgottenAlarms
+            | Self::AnothersName
+            | Self::ReadsForAll
+            | Self::PermittedOnce => Kind::Full,
             _ => Kind::Single,
         }
     }
@@ -159,6 +185,11 @@ impl Bug {
             Self::HiddenCompaction => &[Check::EventMissing, Check::ProgressUntrue],
             Self::ForgottenPrevious => &[Check::EventWrong],
             Self::StreamLeftFull => &[Check::WatchSilent],
+            Self::TruncatedFrame => &[Check::Missing],
+            Self::CompareAfterWrite => &[Check::Answer, Check::State],
+            Self::RevokedByDeposed => &[Check::LeaseEndedEarly],
+            Self::ForgottenAlarms => &[Check::Answer, Check::State],
+            Self::AnothersName | Self::ReadsForAll | Self::PermittedOnce => &[Check::Permission],
         }
     }
 }

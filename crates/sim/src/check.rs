@@ -33,6 +33,10 @@ pub enum Check {
     NotReclaimed,
     /// No lease ends by itself before its time.
     LeaseEndedEarly,
+    /// What a client is told about a lease was so at some time since it asked.
+    LeaseUntrue,
+    /// Nobody has anything done, or reads anything, that the log does not permit at its place, or in another's name.
+    Permission,
     /// No term has two leaders.
     TwoLeaders,
     /// All members apply the same entry at the same place.

@@ -4,9 +4,11 @@
 //! The first member that applies an entry says that it is committed: from then on every member must apply the same one
 //! at its place, every leader must have it, and what was told to a client must be what the model says there.
 
+mod apply;
 mod leases;
 mod log;
 mod model;
+mod rules;
 mod site;
 mod watch;
 
@@ -19,20 +21,22 @@ use windlass_mvcc::HashSum;
 use windlass_raft::Message;
 use windlass_records::batch::CommandKind;
 use windlass_records::state::State;
-use windlass_replica::membership::{Members, is_member_change};
+use windlass_replica::lease::LeaseAnswer;
 use windlass_replica::oracle::Oracle;
 use windlass_replica::sequencer::Response;
 use windlass_replica::system::System;
 use windlass_types::{LogIndex, MemberId, RequestError, RequestId, Revision, Term};
 
 use crate::check::{Check, Violation, ensure};
-use crate::env::{member_of, site_of};
+use crate::env::member_of;
 use crate::report::{Count, Totals};
-use leases::{Leases, Place};
+use leases::concerns_lease;
 use log::Logged;
-use model::{Membership, model_answer, replay};
+use model::{Effects, Membership, replay};
 use site::Site;
 
+pub use leases::{LeaseQuestion, Leases};
+pub use rules::{Identity, Rules};
 pub use watch::{History, Watched, revision_of};
 
 /// An answer to a write.
@@ -70,6 +74,8 @@ struct Mark {
     hash: HashSum,
     /// The system records, once some member has shown them.
     system: Option<System>,
+    /// What alarms and users forbid.
+    rules: Rc<Rules>,
 }
 
 /// What the model says to a write of a life that goes on.
@@ -89,8 +95,9 @@ pub struct Checker {
     history: History,
     membership: Membership,
     leases: Leases,
-    /// For each committed entry, the leases that it ended because their time was over, and by which command.
-    ended: Vec<Vec<(usize, i64)>>,
+    rules: Rc<Rules>,
+    /// For each committed entry.
+    effects: Vec<Effects>,
     /// How many members found the cluster: those vote until the log says more.
     founders: usize,
     /// The store after each committed entry, from 0.
@@ -103,6 +110,8 @@ pub struct Checker {
     revisions: BTreeSet<Revision>,
     /// Writes without an answer, and what was seen when they began.
     open: BTreeMap<Asked, LogIndex>,
+    /// Who asked, by name.
+    askers: BTreeMap<Asked, String>,
     /// Those whose clients do not wait any more.
     given_up: BTreeMap<Asked, LogIndex>,
     expected: BTreeMap<Asked, Expected>,
@@ -119,7 +128,7 @@ impl Checker {
     #[must_use]
     pub fn new(sites: usize, founders: usize) -> Self {
         let oracle = Oracle::default();
-        let mark = Mark { state: State::EMPTY, hash: oracle.hash(), system: None };
+        let mark = Mark { state: State::EMPTY, hash: oracle.hash(), system: None, rules: Rc::default() };
         Self {
             sites: (0..sites).map(|_| Site::default()).collect(),
             committed: Vec::new(),
@@ -127,13 +136,15 @@ impl Checker {
             history: History::default(),
             membership: Membership::default(),
             leases: Leases::default(),
-            ended: Vec::new(),
+            rules: Rc::default(),
+            effects: Vec::new(),
             founders,
             marks: vec![mark],
             leaders: BTreeMap::new(),
             seen: LogIndex::ZERO,
             revisions: BTreeSet::new(),
             open: BTreeMap::new(),
+            askers: BTreeMap::new(),
             given_up: BTreeMap::new(),
             expected: BTreeMap::new(),
             refused: BTreeSet::new(),
@@ -163,6 +174,42 @@ impl Checker {
     #[must_use]
     pub fn oracle(&self, site: usize) -> Rc<Oracle> {
         Rc::clone(&self.sites[site].oracle)
+    }
+
+    /// What alarms and users forbid after the newest entry that any member has applied.
+    #[must_use]
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// The same after an entry that some member has applied.
+    #[must_use]
+    pub fn rules_at(&self, index: LogIndex) -> &Rules {
+        &self.marks[index.0 as usize].rules
+    }
+
+    /// What the judge knows of leases.
+    #[must_use]
+    pub fn leases(&self) -> &Leases {
+        &self.leases
+    }
+
+    /// A client is told something about a lease.
+    ///
+    /// # Errors
+    /// If that was not so at any time since it asked.
+    pub fn lease_told(
+        &mut self,
+        question: LeaseQuestion,
+        answer: LeaseAnswer,
+        now_ns: u64,
+    ) -> Result<(), Violation> {
+        // A leader knows of an entry that is not applied whole, and the judge does not.
+        let under_way = |site: &Site| {
+            let mut commands = site.log.from(site.applied.next()).flat_map(Logged::commands);
+            commands.any(|said| concerns_lease(&said, question.id))
+        };
+        if self.sites.iter().any(under_way) { Ok(()) } else { self.leases.told(question, answer, now_ns) }
     }
 
     /// Every event of the committed entries.
@@ -219,6 +266,12 @@ impl Checker {
         self.open.retain(|asked, _| asked.site != site);
         self.given_up.retain(|asked, _| asked.site != site);
         self.expected.retain(|asked, _| asked.site != site);
+    }
+
+    /// A client that is this user asks for a write.
+    pub fn begin_as(&mut self, site: usize, id: RequestId, user: &str) {
+        self.askers.insert(self.asked(site, id), user.to_owned());
+        self.begin(site, id);
     }
 
     /// A client asks for a write.
@@ -349,8 +402,8 @@ impl Checker {
 
     fn model_at(&self, index: LogIndex) -> Rc<Oracle> {
         let mut oracle = Oracle::default();
-        for (entry, ended) in self.committed.iter().zip(&self.ended).take(index.0 as usize) {
-            replay(&mut oracle, entry, ended);
+        for (entry, effects) in self.committed.iter().zip(&self.effects).take(index.0 as usize) {
+            replay(&mut oracle, entry, effects);
         }
         Rc::new(oracle)
     }
@@ -397,7 +450,7 @@ impl Checker {
         };
         if index > self.applied() {
             self.advance(index, entry, now_ns)?;
-            totals.add(Count::LeasesEnded, self.ended[index.0 as usize - 1].len() as u64);
+            totals.add(Count::LeasesEnded, self.effects[index.0 as usize - 1].ended.len() as u64);
             self.sites[at].oracle = Rc::clone(&self.oracle);
         } else {
             self.follow(at, index, &entry)?;
@@ -435,7 +488,7 @@ impl Checker {
         };
         let heard = |heard| if waits { heard } else { Heard::TooLate };
         if let Err(error) = answer
-            && (is_refusal(*error) || (is_refused_change(*error) && !self.expected.contains_key(&asked)))
+            && self.is_in_no_log(asked, *error)
         {
             return self.note_refusal(asked, *error).map(|()| heard(Heard::Refused));
         }
@@ -490,6 +543,14 @@ impl Checker {
         })
     }
 
+    /// Whether an answer says that the request is in no log. The same error may be what the log says of it.
+    fn is_in_no_log(&self, asked: Asked, error: RequestError) -> bool {
+        match self.expected.get(&asked) {
+            Some(expected) => is_refusal(error) && expected.answer != Err(error),
+            None => is_refusal(error) || is_refused_change(error),
+        }
+    }
+
     fn note_refusal(&mut self, asked: Asked, error: RequestError) -> Result<(), Violation> {
         if error == RequestError::LeaderChanged {
             let done = self.done.get(&asked);
@@ -509,88 +570,6 @@ impl Checker {
             self.refused.insert(asked);
         }
         Ok(())
-    }
-
-    /// A member applies an entry that another one has applied before.
-    fn follow(&mut self, at: usize, index: LogIndex, entry: &Logged) -> Result<(), Violation> {
-        let known = &self.committed[index.0 as usize - 1];
-        ensure(entry == known, Check::Diverged, || {
-            format!("entry {index} is {entry:?} at one member and {known:?} at another")
-        })?;
-        if index == self.applied() {
-            self.sites[at].oracle = Rc::clone(&self.oracle);
-            return Ok(());
-        }
-        let oracle = Rc::make_mut(&mut self.sites[at].oracle);
-        replay(oracle, entry, &self.ended[index.0 as usize - 1]);
-        Ok(())
-    }
-
-    /// Applies the next entry to the model: it is committed.
-    fn advance(&mut self, index: LogIndex, entry: Logged, now_ns: u64) -> Result<(), Violation> {
-        ensure(index == self.applied().next(), Check::State, || {
-            format!("entry {index} is applied, and {} was the last that anybody applied", self.applied())
-        })?;
-        self.check_quorum(index, &entry)?;
-        let place = Place { index, term: entry.term, now_ns };
-        let mut ended = Vec::new();
-        for (ordinal, (asked, command, payload)) in entry.commands().into_iter().enumerate() {
-            let answer = if is_member_change(command.kind) {
-                Some(self.membership.change(command.kind, &payload))
-            } else {
-                let oracle = Rc::make_mut(&mut self.oracle);
-                let answer = model_answer(oracle, command.kind, payload.clone());
-                let succeeded = answer.as_ref().is_some_and(Result::is_ok);
-                let over = self.leases.follow(oracle, command.kind, payload, succeeded, place)?;
-                ended.extend(over.into_iter().map(|id| (ordinal, id)));
-                self.history.follow(oracle);
-                answer
-            };
-            let Some(answer) = answer else { continue };
-            let Some(asked) = asked.filter(|asked| asked.id != OWN_REQUEST) else { continue };
-            self.note_done(asked, index)?;
-            if self.sites[asked.site].life == asked.life {
-                self.expected.insert(asked, Expected { index, kind: command.kind, answer });
-            }
-        }
-        let (revision, compact_revision) = (self.oracle.revision(), self.oracle.compact_revision());
-        let state = State { index, term: entry.term, revision, compact_revision };
-        self.marks.push(Mark { state, hash: self.oracle.hash(), system: None });
-        self.committed.push(entry);
-        self.ended.push(ended);
-        Ok(())
-    }
-
-    fn note_done(&mut self, asked: Asked, index: LogIndex) -> Result<(), Violation> {
-        if let Some(before) = self.done.insert(asked, index) {
-            let text = format!("{asked:?} is in entry {before} and in entry {index}");
-            return Err(Violation::new(Check::Repeated, text));
-        }
-        ensure(!self.refused.contains(&asked) && !self.void.contains(&asked), Check::RefusedHadEffect, || {
-            format!("{asked:?} was refused, and is applied")
-        })
-    }
-
-    /// A majority of the voters must have an entry for good before anybody applies it.
-    fn check_quorum(&self, index: LogIndex, entry: &Logged) -> Result<(), Violation> {
-        // The founders' first entries are committed from the start.
-        if self.sites.len() > 1 && index.0 <= self.founders as u64 {
-            return Ok(());
-        }
-        let keepers: Vec<usize> =
-            (0..self.sites.len()).filter(|&site| self.sites[site].keeps(index, entry)).collect();
-        let is_quorum = |members: &Members| {
-            let voters: Vec<usize> = match members.voting().voters.len() {
-                0 => (0..self.founders).collect(),
-                _ => members.voting().voters.iter().map(|&id| site_of(id)).collect(),
-            };
-            voters.iter().filter(|voter| keepers.contains(voter)).count() > voters.len() / 2
-        };
-        // A change of the members takes effect when its entry is applied, and this one may be committed by then.
-        let quorum = is_quorum(&self.membership.members) || is_quorum(&self.membership.before);
-        ensure(quorum, Check::NoQuorum, || {
-            format!("entry {index} is applied, and only the members at {keepers:?} keep it")
-        })
     }
 }
 

@@ -1,12 +1,16 @@
 //! What clients ask for, and when. They know nothing of the process but how many of their requests are in flight.
 
 use bytes::Bytes;
-use windlass_api::etcdserverpb::{LeaseGrantRequest, PutRequest, RangeRequest, TxnRequest};
+use windlass_api::etcdserverpb::{AlarmMember, LeaseGrantRequest, PutRequest, RangeRequest, TxnRequest};
+use windlass_records::batch::CommandKind;
+use windlass_replica::auth::ROOT;
+use windlass_replica::lease::LeaseAsk;
 use windlass_replica::oracle::generate::{Command, Generator};
-use windlass_types::Revision;
+use windlass_types::{LeaseId, Revision};
 
+use crate::administration;
 use crate::profile::{Profile, VALUE_BYTES_MAX};
-use crate::random::{Concern, Random, stream};
+use crate::random::{Concern, Random, between, stream};
 
 /// Requests of one turn at most.
 const TURN_REQUESTS_MAX: u64 = 8;
@@ -20,6 +24,10 @@ pub enum Request {
     Range(RangeRequest),
     /// A transaction that only reads.
     Txn(TxnRequest),
+    /// Something about alarms or users.
+    Rule(CommandKind, Vec<u8>),
+    /// A question about a lease.
+    Lease(LeaseAsk),
     /// Shards flush now.
     Flush,
 }
@@ -33,6 +41,9 @@ pub struct Clients {
     large_one_in: u64,
     in_flight_max: u64,
     pause_ns_max: u64,
+    /// Whether they do everything that they can.
+    full: bool,
+    administration: Random,
 }
 
 impl Clients {
@@ -49,6 +60,8 @@ impl Clients {
             large_one_in: profile.large_one_in,
             in_flight_max: profile.in_flight_max,
             pause_ns_max: profile.pause_ns_max,
+            full: profile.kind.is_full(),
+            administration: stream(seed, Concern::Administration),
         }
     }
 
@@ -76,9 +89,34 @@ impl Clients {
         1 + self.pace.below(self.pause_ns_max)
     }
 
-    /// The next request; the store is about at this revision.
-    pub fn request(&mut self, revision: Revision) -> Request {
+    /// Who asks next: mostly who may do everything.
+    pub fn user(&mut self) -> &'static str {
+        match if self.full { self.administration.below(10) } else { 9 } {
+            0..6 => ROOT,
+            6 | 7 => "alice",
+            8 => "bob",
+            _ => "",
+        }
+    }
+
+    /// The next request; the store is about at this revision, and these alarms are raised.
+    pub fn request(&mut self, revision: Revision, alarms: &[AlarmMember]) -> Request {
         self.generator.revision = revision;
+        if self.full {
+            let random = &mut self.administration;
+            match random.below(40) {
+                0 | 1 => return administration::rule(random, &mut self.generator),
+                2 | 3 => {
+                    let id = LeaseId(between(random, 1, 3) as i64);
+                    let ask = [LeaseAsk::KeepAlive(id), LeaseAsk::TimeToLive(id)];
+                    return Request::Lease(ask[random.below(2) as usize]);
+                }
+                4..8 if !alarms.is_empty() => {
+                    return administration::lift(alarms[random.below(alarms.len() as u64) as usize]);
+                }
+                _ => {}
+            }
+        }
         match self.generator.random().below(100) {
             0..65 => Request::Write(self.write()),
             65..93 => Request::Range(self.generator.range()),

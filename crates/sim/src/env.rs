@@ -4,7 +4,7 @@
 use windlass_api::etcdserverpb::WatchResponse;
 use windlass_io_log::op::Op;
 use windlass_io_log::stream::RETRY_NS;
-use windlass_records::batch::Origin;
+use windlass_records::batch::{CommandKind, Origin};
 use windlass_types::{MemberId, RequestId};
 
 use crate::agenda::Agenda;
@@ -17,7 +17,8 @@ use crate::disks::{DiskId, Disks};
 use crate::network::{Network, Packet};
 use crate::profile::{Kind, Profile};
 use crate::random::{Concern, Random, stream};
-use crate::report::{Count, Story, Totals};
+use crate::record::{Operation, OperationId, Record};
+use crate::report::{Count, Story, Totals, Wanted};
 use crate::transfer::Arrived;
 
 /// Time in which everyone notices that there is room again, in nanoseconds: twice what passes between two looks.
@@ -170,6 +171,8 @@ pub struct Env {
     pub totals: Totals,
     /// What is told.
     pub story: Story,
+    /// What clients did.
+    pub record: Record,
     /// Whether faults have stopped.
     pub calm: bool,
     /// Properties of the run.
@@ -184,7 +187,7 @@ pub struct Env {
 impl Env {
     /// The surroundings of the run of `seed`, with a known bug in the glue or none.
     #[must_use]
-    pub fn new(seed: u64, kind: Kind, bug: Option<Bug>, story: Story) -> Self {
+    pub fn new(seed: u64, kind: Kind, bug: Option<Bug>, wanted: Wanted) -> Self {
         let profile = Profile::of(seed, kind);
         let mut disks = stream(seed, Concern::Disks);
         let mut clocks = stream(seed, Concern::Clocks);
@@ -212,7 +215,8 @@ impl Env {
             sites,
             at: 0,
             totals: Totals::default(),
-            story,
+            story: if wanted.story { Story::told() } else { Story::default() },
+            record: Record::new(wanted.record),
             calm: false,
             profile,
             scheduling: stream(seed, Concern::Scheduling),
@@ -266,6 +270,41 @@ impl Env {
         let (at, alone) = (self.at, self.sites.len() == 1);
         let line = || if alone { line() } else { format!("{} {}", member_of(at), line()) };
         self.story.tell(self.agenda.now_ns(), line);
+    }
+
+    /// Records a request of a client of the process here that is no write.
+    pub fn record_read(
+        &mut self,
+        method: &'static str,
+        request: impl FnOnce() -> Vec<u8>,
+    ) -> Option<OperationId> {
+        let (client, call_ns) = (self.client(), self.agenda.now_ns());
+        self.record.add(|| Operation {
+            client: client(),
+            method,
+            call_ns,
+            return_ns: None,
+            request: Some(request()),
+            response: None,
+        })
+    }
+
+    /// Records a write of a client of the process here.
+    pub fn record_write(&mut self, id: RequestId, kind: CommandKind, request: &[u8]) {
+        let (client, call_ns, of) = (self.client(), self.agenda.now_ns(), (self.at, self.life(), id));
+        self.record.add_write(of, kind, |method| Operation {
+            client: client(),
+            method,
+            call_ns,
+            return_ns: None,
+            request: Some(request.to_vec()),
+            response: None,
+        });
+    }
+
+    fn client(&self) -> impl FnOnce() -> String + use<> {
+        let (member, life) = (self.member(), self.life());
+        move || format!("member {member}, life {life}")
     }
 
     /// Whether the known bug `bug` strikes now; it does once in `one_in` times if it is built in.

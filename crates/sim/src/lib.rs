@@ -7,6 +7,7 @@
 //!
 //! `docs/operating/simulator.md` says how to use it.
 
+mod administration;
 pub mod agenda;
 mod audience;
 pub mod bug;
@@ -21,6 +22,7 @@ mod network;
 mod operator;
 pub mod profile;
 mod random;
+pub mod record;
 mod repair;
 pub mod report;
 pub mod runner;

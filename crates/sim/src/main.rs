@@ -1,54 +1,100 @@
 //! The command line of the simulator: `run`, `replay`, `canary`.
 
+use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use windlass_gateway::Transcoder;
 use windlass_sim::agenda::SECOND_NS;
 use windlass_sim::bug::Bug;
 use windlass_sim::profile::Kind;
-use windlass_sim::report::Count;
-use windlass_sim::runner::{Canary, Summary, canary, run_seed, run_seeds};
+use windlass_sim::report::{Count, Wanted};
+use windlass_sim::runner::{Canary, Summary, canary, run_seed, run_seed_for, run_seeds};
 use windlass_sim::world::Outcome;
 
 const USAGE: &str = "usage:
-  windlass-sim run [--profile NAME] --seeds N [--from S]   run N seeds from S (0) on
-  windlass-sim replay [--profile NAME] SEED [BUG]          tell the story of one run
-  windlass-sim canary --all | BUG [--seeds N]              show in how many seeds the checks catch a known bug
+  windlass-sim run --seeds N [--from S] [--profile NAME]      run N seeds from S (0) on
+  windlass-sim replay SEED [BUG] [--profile NAME]             tell the story of one run
+  windlass-sim history SEED --out FILE [--profile NAME]       write what clients did in one run, a line of JSON each
+  windlass-sim canary --all | BUG [--seeds N]                 show in how many seeds the checks catch a known bug
 
 profiles: full (the default), full-cluster: clients that do everything;
           single, cluster: clients that read and write keys and leases, and do not watch";
 
 /// Seeds in which a canary is to be caught, unless told otherwise.
-const CANARY_SEEDS: &str = "200";
+const CANARY_SEEDS: u64 = 500;
+
+/// What was typed.
+#[derive(Default)]
+struct Arguments {
+    /// Words that belong to no option.
+    words: Vec<String>,
+    options: BTreeMap<String, String>,
+}
+
+impl Arguments {
+    /// `--all` is a word, every other option has a value.
+    fn parse(mut typed: impl Iterator<Item = String>) -> Option<Self> {
+        let mut this = Self::default();
+        while let Some(word) = typed.next() {
+            match word.strip_prefix("--") {
+                Some(name) if name != "all" => drop(this.options.insert(name.to_owned(), typed.next()?)),
+                _ => this.words.push(word),
+            }
+        }
+        Some(this)
+    }
+
+    fn option(&mut self, name: &str) -> Option<String> {
+        self.options.remove(name)
+    }
+}
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let mut words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let mut kind = Kind::default();
-    if let ["run" | "replay", "--profile", name, ..] = words[..] {
-        let Some(named) = Kind::ALL.into_iter().find(|kind| kind.name() == name) else {
-            return usage().unwrap_or(ExitCode::FAILURE);
-        };
-        kind = named;
-        words.drain(1..3);
-    }
-    let ended = match words[..] {
-        ["run", "--seeds", count] => with_numbers([count, "0"], |numbers| run(kind, numbers)),
-        ["run", "--seeds", count, "--from", from] => {
-            with_numbers([count, from], |numbers| run(kind, numbers))
-        }
-        ["replay", seed] => with_numbers([seed, "0"], |[seed, _]| replay(kind, seed, None)),
-        ["replay", seed, bug] => match bug_named(bug) {
-            Some(bug) => with_numbers([seed, "0"], |[seed, _]| replay(bug.kind(), seed, Some(bug))),
-            None => usage(),
-        },
-        ["canary", which] => canaries_named(which, CANARY_SEEDS),
-        ["canary", which, "--seeds", seeds] => canaries_named(which, seeds),
-        _ => usage(),
-    };
+    let arguments = Arguments::parse(std::env::args().skip(1));
     // Whoever closed the pipe has seen enough.
-    ended.unwrap_or(ExitCode::FAILURE)
+    arguments.and_then(carry_out).unwrap_or_else(usage).unwrap_or(ExitCode::FAILURE)
+}
+
+/// Nothing if that is no command.
+fn carry_out(mut arguments: Arguments) -> Option<io::Result<ExitCode>> {
+    let kind = match arguments.option("profile") {
+        Some(name) => Kind::ALL.into_iter().find(|kind| kind.name() == name)?,
+        None => Kind::default(),
+    };
+    let words = std::mem::take(&mut arguments.words);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let number = |text: String| text.parse::<u64>().ok();
+    let mut option = |name: &str| arguments.option(name);
+    let command: Box<dyn FnOnce() -> io::Result<ExitCode>> = match words[..] {
+        ["run"] => {
+            let count = number(option("seeds")?)?;
+            let from = option("from").map_or(Some(0), number)?;
+            Box::new(move || run(kind, count, from))
+        }
+        ["replay", seed] => {
+            let seed = seed.parse().ok()?;
+            Box::new(move || replay(kind, seed, None))
+        }
+        ["replay", seed, bug] => {
+            let (seed, bug) = (seed.parse().ok()?, bug_named(bug)?);
+            Box::new(move || replay(bug.kind(), seed, Some(bug)))
+        }
+        ["history", seed] => {
+            let (seed, out) = (seed.parse().ok()?, option("out")?);
+            Box::new(move || history(kind, seed, &out))
+        }
+        ["canary", which] => {
+            let seeds = option("seeds").map_or(Some(CANARY_SEEDS), number)?;
+            let bugs = if which == "--all" { Bug::ALL.to_vec() } else { vec![bug_named(which)?] };
+            Box::new(move || canaries(&bugs, seeds))
+        }
+        _ => return None,
+    };
+    // What belongs to another command is a mistake.
+    arguments.options.is_empty().then(command)
 }
 
 fn usage() -> io::Result<ExitCode> {
@@ -60,17 +106,7 @@ fn bug_named(name: &str) -> Option<Bug> {
     Bug::ALL.into_iter().find(|bug| format!("{bug:?}") == name)
 }
 
-fn with_numbers(
-    words: [&str; 2],
-    command: impl FnOnce([u64; 2]) -> io::Result<ExitCode>,
-) -> io::Result<ExitCode> {
-    match words.map(str::parse) {
-        [Ok(first), Ok(second)] => command([first, second]),
-        _ => usage(),
-    }
-}
-
-fn run(kind: Kind, [count, from]: [u64; 2]) -> io::Result<ExitCode> {
+fn run(kind: Kind, count: u64, from: u64) -> io::Result<ExitCode> {
     let begun = Instant::now();
     let summary = run_seeds(from..from.saturating_add(count), kind, None, threads());
     let seconds = begun.elapsed().as_secs_f64();
@@ -79,9 +115,16 @@ fn run(kind: Kind, [count, from]: [u64; 2]) -> io::Result<ExitCode> {
     for what in Count::ALL {
         writeln!(out, "{:>12} {}", totals.of(what), words_of(what))?;
     }
-    let simulated = totals.simulated_ns / SECOND_NS;
-    let rate = runs as f64 / seconds;
-    writeln!(out, "{runs} seeds from {from}, {simulated} s simulated in {seconds:.1} s, {rate:.1} seeds/s")?;
+    let hours = totals.simulated_ns as f64 / SECOND_NS as f64 / 3600.0;
+    let cpu = cpu_seconds().unwrap_or(f64::NAN);
+    writeln!(
+        out,
+        "{runs} seeds of {} from {from}: {hours:.2} h simulated in {cpu:.1} s of CPU ({seconds:.1} s); for each second \
+         of CPU {:.1} seeds and {:.3} h",
+        kind.name(),
+        runs as f64 / cpu,
+        hours / cpu
+    )?;
     match failure {
         None => Ok(ExitCode::SUCCESS),
         Some(Outcome { seed, violation, .. }) => {
@@ -98,27 +141,36 @@ fn run(kind: Kind, [count, from]: [u64; 2]) -> io::Result<ExitCode> {
 
 fn replay(kind: Kind, seed: u64, bug: Option<Bug>) -> io::Result<ExitCode> {
     let outcome = run_seed(seed, kind, bug, true);
-    let out = &mut io::stdout().lock();
+    let out = &mut io::stdout();
     for line in &outcome.lines {
         writeln!(out, "{line}")?;
     }
-    match outcome.violation {
+    verdict(&outcome)
+}
+
+/// Writes what clients asked and were told.
+fn history(kind: Kind, seed: u64, out: &str) -> io::Result<ExitCode> {
+    let outcome = run_seed_for(seed, kind, None, Wanted { record: true, ..Wanted::default() });
+    let (file, transcoder) = (&mut io::BufWriter::new(File::create(out)?), Transcoder::new());
+    for operation in &outcome.operations {
+        writeln!(file, "{}", operation.json(&transcoder))?;
+    }
+    file.flush()?;
+    writeln!(io::stdout(), "{} lines in {out}", outcome.operations.len())?;
+    verdict(&outcome)
+}
+
+fn verdict(outcome: &Outcome) -> io::Result<ExitCode> {
+    let seed = outcome.seed;
+    match &outcome.violation {
         None => {
-            writeln!(out, "seed {seed}: every promise was kept")?;
+            writeln!(io::stdout(), "seed {seed}: every promise was kept")?;
             Ok(ExitCode::SUCCESS)
         }
         Some(violation) => {
-            writeln!(out, "seed {seed}: {violation}")?;
+            writeln!(io::stdout(), "seed {seed}: {violation}")?;
             Ok(ExitCode::FAILURE)
         }
-    }
-}
-
-fn canaries_named(which: &str, seeds: &str) -> io::Result<ExitCode> {
-    let bugs = if which == "--all" { Bug::ALL.to_vec() } else { bug_named(which).into_iter().collect() };
-    match seeds.parse() {
-        Ok(seeds) if seeds > 0 && !bugs.is_empty() => canaries(&bugs, seeds),
-        _ => usage(),
     }
 }
 
@@ -145,6 +197,14 @@ fn canaries(bugs: &[Bug], seeds: u64) -> io::Result<ExitCode> {
         out.flush()?;
     }
     Ok(code)
+}
+
+/// CPU time of this process so far, as Linux tells it: in hundredths of a second, the 14th and 15th field.
+fn cpu_seconds() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
+    let ticks: f64 = fields.get(11..13)?.iter().filter_map(|field| field.parse::<f64>().ok()).sum();
+    Some(ticks / 100.0)
 }
 
 fn threads() -> usize {

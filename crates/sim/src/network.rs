@@ -7,6 +7,7 @@
 use bytes::Bytes;
 use windlass_raft::Message;
 use windlass_records::batch::Origin;
+use windlass_replica::lease::{LeaseAnswer, LeaseAsk};
 use windlass_types::{RequestError, RequestId, Term};
 
 use crate::agenda::{MILLISECOND_NS, SECOND_NS};
@@ -31,6 +32,10 @@ pub enum Content {
     Forward(Term, Bytes),
     /// They are in no log.
     Refused(Origin, Vec<RequestId>, RequestError),
+    /// A question about a lease, under the asker's number.
+    LeaseAsked(u64, LeaseAsk),
+    /// Its answer.
+    LeaseAnswered(u64, LeaseAnswer),
     /// A part of the transfer of a snapshot, on a connection of its own.
     Bulk(Parcel),
 }

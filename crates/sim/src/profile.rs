@@ -27,7 +27,7 @@ pub enum Kind {
     Single,
     /// Several members and the network between them, with such clients.
     Cluster,
-    /// One member, with clients that watch, too.
+    /// One member, with clients that watch, ask about leases, raise alarms and change users, too.
     #[default]
     Full,
     /// Several members with all of that.

@@ -28,6 +28,8 @@ pub enum Concern {
     Rot,
     /// What clients watch, and how they go about it.
     Watching,
+    /// What administrators ask for, and who asks.
+    Administration,
 }
 
 /// The stream of one concern of a run.

@@ -103,11 +103,17 @@ pub enum Count {
     WatchesCompacted,
     /// Times that a client was told how far its watches are.
     ProgressTold,
+    /// Changes of alarms, users and roles that were asked for.
+    Rules,
+    /// Reads that were not permitted.
+    ReadsForbidden,
+    /// Questions about leases that were answered.
+    LeaseAnswers,
 }
 
 impl Count {
     /// Every count.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 44] = [
         Self::Events,
         Self::Writes,
         Self::WritesAcknowledged,
@@ -149,6 +155,9 @@ impl Count {
         Self::WatchesResumed,
         Self::WatchesCompacted,
         Self::ProgressTold,
+        Self::Rules,
+        Self::ReadsForbidden,
+        Self::LeaseAnswers,
     ];
 }
 
@@ -177,6 +186,15 @@ impl AddAssign<&Self> for Totals {
         }
         self.simulated_ns += other.simulated_ns;
     }
+}
+
+/// What is wanted of a run beside its verdict.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted {
+    /// Its story.
+    pub story: bool,
+    /// What clients asked and were told.
+    pub record: bool,
 }
 
 /// The lines of a run, if somebody wants them.

@@ -10,7 +10,7 @@ use std::thread;
 use crate::bug::Bug;
 use crate::check::{Check, Violation};
 use crate::profile::Kind;
-use crate::report::{Story, Totals};
+use crate::report::{Totals, Wanted};
 use crate::world::{Outcome, World};
 
 thread_local! {
@@ -18,20 +18,26 @@ thread_local! {
     static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Runs one seed.
+/// Runs one seed, and tells its story or not.
 #[must_use]
 pub fn run_seed(seed: u64, kind: Kind, bug: Option<Bug>, told: bool) -> Outcome {
+    run_seed_for(seed, kind, bug, Wanted { story: told, ..Wanted::default() })
+}
+
+/// Runs one seed, for what is wanted of it.
+#[must_use]
+pub fn run_seed_for(seed: u64, kind: Kind, bug: Option<Bug>, wanted: Wanted) -> Outcome {
     static HOOK: Once = Once::new();
     HOOK.call_once(listen_to_panics);
-    let story = if told { Story::told() } else { Story::default() };
     PANIC.with_borrow_mut(|said| *said = Some(String::new()));
-    let ended = panic::catch_unwind(AssertUnwindSafe(|| World::new(seed, kind, bug, story).run()));
+    let ended = panic::catch_unwind(AssertUnwindSafe(|| World::new(seed, kind, bug, wanted).run()));
     let said = PANIC.with_borrow_mut(Option::take).unwrap_or_default();
     ended.unwrap_or_else(|_| Outcome {
         seed,
         totals: Totals::default(),
         violation: Some(Violation::new(Check::Panic, said)),
         lines: Vec::new(),
+        operations: Vec::new(),
     })
 }
 

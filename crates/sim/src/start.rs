@@ -3,6 +3,7 @@
 //! A snapshot that waits to be installed is installed first, as `crates/server/src/member/recovery.rs` does: the shards
 //! are replaced, then the log, then the snapshot is forgotten.
 
+use bytes::Bytes;
 use windlass_io_disk::sim::SimDisk;
 use windlass_io_log::folder::Folder;
 use windlass_io_log::ids::Identity;
@@ -17,6 +18,7 @@ use windlass_replica::founding::{Installs, founding, installs, restored};
 use windlass_replica::shard::{
     Content, Distribution, ShardCore, redistribute, restore, seed, stable_state, system_of,
 };
+use windlass_replica::system::{ALARM, System};
 use windlass_types::{LogIndex, MemberId, ShardId};
 
 use crate::bug::Bug;
@@ -103,14 +105,7 @@ impl Error {
 /// See [`Error`]; what is on the disks is as after a crash then.
 pub fn start(count: u16, env: &mut Env) -> Result<Started, Error> {
     let at = env.at;
-    let options = env.profile.log(&mut env.scheduling);
-    let identity = Identity(1 + 10_000 * at as u64);
-    let opened = RaftLog::open(&mut env.sites[at].disks.log, options, identity);
-    let (mut log, mut recovered) = opened.map_err(Error::Log)?;
-    if recovered.hard_state.vote != MemberId::ZERO && env.strikes(Bug::ForgottenVote, 2) {
-        recovered.hard_state.vote = MemberId::ZERO;
-    }
-    env.checker.recovered(at, &recovered, &mut env.totals)?;
+    let (mut log, mut recovered) = open_log(env)?;
     let arrived = env.site().arrived.clone();
     let mut replaced = false;
     if let Some(arrived) = &arrived {
@@ -163,13 +158,39 @@ pub fn start(count: u16, env: &mut Env) -> Result<Started, Error> {
         let (start, last) = (recovered.start_index, log.last_index());
         format!("starts with {count} shards at entry {}; the log holds {start} to {last}", state.index)
     });
-    let system = system_of(shards.iter());
+    let mut system = system_of(shards.iter());
+    if env.strikes(Bug::ForgottenAlarms, 1) {
+        forget_alarms(&mut system);
+    }
     // A sole member has no records of itself in this simulator, and votes all the same.
     let alone = env.profile.members == 1;
     let raft = Raft::new(config(env), restored(env.member(), recovered, &state, &system, alone));
     let parts = Parts { raft, log, state, system, shards: count };
     let core = Consensus::new(env.us(), env.profile.consensus, parts);
     Ok(Started { core, shards, state: stream })
+}
+
+/// Opens the log; known bugs are in what it finds.
+fn open_log(env: &mut Env) -> Result<(RaftLog, Recovered), Error> {
+    let at = env.at;
+    let options = env.profile.log(&mut env.scheduling);
+    let identity = Identity(1 + 10_000 * at as u64);
+    let opened = RaftLog::open(&mut env.sites[at].disks.log, options, identity);
+    let (log, mut recovered) = opened.map_err(Error::Log)?;
+    if recovered.hard_state.vote != MemberId::ZERO && env.strikes(Bug::ForgottenVote, 2) {
+        recovered.hard_state.vote = MemberId::ZERO;
+    }
+    if !recovered.entries.is_empty() && env.strikes(Bug::TruncatedFrame, 2) {
+        recovered.entries.pop();
+    }
+    env.checker.recovered(at, &recovered, &mut env.totals)?;
+    Ok((log, recovered))
+}
+
+/// A known bug.
+fn forget_alarms(system: &mut System) {
+    let raised: Vec<Bytes> = system.with_prefix(ALARM).map(|(name, _)| name.clone()).collect();
+    raised.iter().for_each(|name| system.delete(name));
 }
 
 /// Where a member is reached.

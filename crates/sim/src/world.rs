@@ -8,8 +8,9 @@ use crate::member::Member;
 use crate::operator;
 use crate::profile::{Kind, SHARDS_MAX};
 use crate::random::{Concern, Random, between, stream};
+use crate::record::Operation;
 use crate::repair::Repair;
-use crate::report::{Count, Story, Totals};
+use crate::report::{Count, Totals, Wanted};
 use crate::start;
 
 /// Virtual time in which, once faults stop, everything must be answered and durable; in nanoseconds.
@@ -44,6 +45,8 @@ pub struct Outcome {
     pub violation: Option<Violation>,
     /// What is told, if it was asked for.
     pub lines: Vec<String>,
+    /// What clients did, if that was asked for.
+    pub operations: Vec<Operation>,
 }
 
 /// Where a run is.
@@ -78,8 +81,8 @@ pub struct World {
 impl World {
     /// The run of `seed`, with a known bug in the glue or none.
     #[must_use]
-    pub fn new(seed: u64, kind: Kind, bug: Option<Bug>, story: Story) -> Self {
-        let mut env = Env::new(seed, kind, bug, story);
+    pub fn new(seed: u64, kind: Kind, bug: Option<Bug>, wanted: Wanted) -> Self {
+        let mut env = Env::new(seed, kind, bug, wanted);
         let mut faults = stream(seed, Concern::Faults);
         let (faults_left, operations_left) = (env.profile.faults_max, env.profile.operations);
         let profile = format!("{:?}", env.profile);
@@ -116,7 +119,8 @@ impl World {
             env.tell(|| format!("BROKEN {violation}"));
         }
         env.totals.simulated_ns = env.agenda.now_ns();
-        Outcome { seed, totals: env.totals, violation, lines: env.story.lines() }
+        let (lines, operations) = (env.story.lines(), env.record.operations());
+        Outcome { seed, totals: env.totals, violation, lines, operations }
     }
 
     fn events(&mut self) -> Result<(), Violation> {

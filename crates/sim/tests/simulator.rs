@@ -2,10 +2,11 @@
 //!
 //! The long run is `cargo run --release -p windlass-sim -- run --seeds 10000`.
 
+use windlass_gateway::Transcoder;
 use windlass_sim::bug::Bug;
 use windlass_sim::profile::Kind;
-use windlass_sim::report::{Count, Totals};
-use windlass_sim::runner::{Summary, first_catch, run_seed, run_seeds};
+use windlass_sim::report::{Count, Totals, Wanted};
+use windlass_sim::runner::{Summary, first_catch, run_seed, run_seed_for, run_seeds};
 use windlass_sim::world::Outcome;
 
 const SEEDS: u64 = 200;
@@ -85,13 +86,16 @@ fn promises_are_kept_in_clusters() {
 }
 
 /// What runs with all kinds of clients must have gone through besides.
-const MUST_HAPPEN_WHERE_ALL_IS_ASKED: [Count; 6] = [
+const MUST_HAPPEN_WHERE_ALL_IS_ASKED: [Count; 9] = [
     Count::WatchStreams,
     Count::WatchEvents,
     Count::WatchStalls,
     Count::WatchesResumed,
     Count::WatchesCompacted,
     Count::ProgressTold,
+    Count::Rules,
+    Count::ReadsForbidden,
+    Count::LeaseAnswers,
 ];
 
 #[test]
@@ -109,6 +113,24 @@ fn promises_are_kept_whatever_clients_ask() {
 fn every_known_bug_is_caught() {
     for bug in Bug::ALL {
         assert!(first_catch(bug, 0..CANARY_SEEDS).is_some(), "{bug:?} is not caught in {CANARY_SEEDS} seeds");
+    }
+}
+
+/// What is recorded is JSON, a line for each request, and the answers of those that were heard.
+#[test]
+fn a_history_is_recorded() {
+    let wanted = Wanted { record: true, ..Wanted::default() };
+    let outcome = run_seed_for(3, Kind::Full, None, wanted);
+    expect_kept(&outcome);
+    let transcoder = Transcoder::new();
+    let lines: Vec<String> = outcome.operations.iter().map(|operation| operation.json(&transcoder)).collect();
+    for method in ["KV/Put", "KV/Txn", "KV/Range", "KV/Compact", "Lease/LeaseGrant", "Watch/Watch"] {
+        assert!(lines.iter().any(|line| line.contains(&format!("etcdserverpb.{method}\""))), "{method}");
+    }
+    for (line, operation) in lines.iter().zip(&outcome.operations) {
+        assert!(line.starts_with('{') && line.ends_with('}') && !line.contains('\n'), "{line}");
+        assert_eq!(operation.return_ns.is_some(), operation.response.is_some(), "{line}");
+        assert!(operation.return_ns.is_none_or(|at_ns| at_ns >= operation.call_ns), "{line}");
     }
 }
 

@@ -56,6 +56,8 @@ const LAYERS: &[Layer] = &[
             "windlass-io-log",
             "windlass-io-disk",
             "windlass-replica",
+            // The JSON of what clients asked and were told.
+            "windlass-gateway",
         ],
     ),
     layer("windlass-gateway", &["windlass-types", "windlass-api"]),

@@ -11,11 +11,24 @@ use windlass_records::batch::{Batch, Command, CommandKind};
 use windlass_records::log::{Entry, EntryKind, Frame};
 use windlass_types::{LogIndex, MemberId, Revision, Term};
 
-use super::Asked;
+use super::{Asked, Identity};
 use crate::check::{Check, Violation, ensure};
 use crate::env::site_of;
 
 pub(super) const ENCODED: &str = "the simulated clients encode what they send";
+
+/// A command of an entry.
+#[derive(Clone, Debug)]
+pub struct Said {
+    /// The request, if a client asked for it.
+    pub asked: Option<Asked>,
+    /// What it is.
+    pub kind: CommandKind,
+    /// Who asked, as it says.
+    pub who: Identity,
+    /// The request's bytes.
+    pub payload: Bytes,
+}
 
 /// An entry that was submitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,8 +54,8 @@ impl Logged {
         (!data.is_empty()).then(|| Batch::parse(data).expect("just written"))
     }
 
-    /// The commands in it, with who asked for them, if a client did, and their payloads.
-    pub fn commands(&self) -> Vec<(Option<Asked>, Command, Bytes)> {
+    /// The commands in it.
+    pub fn commands(&self) -> Vec<Said> {
         let Some(batch) = self.batch() else { return Vec::new() };
         let origin = batch.origin();
         let asked = |c: &Command| {
@@ -52,21 +65,24 @@ impl Logged {
                 id: c.id,
             })
         };
-        let payload = |c: &Command| batch.data().slice(c.payload.clone());
-        batch.commands().map(|c| (asked(&c), c.clone(), payload(&c))).collect()
+        let said = |c: Command| Said {
+            asked: asked(&c),
+            kind: c.kind,
+            who: Identity::decode(&batch.data()[c.credential()]),
+            payload: batch.data().slice(c.payload.clone()),
+        };
+        batch.commands().map(said).collect()
     }
 
     /// The requests in it.
     pub fn requests(&self) -> impl Iterator<Item = Asked> {
-        self.commands().into_iter().filter_map(|(asked, ..)| asked)
+        self.commands().into_iter().filter_map(|said| said.asked)
     }
 
     /// The revisions that it may compact.
     pub fn compactions(&self) -> impl Iterator<Item = Revision> + use<> {
-        let compactions =
-            self.commands().into_iter().filter(|(_, command, _)| command.kind == CommandKind::Compaction);
-        compactions
-            .map(|(_, _, payload)| Revision(CompactionRequest::decode(payload).expect(ENCODED).revision))
+        let compactions = self.commands().into_iter().filter(|said| said.kind == CommandKind::Compaction);
+        compactions.map(|said| Revision(CompactionRequest::decode(said.payload).expect(ENCODED).revision))
     }
 }
 

@@ -9,7 +9,7 @@ use windlass_api::etcdserverpb::{
     TxnRequest,
 };
 use windlass_records::batch::CommandKind;
-use windlass_replica::membership::{Members, is_member_change};
+use windlass_replica::membership::Members;
 use windlass_replica::oracle::Oracle;
 use windlass_replica::sequencer::Response;
 use windlass_replica::system::System;
@@ -62,16 +62,23 @@ pub fn model_answer(oracle: &mut Oracle, kind: CommandKind, payload: Bytes) -> O
     })
 }
 
+/// What was found out about a committed entry when it was applied first, each with the ordinal of a command.
+#[derive(Clone, Debug, Default)]
+pub struct Effects {
+    /// Commands about keys and leases that are carried out.
+    pub done: Vec<usize>,
+    /// Leases that end because their time is over.
+    pub ended: Vec<(usize, i64)>,
+}
+
 /// Carries out what an entry says about keys, for a member that is behind the model.
-///
-/// `ended` are the leases that it ends because their time was over, each with the ordinal of the command.
-pub fn replay(oracle: &mut Oracle, entry: &Logged, ended: &[(usize, i64)]) {
-    for (ordinal, (_, command, payload)) in entry.commands().into_iter().enumerate() {
-        if !is_member_change(command.kind) {
+pub fn replay(oracle: &mut Oracle, entry: &Logged, effects: &Effects) {
+    for (ordinal, said) in entry.commands().into_iter().enumerate() {
+        if effects.done.contains(&ordinal) {
             // What it answers was judged when the entry was applied first.
-            let _ = model_answer(oracle, command.kind, payload);
+            let _ = model_answer(oracle, said.kind, said.payload);
         }
-        for &(_, id) in ended.iter().filter(|(by, _)| *by == ordinal) {
+        for &(_, id) in effects.ended.iter().filter(|(by, _)| *by == ordinal) {
             oracle.lease_revoke(&LeaseRevokeRequest { id }).expect("it lives");
         }
     }

@@ -6,6 +6,7 @@ use windlass_io_log::op::{Completion, Op, Ticket};
 use windlass_raft::{ReadId, Role};
 use windlass_records::batch::{Batch, BatchBuilder};
 use windlass_replica::consensus::{Consensus, Input, Output};
+use windlass_replica::lease::Asker;
 use windlass_replica::reading::Snapshot;
 use windlass_replica::sequencer::Response;
 use windlass_replica::shard::Chunk;
@@ -201,10 +202,17 @@ impl Member {
             }
             // What the members compare is what the judge compares all along.
             Output::Marked { .. } => {}
-            // Nobody raises any.
-            Output::Alarms(_) | Output::Auth { .. } | Output::Token { .. } => {}
+            Output::Auth { auth, .. } => self.auth = auth,
+            // Whoever wants to know asks the core.
+            Output::Alarms(_) => {}
+            Output::Token { .. } => unreachable!("nobody has a password"),
             Output::Backup { .. } => unreachable!("no client wants one"),
-            Output::LeaseAnswer { .. } => unreachable!("no client asks about time"),
+            Output::LeaseAnswer { asker: Asker::Local(id), answer } => {
+                self.lease_answered(id.0, answer, env)?;
+            }
+            Output::LeaseAnswer { asker: Asker::Peer { member, id }, answer } => {
+                env.send(site_of(member), Content::LeaseAnswered(id, answer));
+            }
             Output::Members(members) => self.members_changed(&members, env),
             Output::ToShard { shard, task } => self.hand_task(shard, task, env),
             Output::Reply { id, result } => self.reply(id, result.map(|response| *response), env)?,
@@ -277,6 +285,9 @@ impl Member {
                 }
                 _ => ShardTask::Puts(run),
             },
+            ShardTask::Evaluate(task) if env.strikes(Bug::CompareAfterWrite, 4) => {
+                ShardTask::Evaluate(self.shards[usize::from(shard.0)].evaluate_twice(task))
+            }
             task => task,
         };
         self.tell_shard(shard.0, Sender::Consensus, ToShard::Task(task), env);
@@ -312,12 +323,13 @@ impl Member {
             return Ok(());
         }
         let heard = env.checker.answered(env.at, id, &answer)?;
+        env.record.answer_write((env.at, env.life(), id), &answer);
         if env.strikes(Bug::AnsweredTwice, 50) {
             env.checker.answered(env.at, id, &answer)?;
         }
         self.probe.answered(id, answer.is_ok());
         match answer {
-            Err(error) if is_refusal(error) => env.refused(id, error)?,
+            Err(error) if is_refusal(error) && !matches!(heard, Heard::Seen(_)) => env.refused(id, error)?,
             _ => env.totals.count(Count::WritesAcknowledged),
         }
         if heard != Heard::TooLate {
@@ -343,7 +355,7 @@ impl Env {
     fn refused(&mut self, id: RequestId, error: RequestError) -> Result<(), Stop> {
         self.totals.count(Count::WritesRefused);
         let explained = match error {
-            RequestError::NoSpace => self.lacked_room(),
+            RequestError::NoSpace => self.lacked_room() || self.checker.rules().stop_growth(),
             // There may be no leader, and its log may be too long.
             _ => self.profile.members > 1,
         };

@@ -11,8 +11,11 @@ mod shards;
 mod snapshots;
 mod watch;
 
+use std::sync::Arc;
+
 use windlass_io_log::op::Failure;
 use windlass_raft::Role;
+use windlass_replica::auth::Auth;
 use windlass_replica::consensus::Consensus;
 use windlass_replica::departure::Departure;
 use windlass_types::{LogIndex, ShardId};
@@ -48,6 +51,8 @@ pub struct Member {
     state: StateSide,
     snapshots: Snapshots,
     watch: WatchSide,
+    /// Who may do what, as the thread of connections knows it.
+    auth: Arc<Auth>,
     probe: Probe,
     departure: Departure,
     /// What an earlier read was told, for a bug.
@@ -63,12 +68,13 @@ impl Member {
     /// As [`wake`](Self::wake).
     pub fn run(started: Started, env: &mut Env) -> Result<Self, Stop> {
         let Started { core, shards, state } = started;
-        let shards_count = shards.len() as u16;
+        let (shards_count, auth) = (shards.len() as u16, Arc::clone(core.auth()));
         let mut member = Self {
             consensus: ConsensusThread::new(core, shards.len()),
             net: NetThread::default(),
             shards: shards.into_iter().map(ShardThread::new).collect(),
             watch: WatchSide::new(shards_count, env.profile.fragment_bytes),
+            auth,
             state: StateSide::new(state),
             snapshots: Snapshots::default(),
             probe: Probe::default(),
@@ -137,6 +143,7 @@ impl Member {
             self.tell_net(Sender::Clock, ToNet::Watch(WatchInput::Sweep), env);
         }
         self.publish(env);
+        self.judge_time_of_others(env);
         Ok(())
     }
 

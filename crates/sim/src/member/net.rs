@@ -4,16 +4,18 @@ use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use prost::Message;
 use windlass_api::etcdserverpb::{RangeRequest, TxnRequest};
 use windlass_raft::ReadId;
-use windlass_records::batch::BatchBuilder;
+use windlass_records::batch::{BatchBuilder, CommandKind};
+use windlass_replica::auth::{Asker, Need};
 use windlass_replica::consensus::Input;
+use windlass_replica::lease::{Asker as LeaseAsker, LeaseAnswer, LeaseAsk};
 use windlass_replica::oracle::Oracle;
-use windlass_replica::oracle::generate::Command;
 use windlass_replica::reading::{Progress, ReadRequest, Reading, Snapshot};
 use windlass_replica::task::{ReadAnswer, ReadTask};
 use windlass_replica::txn::Transaction;
-use windlass_types::{LogIndex, RequestError, RequestId, Revision, ShardId};
+use windlass_types::{LogIndex, MemberId, RequestError, RequestId, Revision, ShardId};
 
 use super::consensus::ToConsensus;
 use super::shards::ToShard;
@@ -21,10 +23,12 @@ use super::watch::WatchInput;
 use super::{Member, Ticket, take_turn};
 use crate::bug::Bug;
 use crate::check::{Check, Violation, ensure};
-use crate::checker::Heard;
+use crate::checker::{Checker, Heard, Identity, LeaseQuestion};
 use crate::clients::Request;
-use crate::env::{Env, Event, Stop, Thread};
+use crate::env::{Env, Event, Stop, Thread, site_of};
 use crate::mailbox::{Mailbox, Sender};
+use crate::network::Content;
+use crate::record::{OperationId, RANGE, TXN};
 use crate::report::Count;
 
 /// How often a read that a compaction overtook is begun anew; as in the server.
@@ -64,9 +68,14 @@ enum ReadOf {
 /// A read of a client.
 struct Read {
     request: ReadOf,
+    /// Who asks, as of when it began.
+    who: Identity,
+    /// As of when it was permitted: whether users were looked at, and their revision.
+    permitted_at: (bool, u64),
     /// What was seen when it began.
     began: LogIndex,
     attempts: u8,
+    recorded: Option<OperationId>,
 }
 
 /// A read that shards work on.
@@ -90,6 +99,8 @@ pub struct NetThread {
     turn: Vec<Read>,
     asked: BTreeMap<ReadId, Vec<Read>>,
     active: BTreeMap<u64, Active>,
+    /// Questions about leases.
+    leases: BTreeMap<u64, LeaseQuestion>,
     in_flight: u64,
 }
 
@@ -112,8 +123,10 @@ impl Member {
         let in_flight = self.net.in_flight;
         for _ in 0..env.site_mut().clients.turn(in_flight) {
             let revision = env.checker.oracle(env.at).revision();
-            let request = env.site_mut().clients.request(revision);
-            self.ask(request, env)?;
+            let alarms: Vec<_> = self.consensus.core.alarms().iter().collect();
+            let user = env.site_mut().clients.user();
+            let request = env.site_mut().clients.request(revision, &alarms);
+            self.ask(request, user, env)?;
         }
         self.end_turn(env);
         if !env.site().clients.are_done() {
@@ -129,6 +142,8 @@ impl Member {
                 ToNet::Answered { id, heard } => {
                     self.net.in_flight -= 1;
                     self.probe.heard(id);
+                    let (of, now_ns) = ((env.at, env.life(), id), env.agenda.now_ns());
+                    env.record.hear_write(of, now_ns);
                     if let Heard::Seen(index) = heard {
                         env.checker.see(env.at, index);
                     }
@@ -184,16 +199,29 @@ impl Member {
         }
     }
 
-    fn ask(&mut self, request: Request, env: &mut Env) -> Result<(), Stop> {
+    fn ask(&mut self, request: Request, user: &'static str, env: &mut Env) -> Result<(), Stop> {
+        let who = self.identity(user);
+        let permitted_at = self.users_now();
         match request {
             Request::Write(command) => {
-                self.write(&command, env)?;
+                env.tell(|| format!("{user:?} asks for {command:?}"));
+                self.write(command.kind(), &command.payload(), user, env)?;
             }
+            Request::Rule(kind, payload) => {
+                env.totals.count(Count::Rules);
+                self.write(kind, &payload, user, env)?;
+            }
+            Request::Lease(ask) => self.ask_about_lease(ask, env),
             Request::Range(range) => {
                 let serializable = range.serializable;
                 // A serializable read sees what clients of this member have seen.
                 let began = env.checker.seen(serializable.then_some(env.at));
-                let read = Read { request: ReadOf::Range(range), began, attempts: 0 };
+                let recorded = env.record_read(RANGE, || range.encode_to_vec());
+                let read =
+                    Read { request: ReadOf::Range(range), who, permitted_at, began, attempts: 0, recorded };
+                if !self.permits(&read, env) {
+                    return Ok(());
+                }
                 self.net.in_flight += 1;
                 if serializable {
                     // At what this member has numbered last, which every thread can see.
@@ -202,9 +230,14 @@ impl Member {
                 self.net.turn.push(read);
             }
             Request::Txn(txn) => {
-                self.net.in_flight += 1;
                 let began = env.checker.seen(None);
-                self.net.turn.push(Read { request: ReadOf::Txn(txn), began, attempts: 0 });
+                let recorded = env.record_read(TXN, || txn.encode_to_vec());
+                let read =
+                    Read { request: ReadOf::Txn(txn), who, permitted_at, began, attempts: 0, recorded };
+                if self.permits(&read, env) {
+                    self.net.in_flight += 1;
+                    self.net.turn.push(read);
+                }
             }
             Request::Flush => {
                 for shard in self.shard_ids() {
@@ -225,19 +258,85 @@ impl Member {
         (snapshot, env.checker.oracle(env.at))
     }
 
-    pub(super) fn write(&mut self, command: &Command, env: &mut Env) -> Result<RequestId, Stop> {
+    /// Whether a read may begin, as of what this member has applied; as in the server.
+    fn permits(&self, read: &Read, env: &mut Env) -> bool {
+        let asker = Asker { user: &read.who.user, revision: read.who.revision };
+        let permitted = match &read.request {
+            ReadOf::Range(range) => self.auth.check(asker, Need::of_range(range)).is_ok(),
+            ReadOf::Txn(txn) => {
+                let transaction = Transaction::from_txn(txn.clone()).expect("generated requests are checked");
+                Need::of_transaction(&transaction).all(|need| self.auth.check(asker, need).is_ok())
+            }
+        };
+        env.totals.add(Count::ReadsForbidden, u64::from(!permitted));
+        permitted || env.strikes(Bug::ReadsForAll, 1)
+    }
+
+    fn users_now(&self) -> (bool, u64) {
+        (self.auth.is_enabled(), self.auth.revision())
+    }
+
+    /// A user, as of what this member knows of users.
+    pub(super) fn identity(&self, user: &str) -> Identity {
+        Identity { user: user.to_owned(), revision: self.auth.revision() }
+    }
+
+    fn ask_about_lease(&mut self, ask: LeaseAsk, env: &mut Env) {
+        let (LeaseAsk::KeepAlive(id) | LeaseAsk::TimeToLive(id)) = ask;
+        self.net.questions += 1;
+        let number = self.net.questions;
+        let question = LeaseQuestion { id: id.0, seen: env.checker.seen(None), at_ns: env.agenda.now_ns() };
+        self.net.leases.insert(number, question);
+        if self.leads() {
+            let asker = LeaseAsker::Local(RequestId(number));
+            self.input(Sender::Net, Input::Lease { asker, ask }, env);
+            return;
+        }
+        let leader = self.consensus.core.raft().leader();
+        if leader != MemberId::ZERO {
+            env.send(site_of(leader), Content::LeaseAsked(number, ask));
+        }
+    }
+
+    /// A question about a lease is answered.
+    pub(super) fn lease_answered(
+        &mut self,
+        number: u64,
+        answer: LeaseAnswer,
+        env: &mut Env,
+    ) -> Result<(), Stop> {
+        let Some(question) = self.net.leases.remove(&number) else { return Ok(()) };
+        env.totals.add(Count::LeaseAnswers, u64::from(answer != LeaseAnswer::NotLeader));
+        env.tell(|| format!("is told of lease {}: {answer:?}", question.id));
+        let now_ns = env.agenda.now_ns();
+        Ok(env.checker.lease_told(question, answer, now_ns)?)
+    }
+
+    pub(super) fn write(
+        &mut self,
+        kind: CommandKind,
+        payload: &[u8],
+        user: &str,
+        env: &mut Env,
+    ) -> Result<RequestId, Stop> {
         // As in a real process, ids begin anew with each life.
         self.net.requests += 1;
         let id = RequestId(self.net.requests);
         env.totals.count(Count::Writes);
-        env.tell(|| format!("request {id}: {command:?}"));
+        env.tell(|| format!("request {id} is a {kind:?}"));
         self.net.in_flight += 1;
-        self.net.batch.push(id, command.kind(), &command.payload());
+        let named = if !user.is_empty() && env.strikes(Bug::AnothersName, 20) { "root" } else { user };
+        let who = self.identity(named);
+        let mut credential = Vec::new();
+        Asker { user: &who.user, revision: who.revision }.encode(&mut credential);
+        let said: &[u8] = if named.is_empty() { &[] } else { &credential };
+        self.net.batch.push_as(id, kind, said, payload);
         if env.strikes(Bug::AskedLate, 3) {
             self.net.unasked.push(id);
             return Ok(id);
         }
-        env.checker.begin(env.at, id);
+        env.record_write(id, kind, payload);
+        env.checker.begin_as(env.at, id, user);
         if let Some(patience) = env.profile.patience_ns {
             env.after(patience, Event::WriteTimeout(env.life(), id));
         }
@@ -336,6 +435,20 @@ impl Member {
             self.end_turn(env);
             return Ok(());
         }
+        // As in the server: what permitted it may be so no more.
+        if read.permitted_at != self.users_now() && !env.strikes(Bug::PermittedOnce, 1) {
+            env.totals.count(Count::ReadsForbidden);
+            self.net.in_flight -= 1;
+            return Ok(());
+        }
+        may_read(&read, found.0.index, &found.1, &env.checker)?;
+        let now_ns = env.agenda.now_ns();
+        env.record.answer_read(read.recorded, now_ns, || match &progress {
+            Progress::Range(response) => Ok(response.encode_to_vec()),
+            Progress::Txn(response) => Ok(response.encode_to_vec()),
+            Progress::Refused(error) => Err(*error),
+            _ => Err(RequestError::Compacted),
+        });
         let newest = env.checker.newest_compaction(env.at);
         judge(&read.request, progress, &found.1, newest)?;
         env.checker.see(env.at, found.0.index);
@@ -343,6 +456,19 @@ impl Member {
         self.net.in_flight -= 1;
         Ok(())
     }
+}
+
+/// Whether the log permits at this place what was read there.
+fn may_read(read: &Read, index: LogIndex, seen: &Oracle, checker: &Checker) -> Result<(), Violation> {
+    let (rules, who) = (checker.rules_at(index), &read.who);
+    let permitted = match &read.request {
+        ReadOf::Range(range) => rules.permit_range(who, range, seen),
+        ReadOf::Txn(txn) => rules.permit_txn(who, txn, seen),
+    };
+    permitted.map_err(|error| {
+        let text = format!("{who:?} reads at entry {index}, which says {error}: {:?}", read.request);
+        Violation::new(Check::Permission, text)
+    })
 }
 
 /// Compares what a read returned with the store that it must have seen; `compacted` is what may be compacted by now.

@@ -1,9 +1,11 @@
 //! A member's connections: what the core wants sent, and what arrives.
 
+use prost::Message as _;
 use windlass_api::etcdserverpb::Member as Record;
 use windlass_raft::{Body, Message};
-use windlass_records::batch::{CommandKind, Origin};
+use windlass_records::batch::{BatchBuilder, CommandKind, Origin};
 use windlass_replica::consensus::Input;
+use windlass_replica::lease::{Asker, Expired, LeaseRef};
 use windlass_replica::membership::Members;
 use windlass_types::{MemberId, RequestError, RequestId};
 
@@ -93,6 +95,20 @@ impl Member {
         }
     }
 
+    /// A known bug: as leader ends leases that have run out as far as one knows who led before, and not of renewals since.
+    pub(super) fn judge_time_of_others(&mut self, env: &mut Env) {
+        if !self.leads() || !env.strikes(Bug::RevokedByDeposed, 10) {
+            return;
+        }
+        let now_ns = env.agenda.now_ns();
+        let over = env.checker.leases().run_out_unless_renewed(now_ns);
+        let leases = over.map(|(id, granted)| LeaseRef { id, granted: granted.0 }).collect();
+        let expired = Expired { term: self.consensus.core.raft().term().0, leases };
+        let mut batch = BatchBuilder::default();
+        batch.push(OWN_REQUEST, CommandKind::LeaseExpire, &expired.encode_to_vec());
+        self.tell_consensus(Sender::Clock, ToConsensus::Propose(batch), env);
+    }
+
     /// With some ticks: says who this member is until the log says it, as the server does.
     pub(super) fn publish(&mut self, env: &mut Env) {
         let core = &self.consensus.core;
@@ -139,6 +155,10 @@ impl Member {
                 Input::Forwarded { from, term, data }
             }
             Content::Refused(of, ids, error) => Input::Refused { of, ids, error },
+            Content::LeaseAsked(id, ask) => {
+                Input::Lease { asker: Asker::Peer { member: member_of(from), id }, ask }
+            }
+            Content::LeaseAnswered(number, answer) => return self.lease_answered(number, answer, env),
             Content::Bulk(parcel) => return self.parcel(from, packet.from_life, parcel, env),
         };
         self.input(Sender::Peer(from), input, env);

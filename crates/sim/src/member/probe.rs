@@ -1,11 +1,15 @@
 //! When faults have stopped every member must serve: a put of its own, asked again until it is acknowledged.
 
+use prost::Message;
 use windlass_api::etcdserverpb::PutRequest;
-use windlass_replica::oracle::generate::Command;
+use windlass_records::batch::CommandKind;
+use windlass_replica::auth::ROOT;
 use windlass_types::RequestId;
 
 use super::Member;
+use crate::administration;
 use crate::agenda::MILLISECOND_NS;
+use crate::clients::Request;
 use crate::env::{Env, Stop};
 
 /// Time between two attempts: a client that is refused does not ask again at once.
@@ -45,8 +49,15 @@ impl Member {
         let now_ns = env.agenda.now_ns();
         if self.serving && self.probe.asked.is_none() && now_ns >= self.probe.not_before_ns {
             self.probe.not_before_ns = now_ns + PAUSE_NS;
+            // What forbids it goes first; who may do everything asks.
+            let alarms: Vec<_> = self.core().alarms().iter().collect();
+            for alarm in alarms {
+                if let Request::Rule(kind, payload) = administration::lift(alarm) {
+                    self.write(kind, &payload, ROOT, env)?;
+                }
+            }
             let put = PutRequest { key: "a".into(), value: "probe".into(), ..PutRequest::default() };
-            let id = self.write(&Command::Put(put), env)?;
+            let id = self.write(CommandKind::Put, &put.encode_to_vec(), ROOT, env)?;
             self.probe.asked = Some(id);
             self.end_turn(env);
         }
