@@ -71,7 +71,7 @@ impl Sequencer {
         let command = entry.rest.pop().expect("its next command is about users");
         let token = match command.kind {
             CommandKind::Authenticate => self.authenticate(&entry, &command, out),
-            _ => self.change_users(&entry, &command, out).map(|()| String::new()),
+            _ => self.change_users(&mut entry, &command).map(|()| String::new()),
         };
         if entry.is_ours {
             let response = |token| AuthenticateResponse { header: header(self.revision), token };
@@ -97,18 +97,15 @@ impl Sequencer {
         Ok(token)
     }
 
-    fn change_users(
-        &mut self,
-        entry: &Entry,
-        command: &Command,
-        out: &mut Vec<Output>,
-    ) -> Result<(), RequestError> {
+    fn change_users(&mut self, entry: &mut Entry, command: &Command) -> Result<(), RequestError> {
         permit(&self.auth, entry, command, Need::Root)?;
         let before = Arc::clone(&self.auth);
         let payload = entry.payload(command);
         let invalid = Arc::make_mut(&mut self.auth).change(command.kind, &payload, &mut self.system)?;
         if before != self.auth {
-            out.push(Output::Auth { auth: Arc::clone(&self.auth), invalid });
+            // With the entry's state and no sooner: a read in between would look at what was before, and be permitted by
+            // what is after.
+            entry.replies.push(Output::Auth { auth: Arc::clone(&self.auth), invalid });
         }
         Ok(())
     }
