@@ -197,6 +197,12 @@ fn regression_stream_without_its_beginning() {
     expect_kept(&run_seed(353, Kind::Cluster, None, false));
 }
 
+/// A serializable read was permitted by users and roles of an entry whose state it did not see yet.
+#[test]
+fn regression_permitted_by_what_is_to_come() {
+    [1796, 2109].into_iter().for_each(|seed| expect_kept(&run_seed(seed, Kind::Full, None, false)));
+}
+
 /// While a segment was being prepared the sequencer's stream asked for a tick at once, again and again.
 #[test]
 fn regression_endless_ticks() {
