@@ -87,10 +87,13 @@ impl Lone {
             Way::AtOnce => &mut self.at_once,
             Way::Ring => &mut self.ring,
         };
-        *usual =
-            Some(usual.map_or(latency, |usual| {
+        *usual = Some(match *usual {
+            Some(usual) if way == self.chosen => {
                 (usual * (SMOOTHING - 1) + latency.min(usual * OUTLIER)) / SMOOTHING
-            }));
+            }
+            // What a trial found before may be long ago.
+            _ => latency,
+        });
         self.judge(way);
     }
 
