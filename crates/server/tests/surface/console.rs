@@ -88,10 +88,13 @@ fn the_state_counts_what_was_done() {
     assert!(total(&commits["stages"][3]) >= total(&commits["answered"]));
     assert!(commits["bytes"].as_u64() >= Some(256_000), "{commits}");
     let next = commits["next"].as_u64().expect("a number");
-    assert!(!commits["slowest"].as_array().expect("a list").is_empty());
+    let slowest = commits["slowest"].as_array().expect("a list");
+    assert!(!slowest.is_empty());
     let page = get(member.endpoint(), &format!("/console/state?since={next}"));
     let later: Value = serde_json::from_str(&page.body).expect("is JSON");
-    assert_eq!(later["commits"]["slowest"], json!([]));
+    // The member may have written something of its own since.
+    let since = later["commits"]["slowest"].as_array().expect("a list");
+    assert!(since.iter().all(|commit| !slowest.contains(commit)), "{since:?} was told before");
 }
 
 /// The gateway's answer to a user's name and password.
