@@ -147,16 +147,28 @@ impl Browser {
     /// Clicks on the first element that fits.
     #[track_caller]
     pub fn click(&self, selector: &str) {
-        let element = self.element(selector);
-        self.command("POST", &format!("/element/{element}/click"), &json!({}));
+        self.act(selector, "click", &json!({}));
     }
 
     /// Empties a field and types into it.
     #[track_caller]
     pub fn fill(&self, selector: &str, text: &str) {
-        let element = self.element(selector);
-        self.command("POST", &format!("/element/{element}/clear"), &json!({}));
-        self.command("POST", &format!("/element/{element}/value"), &json!({ "text": text }));
+        self.act(selector, "clear", &json!({}));
+        self.act(selector, "value", &json!({ "text": text }));
+    }
+
+    /// Does something to the first element that fits, or to the one in its place if the page is drawn anew meanwhile.
+    #[track_caller]
+    fn act(&self, selector: &str, action: &str, body: &Value) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let path = format!("/session/{}/element/{}/{action}", self.session, self.element(selector));
+            let answer = exchange(&self.address, "POST", &path, body).expect("chromedriver answers");
+            if answer["value"]["error"] != "stale element reference" || Instant::now() > deadline {
+                accepted(&format!("POST {path}"), &answer);
+                return;
+            }
+        }
     }
 
     /// Presses keys, one after the other, whatever has the focus.
@@ -226,12 +238,14 @@ fn port_of(line: &str) -> Option<u16> {
 #[track_caller]
 fn request(address: &str, method: &str, path: &str, body: &Value) -> Value {
     let answer = exchange(address, method, path, body).expect("chromedriver answers");
+    accepted(&format!("{method} {path}"), &answer)
+}
+
+/// The value of an answer that is no refusal.
+#[track_caller]
+fn accepted(what: &str, answer: &Value) -> Value {
     let value = answer["value"].clone();
-    assert!(
-        value["error"].is_null() || value["stacktrace"].is_null(),
-        "{method} {path}: {}",
-        value["message"]
-    );
+    assert!(value["error"].is_null() || value["stacktrace"].is_null(), "{what}: {}", value["message"]);
     value
 }
 
