@@ -168,7 +168,11 @@ fn members(told: &mut Told<'_>) {
         maintenance::MOVE_LEADER,
         &pb::MoveLeaderRequest { target_id: learner },
     );
-    told.ask::<pb::MemberListResponse>(cluster::MEMBER_LIST, &list);
+    // Members come by their ids, of which the learner's is another one each time.
+    told.ask_as(cluster::MEMBER_LIST, &list, |mut answer: pb::MemberListResponse| {
+        answer.members.sort_by(|a, b| a.name.cmp(&b.name));
+        answer
+    });
     told.ask::<pb::MemberRemoveResponse>(cluster::MEMBER_REMOVE, &pb::MemberRemoveRequest { id: learner });
     told.ask::<pb::MemberRemoveResponse>(cluster::MEMBER_REMOVE, &pb::MemberRemoveRequest { id: learner });
     told.ask::<pb::MemberPromoteResponse>(cluster::MEMBER_PROMOTE, &pb::MemberPromoteRequest { id: learner });
