@@ -10,7 +10,7 @@
 //!
 //! Invariant: a shard's keys are changed by its thread alone; others look at them through a
 //! [`View`](windlass_replica::shard::View). Nothing here decides what a task does; that is
-//! `windlass_replica`'s. A shard never waits for another thread.
+//! `windlass_replica`'s. A shard waits for no other thread but for the length of one such look.
 
 mod host;
 mod layout;
