@@ -64,7 +64,7 @@ impl Log {
             for command in commands {
                 let id = RequestId(log.replies.len() as u64 + 1);
                 batch.push(id, command.kind(), &command.payload());
-                log.replies.insert(id, apply(&mut oracle, command));
+                log.replies.insert(id, command.apply_to(&mut oracle));
             }
             log.entries.push(batch.finish(US));
             log.oracles.push(oracle.clone());
@@ -77,17 +77,6 @@ impl Log {
         let term = if index == 0 { Term::ZERO } else { TERM };
         let (revision, compact_revision) = (oracle.revision(), oracle.compact_revision());
         State { index: LogIndex(index as u64), term, revision, compact_revision }
-    }
-}
-
-fn apply(oracle: &mut Oracle, command: &Command) -> Reply {
-    match command {
-        Command::Put(put) => oracle.put(put).map(Response::Put),
-        Command::Delete(delete) => Ok(Response::DeleteRange(oracle.delete(delete))),
-        Command::Txn(txn) => oracle.txn(txn).map(Response::Txn),
-        Command::Compaction(compaction) => oracle.compact(compaction).map(Response::Compaction),
-        Command::LeaseGrant(grant) => oracle.lease_grant(grant).map(Response::LeaseGrant),
-        Command::LeaseRevoke(revoke) => oracle.lease_revoke(revoke).map(Response::LeaseRevoke),
     }
 }
 

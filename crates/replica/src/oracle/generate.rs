@@ -12,9 +12,11 @@ use windlass_api::etcdserverpb::{
     RangeRequest, RequestOp, TxnRequest,
 };
 use windlass_records::batch::CommandKind;
-use windlass_types::Revision;
+use windlass_types::{RequestError, Revision};
 
+use super::Oracle;
 use crate::checks::{check_put, check_txn, is_read_only};
+use crate::sequencer::Response;
 
 /// Transactions nest at most so deep.
 const DEPTH_MAX: u32 = 3;
@@ -79,6 +81,21 @@ pub enum Command {
 }
 
 impl Command {
+    /// What the model answers to it.
+    ///
+    /// # Errors
+    /// The model refuses it, with etcd's error.
+    pub fn apply_to(&self, oracle: &mut Oracle) -> Result<Response, RequestError> {
+        match self {
+            Self::Put(put) => oracle.put(put).map(Response::Put),
+            Self::Delete(delete) => Ok(Response::DeleteRange(oracle.delete(delete))),
+            Self::Txn(txn) => oracle.txn(txn).map(Response::Txn),
+            Self::Compaction(compaction) => oracle.compact(compaction).map(Response::Compaction),
+            Self::LeaseGrant(grant) => oracle.lease_grant(grant).map(Response::LeaseGrant),
+            Self::LeaseRevoke(revoke) => oracle.lease_revoke(revoke).map(Response::LeaseRevoke),
+        }
+    }
+
     /// What its payload is.
     #[must_use]
     pub fn kind(&self) -> CommandKind {

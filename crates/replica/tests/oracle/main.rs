@@ -134,7 +134,7 @@ impl Log {
                     refusal.or_else(|| users.as_ref()?.refusal(caller.as_ref()?, &command, &oracle));
                 let reply = match refusal {
                     Some(error) => Err(error),
-                    None => apply(&mut oracle, &command),
+                    None => command.apply_to(&mut oracle),
                 };
                 if let (Command::LeaseGrant(grant), Ok(_)) = (&command, &reply) {
                     granted.insert(grant.id, entries.len() as u64 + 1);
@@ -241,17 +241,6 @@ fn has_put(txn: &TxnRequest) -> bool {
         Some(Request::RequestTxn(nested)) => has_put(nested),
         _ => false,
     })
-}
-
-fn apply(oracle: &mut Oracle, command: &Command) -> Reply {
-    match command {
-        Command::Put(put) => oracle.put(put).map(Response::Put),
-        Command::Delete(delete) => Ok(Response::DeleteRange(oracle.delete(delete))),
-        Command::Txn(txn) => oracle.txn(txn).map(Response::Txn),
-        Command::Compaction(compaction) => oracle.compact(compaction).map(Response::Compaction),
-        Command::LeaseGrant(grant) => oracle.lease_grant(grant).map(Response::LeaseGrant),
-        Command::LeaseRevoke(revoke) => oracle.lease_revoke(revoke).map(Response::LeaseRevoke),
-    }
 }
 
 #[derive(Clone, Debug)]
