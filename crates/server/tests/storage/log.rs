@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use windlass_records::batch::{BatchBuilder, Origin};
 use windlass_replica::oracle::Oracle;
-use windlass_replica::oracle::generate::{Command, Generator};
+use windlass_replica::oracle::generate::Generator;
 use windlass_types::{LogIndex, MemberId, RequestId};
 
 /// The member whose log it is.
@@ -47,24 +47,13 @@ impl Log {
         for _ in 0..self.generator.random().below(8) {
             let plain = self.generator.random().one_in(2);
             let command = if plain { self.generator.plain_put() } else { self.generator.command() };
-            apply(&mut oracle, &command);
+            // What clients are answered is the business of other tests.
+            let _ = command.apply_to(&mut oracle);
             self.generator.revision = oracle.revision();
             self.last_id += 1;
             batch.push(RequestId(self.last_id), command.kind(), &command.payload());
         }
         self.entries.push(if batch.is_empty() { Bytes::new() } else { batch.finish(US) });
         self.oracles.push(oracle);
-    }
-}
-
-/// What clients are answered is the business of other tests.
-fn apply(oracle: &mut Oracle, command: &Command) {
-    match command {
-        Command::Put(put) => _ = oracle.put(put),
-        Command::Delete(delete) => _ = oracle.delete(delete),
-        Command::Txn(txn) => _ = oracle.txn(txn),
-        Command::Compaction(compaction) => _ = oracle.compact(compaction),
-        Command::LeaseGrant(grant) => _ = oracle.lease_grant(grant),
-        Command::LeaseRevoke(revoke) => _ = oracle.lease_revoke(revoke),
     }
 }
