@@ -4,6 +4,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -27,15 +28,17 @@ const MEMBERS_MAX: u16 = 7;
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 const USAGE: &str = "\
-usage: windlass local-cluster [--members=3] [--data-dir=local-cluster] [flags for every member]
+usage: windlass local-cluster [--members=3] [--data-dir=local-cluster] [--host=127.0.0.1] [flags for every member]
 
-Starts members on 127.0.0.1 and ends them on ctrl-c. Type a member's name and Enter to start it again after it ended.";
+Starts members on ports 2379, 12379, ... of this machine and ends them on ctrl-c. Type a member's name and Enter to start it again after it ended.";
 
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
 struct Options {
     members: u16,
     folder: PathBuf,
+    /// Where all of them listen. A second cluster has room on another address of this machine.
+    host: IpAddr,
     flags: Vec<String>,
 }
 
@@ -67,7 +70,7 @@ pub fn run(arguments: &[String]) -> Result<()> {
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).context("signals cannot be caught")?;
     }
-    let mut seats: Vec<Seat> = (0..options.members).map(Seat::new).collect();
+    let mut seats: Vec<Seat> = (0..options.members).map(|number| Seat::new(number, options.host)).collect();
     let named: Vec<String> = seats.iter().map(|seat| format!("{}={}", seat.name, seat.peer_url)).collect();
     let named = named.join(",");
     for seat in &mut seats {
@@ -80,13 +83,19 @@ pub fn run(arguments: &[String]) -> Result<()> {
 }
 
 fn parse(arguments: &[String]) -> Result<Option<Options>> {
-    let mut options = Options { members: 3, folder: "local-cluster".into(), flags: Vec::new() };
+    let mut options = Options {
+        members: 3,
+        folder: "local-cluster".into(),
+        host: Ipv4Addr::LOCALHOST.into(),
+        flags: Vec::new(),
+    };
     for argument in arguments {
         match argument.split_once('=') {
             Some(("--members", count)) => {
                 options.members = count.parse().context("--members takes a number")?
             }
             Some(("--data-dir", folder)) => options.folder = folder.into(),
+            Some(("--host", host)) => options.host = host.parse().context("--host takes an IP address")?,
             _ if matches!(argument.as_str(), "-h" | "--help") => return Ok(None),
             _ => options.flags.push(argument.clone()),
         }
@@ -98,8 +107,8 @@ fn parse(arguments: &[String]) -> Result<Option<Options>> {
 }
 
 impl Seat {
-    fn new(number: u16) -> Self {
-        let url = |port: u16| format!("http://127.0.0.1:{}", port + number * PORT_STEP);
+    fn new(number: u16, host: IpAddr) -> Self {
+        let url = |port: u16| format!("http://{}", SocketAddr::new(host, port + number * PORT_STEP));
         let name = format!("m{}", number + 1);
         Self { name, client_url: url(CLIENT_PORT), peer_url: url(PEER_PORT), process: None }
     }
@@ -216,6 +225,8 @@ fn say(text: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
+
     use super::*;
 
     fn parsed(words: &[&str]) -> Result<Option<Options>> {
@@ -224,11 +235,16 @@ mod tests {
 
     #[test]
     fn its_own_options_are_taken_and_the_rest_is_passed_on() {
-        let options =
-            parsed(&["--members=5", "--log-level=debug", "--data-dir=/x"]).expect("fine").expect("no help");
+        let options = parsed(&["--members=5", "--log-level=debug", "--data-dir=/x", "--host=::1"])
+            .expect("fine")
+            .expect("no help");
         let flags = vec!["--log-level=debug".to_owned()];
-        assert_eq!(options, Options { members: 5, folder: "/x".into(), flags });
+        let host = Ipv6Addr::LOCALHOST.into();
+        assert_eq!(options, Options { members: 5, folder: "/x".into(), host, flags });
+        assert_eq!(Seat::new(1, host).client_url, "http://[::1]:12379");
         assert_eq!(parsed(&["--help"]).expect("fine"), None);
-        assert!(parsed(&["--members=8"]).is_err() && parsed(&["--members=x"]).is_err());
+        for wrong in ["--members=8", "--members=x", "--host=localhost"] {
+            assert!(parsed(&[wrong]).is_err(), "{wrong}");
+        }
     }
 }

@@ -316,7 +316,7 @@ fn look_every<T>(interval: Duration, what: &str, mut look: impl FnMut() -> Optio
 }
 
 /// An address of this machine whose ports nobody uses: the whole of 127.0.0.0/8 is its own.
-fn free_host() -> String {
+pub fn free_host() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
         let number = NEXT.fetch_add(1, Ordering::Relaxed) + (std::process::id() << 8);

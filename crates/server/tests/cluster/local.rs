@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use windlass_api::etcdserverpb::PutRequest;
 use windlass_client::{Client, Config};
 
-use crate::cluster::{PATIENCE, until};
+use crate::cluster::{PATIENCE, free_host, until};
 use crate::process::{REQUEST_TIMEOUT, Scratch};
 
 #[test]
@@ -16,6 +16,7 @@ fn one_command_starts_and_ends_a_cluster() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_windlass"))
         .arg("local-cluster")
         .arg(format!("--data-dir={}", scratch.path().join("local").display()))
+        .arg(format!("--host={}", free_host()))
         .arg("--wal-segment-bytes=8388608")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
