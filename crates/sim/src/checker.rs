@@ -4,6 +4,7 @@
 //! The first member that applies an entry says that it is committed: from then on every member must apply the same one
 //! at its place, every leader must have it, and what was told to a client must be what the model says there.
 
+mod answers;
 mod apply;
 mod leases;
 mod log;
@@ -19,53 +20,25 @@ use windlass_io_log::op::Ticket;
 use windlass_io_log::raft_log::Recovered;
 use windlass_mvcc::HashSum;
 use windlass_raft::Message;
-use windlass_records::batch::CommandKind;
 use windlass_records::state::State;
 use windlass_replica::lease::LeaseAnswer;
 use windlass_replica::oracle::Oracle;
-use windlass_replica::sequencer::Response;
 use windlass_replica::system::System;
-use windlass_types::{LogIndex, MemberId, RequestError, RequestId, Revision, Term};
+use windlass_types::{LogIndex, MemberId, Revision, Term};
 
 use crate::check::{Check, Violation, ensure};
 use crate::env::member_of;
 use crate::report::{Count, Totals};
+use answers::Expected;
 use leases::concerns_lease;
 use log::Logged;
 use model::{Effects, Membership, replay};
 use site::Site;
 
+pub use answers::{Answer, Asked, Heard, OWN_REQUEST, is_refusal};
 pub use leases::{LeaseQuestion, Leases};
 pub use rules::{Identity, Rules};
 pub use watch::{History, Watched, revision_of};
-
-/// An answer to a write.
-pub type Answer = Result<Response, RequestError>;
-
-/// A request that a member makes for itself, under one id again and again.
-pub const OWN_REQUEST: RequestId = RequestId(u64::MAX);
-
-/// Names a request among all that are ever made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Asked {
-    /// Where it was made.
-    pub site: usize,
-    /// In which life of that member's process.
-    pub life: u32,
-    /// Its id there.
-    pub id: RequestId,
-}
-
-/// What an answer means to a client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard {
-    /// Nobody waits any more.
-    TooLate,
-    /// The write is in no log.
-    Refused,
-    /// It is this entry.
-    Seen(LogIndex),
-}
 
 /// The store after an entry, as the model has it.
 #[derive(Clone, PartialEq)]
@@ -76,13 +49,6 @@ struct Mark {
     system: Option<System>,
     /// What alarms and users forbid.
     rules: Rc<Rules>,
-}
-
-/// What the model says to a write of a life that goes on.
-struct Expected {
-    index: LogIndex,
-    kind: CommandKind,
-    answer: Answer,
 }
 
 /// The judge.
@@ -255,10 +221,6 @@ impl Checker {
         self.open.keys().filter(|asked| asked.site == site).count()
     }
 
-    fn asked(&self, site: usize, id: RequestId) -> Asked {
-        Asked { site, life: self.sites[site].life, id }
-    }
-
     /// A process died: what was not answered never will be.
     pub fn died(&mut self, site: usize, totals: &mut Totals) {
         totals.add(Count::WritesUnknown, self.open(site) as u64);
@@ -266,26 +228,6 @@ impl Checker {
         self.open.retain(|asked, _| asked.site != site);
         self.given_up.retain(|asked, _| asked.site != site);
         self.expected.retain(|asked, _| asked.site != site);
-    }
-
-    /// A client that is this user asks for a write.
-    pub fn begin_as(&mut self, site: usize, id: RequestId, user: &str) {
-        self.askers.insert(self.asked(site, id), user.to_owned());
-        self.begin(site, id);
-    }
-
-    /// A client asks for a write.
-    pub fn begin(&mut self, site: usize, id: RequestId) {
-        let twice = self.open.insert(self.asked(site, id), self.seen);
-        assert!(twice.is_none(), "ids of requests differ");
-    }
-
-    /// A client waits no more; whether it did until now.
-    pub fn give_up(&mut self, site: usize, id: RequestId) -> bool {
-        let asked = self.asked(site, id);
-        let began = self.open.remove(&asked);
-        self.given_up.extend(began.map(|began| (asked, began)));
-        began.is_some()
     }
 
     /// A process submits a write to its Raft log.
@@ -421,46 +363,6 @@ impl Checker {
         site.stable.max(site.log.start()) == site.log.last()
     }
 
-    /// A sequencer has numbered an entry.
-    ///
-    /// # Errors
-    /// If its state is not the model's.
-    pub fn applied_entry(
-        &mut self,
-        at: usize,
-        state: State,
-        now_ns: u64,
-        totals: &mut Totals,
-    ) -> Result<(), Violation> {
-        let index = state.index;
-        let site = &mut self.sites[at];
-        ensure(index == site.applied.next(), Check::State, || {
-            format!("entry {index} is applied after entry {}", site.applied)
-        })?;
-        site.applied = index;
-        if index <= site.applied_ever {
-            totals.count(Count::EntriesReplayed);
-        }
-        site.applied_ever = site.applied_ever.max(index);
-        let Some(entry) = site.log.get(index).cloned() else {
-            return Err(Violation::new(
-                Check::State,
-                format!("entry {index} is applied and was never written"),
-            ));
-        };
-        if index > self.applied() {
-            self.advance(index, entry, now_ns)?;
-            totals.add(Count::LeasesEnded, self.effects[index.0 as usize - 1].ended.len() as u64);
-            self.sites[at].oracle = Rc::clone(&self.oracle);
-        } else {
-            self.follow(at, index, &entry)?;
-        }
-        let mark = self.marks[index.0 as usize].state;
-        ensure(state == mark, Check::State, || {
-            format!("the state after entry {index} is {state:?} instead of {mark:?}")
-        })
-    }
-
     /// The system records of a member after an entry.
     ///
     /// # Errors
@@ -470,49 +372,6 @@ impl Checker {
         ensure(known == system, Check::State, || {
             format!("the system records after entry {index} are {system:?} instead of {known:?}")
         })
-    }
-
-    /// A client of this life is answered.
-    ///
-    /// # Errors
-    /// If the answer is wrong.
-    pub fn answered(&mut self, site: usize, id: RequestId, answer: &Answer) -> Result<Heard, Violation> {
-        let asked = self.asked(site, id);
-        let waits = self.open.contains_key(&asked);
-        let began = self.open.remove(&asked).or_else(|| self.given_up.remove(&asked));
-        let Some(began) = began else {
-            return Err(Violation::new(
-                Check::Unasked,
-                format!("request {id} is answered, but nobody waits: {answer:?}"),
-            ));
-        };
-        let heard = |heard| if waits { heard } else { Heard::TooLate };
-        if let Err(error) = answer
-            && self.is_in_no_log(asked, *error)
-        {
-            return self.note_refusal(asked, *error).map(|()| heard(Heard::Refused));
-        }
-        let Some(expected) = self.expected.remove(&asked) else {
-            let text = format!("request {id} is answered before its entry is applied: {answer:?}");
-            return Err(Violation::new(Check::Answer, text));
-        };
-        if let (CommandKind::Put, Ok(Response::Put(put))) = (expected.kind, answer) {
-            let revision = Revision(put.header.as_ref().map_or(0, |header| header.revision));
-            ensure(self.revisions.insert(revision), Check::RevisionReused, || {
-                format!("request {id} is told revision {revision}, like another one before")
-            })?;
-        }
-        let Expected { index, answer: want, .. } = expected;
-        ensure(*answer == want, Check::Answer, || {
-            format!("request {id} in entry {index}\n  is told {answer:?}\n  instead of {want:?}")
-        })?;
-        ensure(index > began, Check::Order, || {
-            format!("request {id} is in entry {index}, though entry {began} was seen before it began")
-        })?;
-        ensure(index <= self.sites[site].applied, Check::Answer, || {
-            format!("request {id} is answered before this member applies its entry {index}")
-        })?;
-        Ok(heard(Heard::Seen(index)))
     }
 
     /// The shards of a member are at rest after the last entry, and have this hash.
@@ -542,62 +401,4 @@ impl Checker {
             format!("the shards' hash at {index} is {hash:?} instead of {:?}", mark.hash)
         })
     }
-
-    /// Whether an answer says that the request is in no log. The same error may be what the log says of it.
-    fn is_in_no_log(&self, asked: Asked, error: RequestError) -> bool {
-        match self.expected.get(&asked) {
-            Some(expected) => is_refusal(error) && expected.answer != Err(error),
-            None => is_refusal(error) || is_refused_change(error),
-        }
-    }
-
-    fn note_refusal(&mut self, asked: Asked, error: RequestError) -> Result<(), Violation> {
-        if error == RequestError::LeaderChanged {
-            let done = self.done.get(&asked);
-            ensure(done.is_none(), Check::RefusedHadEffect, || {
-                format!("{asked:?} is refused ({error}), but is in entry {done:?}")
-            })?;
-            self.void.insert(asked);
-            return Ok(());
-        }
-        let in_log =
-            |site: &Site| site.log.from(site.applied.next()).any(|e| e.requests().any(|r| r == asked));
-        let in_log = self.done.contains_key(&asked) || self.sites.iter().any(in_log);
-        ensure(!in_log, Check::RefusedHadEffect, || {
-            format!("{asked:?} is refused ({error}), but is in the log")
-        })?;
-        if asked.id != OWN_REQUEST {
-            self.refused.insert(asked);
-        }
-        Ok(())
-    }
-}
-
-/// Whether a leader may say this of a change of the members before it is in any log, as it may be said of one in the log.
-fn is_refused_change(error: RequestError) -> bool {
-    matches!(
-        error,
-        RequestError::MemberNotEnoughStarted
-            | RequestError::MemberExist
-            | RequestError::PeerUrlExist
-            | RequestError::TooManyLearners
-            | RequestError::MemberNotLearner
-            | RequestError::MemberNotFound
-            | RequestError::LearnerNotReady
-    )
-}
-
-/// Whether the error says that the write is in no log.
-#[must_use]
-pub fn is_refusal(error: RequestError) -> bool {
-    matches!(
-        error,
-        RequestError::NoSpace
-            | RequestError::NoLeader
-            | RequestError::LeaderChanged
-            | RequestError::TooManyRequests
-            | RequestError::Unhealthy
-            | RequestError::TimeoutLeaderFail
-            | RequestError::TimeoutConnectionLost
-    )
 }

@@ -7,15 +7,57 @@ use windlass_records::state::State;
 use windlass_replica::membership::{Members, is_member_change};
 use windlass_types::LogIndex;
 
+use super::answers::Expected;
 use super::leases::Place;
 use super::log::{Logged, Said};
 use super::model::{Effects, model_answer, replay};
 use super::rules::Rules;
-use super::{Answer, Asked, Checker, Expected, Mark, OWN_REQUEST};
+use super::{Answer, Asked, Checker, Mark, OWN_REQUEST};
 use crate::check::{Check, Violation, ensure};
 use crate::env::site_of;
+use crate::report::{Count, Totals};
 
 impl Checker {
+    /// A sequencer has numbered an entry.
+    ///
+    /// # Errors
+    /// If its state is not the model's.
+    pub fn applied_entry(
+        &mut self,
+        at: usize,
+        state: State,
+        now_ns: u64,
+        totals: &mut Totals,
+    ) -> Result<(), Violation> {
+        let index = state.index;
+        let site = &mut self.sites[at];
+        ensure(index == site.applied.next(), Check::State, || {
+            format!("entry {index} is applied after entry {}", site.applied)
+        })?;
+        site.applied = index;
+        if index <= site.applied_ever {
+            totals.count(Count::EntriesReplayed);
+        }
+        site.applied_ever = site.applied_ever.max(index);
+        let Some(entry) = site.log.get(index).cloned() else {
+            return Err(Violation::new(
+                Check::State,
+                format!("entry {index} is applied and was never written"),
+            ));
+        };
+        if index > self.applied() {
+            self.advance(index, entry, now_ns)?;
+            totals.add(Count::LeasesEnded, self.effects[index.0 as usize - 1].ended.len() as u64);
+            self.sites[at].oracle = Rc::clone(&self.oracle);
+        } else {
+            self.follow(at, index, &entry)?;
+        }
+        let mark = self.marks[index.0 as usize].state;
+        ensure(state == mark, Check::State, || {
+            format!("the state after entry {index} is {state:?} instead of {mark:?}")
+        })
+    }
+
     /// A member applies an entry that another one has applied before.
     pub(super) fn follow(&mut self, at: usize, index: LogIndex, entry: &Logged) -> Result<(), Violation> {
         let known = &self.committed[index.0 as usize - 1];
