@@ -208,3 +208,10 @@ fn regression_permitted_by_what_is_to_come() {
 fn regression_endless_ticks() {
     expect_kept(&run_seed(2, Kind::Single, None, false));
 }
+
+/// The log refused a write because of an alarm, its client had given up, and by then the alarm was lifted: the judge took that
+/// answer for a refusal without a reason.
+#[test]
+fn regression_refused_by_the_log_and_heard_late() {
+    expect_kept(&run_seed(659, Kind::FullCluster, None, false));
+}

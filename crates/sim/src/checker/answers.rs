@@ -25,11 +25,9 @@ pub struct Asked {
     pub id: RequestId,
 }
 
-/// What an answer means to a client.
+/// What an answer says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heard {
-    /// Nobody waits any more.
-    TooLate,
     /// The write is in no log.
     Refused,
     /// It is this entry.
@@ -69,7 +67,7 @@ impl Checker {
         Asked { site, life: self.sites[site].life, id }
     }
 
-    /// A client of this life is answered.
+    /// A client of this life is answered: what that says, and whether the client still waits for it.
     ///
     /// # Errors
     /// If the answer is wrong.
@@ -78,7 +76,7 @@ impl Checker {
         site: usize,
         id: RequestId,
         answer: &Answer,
-    ) -> Result<Heard, Violation> {
+    ) -> Result<(Heard, bool), Violation> {
         let asked = self.asked(site, id);
         let waits = self.open.contains_key(&asked);
         let began = self.open.remove(&asked).or_else(|| self.given_up.remove(&asked));
@@ -88,11 +86,10 @@ impl Checker {
                 format!("request {id} is answered, but nobody waits: {answer:?}"),
             ));
         };
-        let heard = |heard| if waits { heard } else { Heard::TooLate };
         if let Err(error) = answer
             && self.is_in_no_log(asked, *error)
         {
-            return self.note_refusal(asked, *error).map(|()| heard(Heard::Refused));
+            return self.note_refusal(asked, *error).map(|()| (Heard::Refused, waits));
         }
         let Some(expected) = self.expected.remove(&asked) else {
             let text = format!("request {id} is answered before its entry is applied: {answer:?}");
@@ -114,7 +111,7 @@ impl Checker {
         ensure(index <= self.sites[site].applied, Check::Answer, || {
             format!("request {id} is answered before this member applies its entry {index}")
         })?;
-        Ok(heard(Heard::Seen(index)))
+        Ok((Heard::Seen(index), waits))
     }
 
     /// Whether an answer says that the request is in no log. The same error may be what the log says of it.

@@ -322,17 +322,18 @@ impl Member {
         if id == OWN_REQUEST {
             return Ok(());
         }
-        let heard = env.checker.answered(env.at, id, &answer)?;
+        let (heard, waits) = env.checker.answered(env.at, id, &answer)?;
         env.record.answer_write((env.at, env.life(), id), &answer);
         if env.strikes(Bug::AnsweredTwice, 50) {
             env.checker.answered(env.at, id, &answer)?;
         }
         self.probe.answered(id, answer.is_ok());
         match answer {
-            Err(error) if is_refusal(error) && !matches!(heard, Heard::Seen(_)) => env.refused(id, error)?,
+            // The log may say the same of a write that is in it.
+            Err(error) if is_refusal(error) && heard == Heard::Refused => env.refused(id, error)?,
             _ => env.totals.count(Count::WritesAcknowledged),
         }
-        if heard != Heard::TooLate {
+        if waits {
             self.tell_net(Sender::Consensus, ToNet::Answered { id, heard }, env);
         }
         Ok(())
