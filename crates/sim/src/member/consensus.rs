@@ -311,7 +311,7 @@ impl Member {
         Ok(())
     }
 
-    fn reply(&mut self, id: RequestId, mut answer: Answer, env: &mut Env) -> Result<(), Stop> {
+    pub(super) fn reply(&mut self, id: RequestId, mut answer: Answer, env: &mut Env) -> Result<(), Stop> {
         if let Ok(Response::Put(put)) = &mut answer
             && let Some(header) = &mut put.header
             && env.strikes(Bug::RepeatedRevision, 20)
@@ -319,7 +319,7 @@ impl Member {
             header.revision -= 1;
         }
         env.tell(|| format!("answers request {id}: {answer:?}"));
-        if id == OWN_REQUEST {
+        if id == OWN_REQUEST || self.keep_until_asked(id, &answer) {
             return Ok(());
         }
         let (heard, waits) = env.checker.answered(env.at, id, &answer)?;

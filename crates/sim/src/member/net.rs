@@ -23,7 +23,7 @@ use super::watch::WatchInput;
 use super::{Member, Ticket, take_turn};
 use crate::bug::Bug;
 use crate::check::{Check, Violation, ensure};
-use crate::checker::{Checker, Heard, Identity, LeaseQuestion};
+use crate::checker::{Answer, Checker, Heard, Identity, LeaseQuestion};
 use crate::clients::Request;
 use crate::env::{Env, Event, Stop, Thread, site_of};
 use crate::mailbox::{Mailbox, Sender};
@@ -90,8 +90,8 @@ struct Active {
 pub struct NetThread {
     pub(super) mail: Mailbox<ToNet>,
     batch: BatchBuilder,
-    /// Writes of this turn of which the judge does not know yet, for a bug.
-    unasked: Vec<RequestId>,
+    /// Writes of which the judge does not know yet, and what they were answered meanwhile; for a bug.
+    unasked: Vec<(RequestId, Option<Answer>)>,
     requests: u64,
     questions: u64,
     tickets: u64,
@@ -117,9 +117,7 @@ impl Member {
     /// # Errors
     /// If a promise is broken.
     pub fn clients_turn(&mut self, env: &mut Env) -> Result<(), Stop> {
-        for id in std::mem::take(&mut self.net.unasked) {
-            env.checker.begin(env.at, id);
-        }
+        self.ask_late(env)?;
         let in_flight = self.net.in_flight;
         for _ in 0..env.site_mut().clients.turn(in_flight) {
             let revision = env.checker.oracle(env.at).revision();
@@ -332,7 +330,7 @@ impl Member {
         let said: &[u8] = if named.is_empty() { &[] } else { &credential };
         self.net.batch.push_as(id, kind, said, payload);
         if env.strikes(Bug::AskedLate, 3) {
-            self.net.unasked.push(id);
+            self.net.unasked.push((id, None));
             return Ok(id);
         }
         env.record_write(id, kind, payload);
@@ -344,6 +342,25 @@ impl Member {
             env.checker.answered(env.at, id, &Err(RequestError::NoSpace))?;
         }
         Ok(id)
+    }
+
+    /// A known bug: writes that are in the log by now are asked for, and answered with what they were told before that.
+    fn ask_late(&mut self, env: &mut Env) -> Result<(), Stop> {
+        let (answered, unasked) =
+            std::mem::take(&mut self.net.unasked).into_iter().partition(|(_, answer)| answer.is_some());
+        self.net.unasked = unasked;
+        let answered: Vec<(RequestId, Option<Answer>)> = answered;
+        for (id, answer) in answered {
+            env.checker.begin(env.at, id);
+            answer.map_or(Ok(()), |answer| self.reply(id, answer, env))?;
+        }
+        Ok(())
+    }
+
+    /// Keeps an answer to a write that was not asked for yet; whether it did.
+    pub(super) fn keep_until_asked(&mut self, id: RequestId, answer: &Answer) -> bool {
+        let unasked = self.net.unasked.iter_mut().find(|(unasked, _)| *unasked == id);
+        unasked.is_some_and(|(_, kept)| kept.replace(answer.clone()).is_none())
     }
 
     /// A request that is no command of a client.
