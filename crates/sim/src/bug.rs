@@ -45,6 +45,8 @@ pub enum Bug {
     ForgottenVote,
     /// A leader counts a follower that has not answered.
     CountedUnheard,
+    /// A leader counts who has an entry of an earlier term, and calls that committed.
+    CommittedFromOldTerm,
     /// A follower's read gets the answer to an earlier one.
     ReusedReadContext,
     /// A leader proposes twice what a follower sent once.
@@ -85,7 +87,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every one.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::EarlyAcknowledgement,
         Self::LostFrame,
         Self::LoadedBeyondStable,
@@ -105,6 +107,7 @@ impl Bug {
         Self::InstalledInPart,
         Self::ForgottenVote,
         Self::CountedUnheard,
+        Self::CommittedFromOldTerm,
         Self::ReusedReadContext,
         Self::ForwardedTwice,
         Self::RepairedInPart,
@@ -132,6 +135,7 @@ impl Bug {
             Self::InstalledInPart
             | Self::ForgottenVote
             | Self::CountedUnheard
+            | Self::CommittedFromOldTerm
             | Self::ReusedReadContext
             | Self::ForwardedTwice
             | Self::RepairedInPart => Kind::Cluster,
@@ -174,7 +178,7 @@ impl Bug {
             Self::FullTakenForBroken => &[Check::EndedWithoutReason],
             Self::InstalledInPart => &[Check::State],
             Self::ForgottenVote => &[Check::VoteForgotten],
-            Self::CountedUnheard => &[Check::NoQuorum],
+            Self::CountedUnheard | Self::CommittedFromOldTerm => &[Check::NoQuorum],
             Self::ReusedReadContext => &[Check::Stale],
             Self::ForwardedTwice => &[Check::Repeated],
             Self::RepairedInPart => &[Check::Missing, Check::VoteForgotten],

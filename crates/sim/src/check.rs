@@ -43,7 +43,7 @@ pub enum Check {
     Diverged,
     /// No command is in two entries.
     Repeated,
-    /// An entry is on the disks of a majority before anybody applies it.
+    /// Before anybody applies an entry, that or a later one is on the disks of a majority, who got it in its own term.
     NoQuorum,
     /// A member remembers for whom it voted.
     VoteForgotten,

@@ -307,6 +307,12 @@ impl Env {
         move || format!("member {member}, life {life}")
     }
 
+    /// Whether this known bug is built in.
+    #[must_use]
+    pub fn has(&self, bug: Bug) -> bool {
+        self.bug == Some(bug)
+    }
+
     /// Whether the known bug `bug` strikes now; it does once in `one_in` times if it is built in.
     pub fn strikes(&mut self, bug: Bug, one_in: u64) -> bool {
         let strikes = self.bug == Some(bug) && self.sabotage.one_in(one_in);

@@ -147,25 +147,37 @@ impl Checker {
         })
     }
 
-    /// A majority of the voters must have an entry for good before anybody applies it.
+    /// A majority of the voters must have an entry for good before anybody applies it, and that or a later one in that
+    /// one's own term: what a leader finds on a majority of an earlier term may still be replaced. Source: Raft thesis 3.6.2.
     fn check_quorum(&self, index: LogIndex, entry: &Logged) -> Result<(), Violation> {
         // The founders' first entries are committed from the start.
         if self.sites.len() > 1 && index.0 <= self.founders as u64 {
             return Ok(());
         }
-        let keepers: Vec<usize> =
-            (0..self.sites.len()).filter(|&site| self.sites[site].keeps(index, entry)).collect();
+        let keeps = |site: usize| self.sites[site].keeps(index, entry);
+        let keepers: Vec<usize> = (0..self.sites.len()).filter(|&site| keeps(site)).collect();
+        let last = self.sites.iter().map(|site| site.log.last()).max().unwrap_or_default();
+        let commits = |at: u64| keepers.iter().any(|&of| self.is_committed_by(LogIndex(at), of, &keepers));
+        ensure((index.0..=last.0).any(commits), Check::NoQuorum, || {
+            format!(
+                "entry {index} is applied, and only the members at {keepers:?} keep it, or no later one in its term"
+            )
+        })
+    }
+
+    /// Whether a majority, of these members, has for good and got in its term what is at this place at the member `of`.
+    fn is_committed_by(&self, at: LogIndex, of: usize, keepers: &[usize]) -> bool {
+        let Some(entry) = self.sites[of].log.get(at) else { return false };
+        let got = |site: usize| self.sites[site].keeps(at, entry) && self.sites[site].log.is_in_term(at);
+        let got: Vec<usize> = keepers.iter().copied().filter(|&site| got(site)).collect();
         let is_quorum = |members: &Members| {
             let voters: Vec<usize> = match members.voting().voters.len() {
                 0 => (0..self.founders).collect(),
                 _ => members.voting().voters.iter().map(|&id| site_of(id)).collect(),
             };
-            voters.iter().filter(|voter| keepers.contains(voter)).count() > voters.len() / 2
+            voters.iter().filter(|voter| got.contains(voter)).count() > voters.len() / 2
         };
         // A change of the members takes effect when its entry is applied, and this one may be committed by then.
-        let quorum = is_quorum(&self.membership.members) || is_quorum(&self.membership.before);
-        ensure(quorum, Check::NoQuorum, || {
-            format!("entry {index} is applied, and only the members at {keepers:?} keep it")
-        })
+        is_quorum(&self.membership.members) || is_quorum(&self.membership.before)
     }
 }

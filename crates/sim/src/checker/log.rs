@@ -86,24 +86,40 @@ impl Logged {
     }
 }
 
+/// An entry in the log of one member.
+struct Written {
+    entry: Logged,
+    /// Whether the member may have got it in its term; in a later one it counts for no majority.
+    in_term: bool,
+}
+
+impl Written {
+    /// What a start found or wrote: nobody knows in which term it came.
+    fn found(entry: Entry) -> Self {
+        Self { entry: Logged::of(entry), in_term: true }
+    }
+}
+
 /// What a write to the log replaces: entries from this one on.
 pub struct Replaced {
     first: LogIndex,
-    entries: Vec<Logged>,
+    entries: Vec<Written>,
 }
 
 /// All entries from one index on.
 #[derive(Default)]
 pub struct Log {
     start: LogIndex,
-    entries: Vec<Logged>,
+    entries: Vec<Written>,
+    /// The member's term as its writes tell it.
+    term: Term,
 }
 
 impl Log {
     /// What a start wrote in place of everything.
     pub fn begun(content: &Recovered) -> Self {
-        let entries = content.entries.iter().cloned().map(Logged::of).collect();
-        Self { start: content.start_index, entries }
+        let entries = content.entries.iter().cloned().map(Written::found).collect();
+        Self { start: content.start_index, entries, term: content.hard_state.term }
     }
 
     /// Everything up to here came with a snapshot.
@@ -119,12 +135,19 @@ impl Log {
     /// One entry.
     pub fn get(&self, index: LogIndex) -> Option<&Logged> {
         let at = index.0.checked_sub(self.start.0 + 1)?;
-        self.entries.get(at as usize)
+        self.entries.get(at as usize).map(|written| &written.entry)
+    }
+
+    /// Whether an entry may have been written in its term.
+    pub fn is_in_term(&self, index: LogIndex) -> bool {
+        let at = index.0.checked_sub(self.start.0 + 1);
+        at.and_then(|at| self.entries.get(at as usize)).is_none_or(|written| written.in_term)
     }
 
     /// The entries from here on.
     pub fn from(&self, index: LogIndex) -> impl Iterator<Item = &Logged> {
-        self.entries.iter().skip(index.0.saturating_sub(self.start.0 + 1) as usize)
+        let entries = self.entries.iter().map(|written| &written.entry);
+        entries.skip(index.0.saturating_sub(self.start.0 + 1) as usize)
     }
 
     /// Takes what a write to the log holds; index of its first entry, if it holds any, and what that and the others replace.
@@ -133,12 +156,15 @@ impl Log {
         let header = Header::read(bytes).expect("a write to the log is a frame");
         let body = header.body(bytes).expect("a write to the log is a whole frame");
         let frame = Frame::parse(&Bytes::copy_from_slice(body)).expect("a frame of the log parses");
+        self.term = frame.hard_state.map_or(self.term, |hard_state| hard_state.term);
         let Some(first) = frame.entries.first().map(|e| e.index) else { return Ok(None) };
         ensure(first <= self.last().next() && first > self.start, Check::Missing, || {
             format!("entry {first} does not follow what is in the log, {} to {}", self.start, self.last())
         })?;
         let entries = self.entries.split_off((first.0 - self.start.0 - 1) as usize);
-        self.entries.extend(frame.entries.into_iter().map(Logged::of));
+        let term = self.term;
+        let written = |e: Entry| Written { in_term: e.term >= term, entry: Logged::of(e) };
+        self.entries.extend(frame.entries.into_iter().map(written));
         Ok(Some((first, Replaced { first, entries })))
     }
 
@@ -153,6 +179,7 @@ impl Log {
         }
         let last = found.entries.last().map_or(found.start_index, |e| e.index);
         self.entries.truncate(last.0.saturating_sub(self.start.0) as usize);
+        self.term = found.hard_state.term;
         Ok(before.0.saturating_sub(last.0))
     }
 

@@ -7,7 +7,7 @@ use windlass_records::batch::{BatchBuilder, CommandKind, Origin};
 use windlass_replica::consensus::Input;
 use windlass_replica::lease::{Asker, Expired, LeaseRef};
 use windlass_replica::membership::Members;
-use windlass_types::{MemberId, RequestError, RequestId};
+use windlass_types::{LogIndex, MemberId, RequestError, RequestId};
 
 use super::Member;
 use super::consensus::ToConsensus;
@@ -22,11 +22,37 @@ use crate::report::Count;
 const PUBLISH_TICKS: u64 = 10;
 
 impl Member {
-    pub(super) fn send(&mut self, message: Message, env: &mut Env) {
+    pub(super) fn send(&mut self, mut message: Message, env: &mut Env) {
+        self.commit_from_old_term(&mut message, env);
         env.checker.sends(env.at, &message);
         env.tell(|| format!("to {} in term {}: {}", message.to, message.term, short(&message.body)));
         self.sabotage(&message, env);
         env.send(site_of(message.to), Content::Raft(message));
+    }
+
+    /// A known bug: what is on a majority is said to be committed, though no entry of the leader's own term is.
+    /// Source: Raft thesis 3.6.2, figure 3.7.
+    fn commit_from_old_term(&self, message: &mut Message, env: &mut Env) {
+        if !env.has(Bug::CommittedFromOldTerm) {
+            return;
+        }
+        let raft = self.consensus.core.raft();
+        let (to, term) = (message.to, message.term);
+        let (Body::Append { commit, .. } | Body::Heartbeat { commit, .. }) = &mut message.body else {
+            return;
+        };
+        let matched = |id| match raft.peers().find(|peer| peer.id == id) {
+            Some(peer) => peer.matched,
+            None => raft.durable(),
+        };
+        let mut reached: Vec<LogIndex> = raft.membership().voters.iter().map(|&id| matched(id)).collect();
+        reached.sort_unstable();
+        let counted = reached.get(reached.len().saturating_sub(1) / 2).copied().unwrap_or_default();
+        let told = counted.min(matched(to));
+        let is_old = told > *commit && raft.term_at(told).is_some_and(|of| of < term);
+        if is_old && env.strikes(Bug::CommittedFromOldTerm, 1) {
+            *commit = told;
+        }
     }
 
     /// Known bugs: what the other side has not said is heard.
