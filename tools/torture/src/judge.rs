@@ -2,12 +2,14 @@
 //!
 //! Every answer carries the store's revision, and watches over everything tell what each revision changed: so the order of all
 //! changes is given, no order has to be searched for, and each answer is held against its place in it. The order itself is
-//! held against real time: whatever was known to anyone before a call began must be before it.
+//! held against real time: whatever was known to anyone before a call began must be before it. Beside that an order is searched
+//! for that needs neither revisions nor watches ([`search`]).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::history::{Call, Change, Event, Found, History, Moment, Operation, Outcome};
 use crate::order::Order;
+use crate::search::search;
 
 /// What the judge found.
 #[derive(Debug, Default)]
@@ -18,6 +20,8 @@ pub struct Judgement {
     pub revision: i64,
     /// Writes whose client never heard how they ended, and which took effect.
     pub late: usize,
+    /// Keys for which an order was found without the help of watches and revisions, and for which the search gave up.
+    pub searched: (usize, usize),
 }
 
 /// Judges a history.
@@ -43,7 +47,14 @@ pub fn judge(history: &History) -> Judgement {
     check_real_time(history, &places, &mut broken);
     check_own_reads(&history.operations, &mut broken);
     crate::leases::check(history, &order, &mut broken);
-    Judgement { broken, revision: order.last(), late }
+    let searched = search(history);
+    broken.extend(searched.broken);
+    Judgement {
+        broken,
+        revision: order.last(),
+        late,
+        searched: (searched.linearizable, searched.undecided),
+    }
 }
 
 struct Answer<'a> {

@@ -24,6 +24,7 @@ mod order;
 mod process;
 mod rig;
 mod run;
+mod search;
 #[path = "../../../crates/server/tests/faults/small_disk.rs"]
 mod small_disk;
 mod story;

@@ -231,6 +231,8 @@ fn report(striker: &Striker, history: &History, judgement: &Judgement, story: &m
     let renewals: usize = history.leases.iter().map(|lease| lease.renewed.len() - 1).sum();
     story.say(&format!("\n{} calls, revision {}", history.operations.len(), judgement.revision));
     story.say(&format!("{} writes without an answer took effect", judgement.late));
+    let (ordered, undecided) = judgement.searched;
+    story.say(&format!("{ordered} keys have an order of their own, for {undecided} the search gave up"));
     story.say(&format!("{MEMBERS} watches over {connections} connections, {bookmarks} bookmarks"));
     story.say(&format!("{} leases, {renewals} renewals", history.leases.len()));
     for (text, count) in history.failures() {

@@ -79,6 +79,7 @@ fn set_outcome(at: usize, outcome: Outcome) -> impl FnOnce(&mut History) {
 fn what_can_have_happened_passes() {
     let judgement = judge(&truth());
     assert_eq!((judgement.broken, judgement.revision, judgement.late), (Vec::new(), 5, 1));
+    assert_eq!(judgement.searched, (3, 0));
 }
 
 #[test]
@@ -103,6 +104,32 @@ fn lies_in_answers_are_found() {
         compares[0].1 = 1;
     });
     assert!(!compared.is_empty(), "a transaction whose compare does not hold");
+}
+
+/// Without what watches told, and whatever revisions say of each other.
+#[test]
+fn lies_are_found_by_search() {
+    let searched = |change: &dyn Fn(&mut History)| {
+        let mut history = truth();
+        history.streams.clear();
+        change(&mut history);
+        search(&history).broken.join("\n")
+    };
+    assert_eq!(searched(&|_| {}), "");
+    let old = version("k/a", "a1", 2, 2, 1);
+    let stale = searched(&|history| history.operations[3].outcome = done(2, std::slice::from_ref(&old)));
+    assert!(stale.contains("k/a"), "{stale}");
+    let back = searched(&|history| {
+        let deleted = version("k/b", "b1", 3, 3, 1);
+        history.operations[5].outcome = done(4, &[deleted]);
+    });
+    assert!(back.contains("k/b"), "{back}");
+    let early = searched(&|history| {
+        history.operations.push(operation(1, (11, 12), read("k/c"), done(5, &[version("k/c", "c1", 5, 5, 1)])));
+    });
+    assert!(early.contains("k/c"), "{early}");
+    let refused = searched(&|history| history.operations[0].outcome = Outcome::Refused("no space".into()));
+    assert!(refused.contains("k/a"), "{refused}");
 }
 
 #[test]
