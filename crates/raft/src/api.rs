@@ -42,6 +42,9 @@ pub struct Config {
     /// dropped with [`DropReason::LogFull`] and a leader's appends are taken in part until more is applied. It should
     /// be some times `uncommitted_bytes_max`, for entries that are not committed are never refused from a leader.
     pub retained_bytes_max: usize,
+    /// Whether events are noted for [`Raft::take_trace`](crate::Raft::take_trace). They take memory until they are taken,
+    /// so whoever asks for them must do so after each step.
+    pub trace: bool,
 }
 
 impl Config {
@@ -61,6 +64,7 @@ impl Config {
             uncommitted_bytes_max: 32 << 20,
             retained_bytes_min: 0,
             retained_bytes_max: 128 << 20,
+            trace: false,
         }
     }
 }

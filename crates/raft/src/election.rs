@@ -124,6 +124,8 @@ impl Raft {
         self.enter_term(self.term.next());
         self.role = Role::Candidate;
         self.vote = self.config.id;
+        self.note_candidate();
+        self.note_own_vote();
         let (last, commit) = (self.log.last(), self.log.committed());
         self.ask_voters(self.term, &Body::Vote { last, commit, transfer });
     }
@@ -154,9 +156,14 @@ impl Raft {
     }
 
     pub(crate) fn become_follower(&mut self, term: Term, leader: MemberId) {
+        // To whoever reads a trace a pre-candidate is a follower.
+        let is_new = term != self.term || matches!(self.role, Role::Candidate | Role::Leader);
         self.enter_term(term);
         self.role = Role::Follower;
         self.leader = leader;
+        if is_new {
+            self.note_follower();
+        }
     }
 
     fn become_leader(&mut self) {
@@ -165,6 +172,7 @@ impl Raft {
         self.role = Role::Leader;
         self.leader = self.config.id;
         self.stood_again = false;
+        self.note_leader();
         let next = self.log.last_index().next();
         for id in self.membership.members() {
             if id != self.config.id {
@@ -198,7 +206,9 @@ impl Raft {
         if self.role == Role::Leader || !self.log.contains(commit) {
             return;
         }
-        self.log.commit_to(commit.index);
+        if self.log.commit_to(commit.index) {
+            self.note_commit();
+        }
         if self.role != Role::Follower && self.log.has_unhanded_conf_change() {
             self.become_follower(self.term, MemberId::ZERO);
         }

@@ -18,6 +18,9 @@
 //! 6. [`Input::Compact`] what is durable in the state machine. The memory held is bounded without it, too.
 //! 7. After a crash make a new core from what is durable. A failed write is not an input: the process must end.
 //!
+//! With [`Config::trace`] a core also notes what it does as the events of etcd-io/raft's trace specification, for
+//! [`Raft::take_trace`].
+//!
 //! A new cluster's members begin with [`Restored::founding`], a joining one with `Restored::default()`.
 //!
 //! What a peer sends is not trusted to make sense: a message that cannot be true is dropped with
@@ -39,6 +42,7 @@ mod receive;
 mod reconfigure;
 mod replication;
 mod snapshot;
+mod trace;
 mod transfer;
 
 pub use api::{
@@ -50,3 +54,4 @@ pub use message::{Body, EntryId, Message, ReadContext};
 pub use progress::{PeerProgress, PeerState};
 pub use raft::Raft;
 pub use read_index::READS_MAX;
+pub use trace::TraceEvent;

@@ -10,6 +10,7 @@ use windlass_records::log::HardState;
 use windlass_types::{LogIndex, Term};
 
 use crate::message::Gate;
+use crate::trace::Trace;
 use crate::{Action, Message, PersistId};
 
 /// Most writes under way plus messages held for them before a member that does not lead stops listening to its peers,
@@ -23,9 +24,16 @@ pub(crate) struct Outbox {
     pub(crate) actions: Vec<Action>,
     /// Messages that wait for this step's write, or else for the last one under way.
     held: Vec<Message>,
+    /// What is noted of all steps since it was taken, if anything is.
+    pub(crate) trace: Option<Trace>,
 }
 
 impl Outbox {
+    /// Nothing to say; `traced`: what happens is noted.
+    pub(crate) fn new(traced: bool) -> Self {
+        Self { trace: traced.then(Trace::default), ..Self::default() }
+    }
+
     pub(crate) fn send(&mut self, message: Message) {
         match message.body.gate() {
             Gate::AtOnce => self.actions.push(Action::Send(message)),

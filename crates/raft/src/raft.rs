@@ -91,10 +91,11 @@ impl Raft {
             heartbeat_elapsed: 0,
             election_timeout: 0,
             stood_again: false,
-            outbox: Outbox::default(),
+            outbox: Outbox::new(config.trace),
             config,
         };
         raft.restart_election_timer();
+        raft.note_start();
         raft
     }
 
@@ -102,6 +103,7 @@ impl Raft {
     pub fn step(&mut self, input: Input, actions: &mut Vec<Action>) {
         std::mem::swap(&mut self.outbox.actions, actions);
         let before = (self.role, self.term, self.leader);
+        let noted_before = self.noted();
         match input {
             Input::Propose { kind, data } => self.propose(kind, data),
             Input::Persisted(id) => self.persisted(id),
@@ -121,6 +123,7 @@ impl Raft {
             let changed = Action::RoleChanged { role: self.role, term: self.term, leader: self.leader };
             self.outbox.actions.push(changed);
         }
+        self.note_ready(noted_before);
         #[cfg(any(test, debug_assertions))]
         self.log.check();
         std::mem::swap(&mut self.outbox.actions, actions);
@@ -170,9 +173,11 @@ impl Raft {
         let durable = self.pipeline.persisted(id, &mut self.outbox);
         let advances = durable.durable_to.is_some_and(|to| self.log.durable_to(to));
         if durable.candidacy == Some(self.term) && self.role == Role::Candidate {
+            self.note_own_vote_durable();
             self.count_vote(self.config.id, true);
         }
         if advances && self.role == Role::Leader {
+            self.note_own_append_durable();
             self.commit_and_tell();
         }
     }
@@ -212,7 +217,10 @@ impl Raft {
     pub(crate) fn append_own(&mut self, kind: EntryKind, data: Bytes) {
         assert_eq!(self.role, Role::Leader, "only a leader makes entries");
         let index = self.log.last_index().next();
-        self.log.append(Entry { term: self.term, index, kind, data });
+        let entry = Entry { term: self.term, index, kind, data };
+        self.note_entry(&entry);
+        self.log.append(entry);
+        self.note_own_append();
         if kind == EntryKind::ConfChange {
             self.conf_change_index = index;
         }
@@ -233,7 +241,9 @@ impl Raft {
     }
 
     pub(crate) fn send_in_term(&mut self, to: MemberId, term: Term, body: Body) {
-        self.outbox.send(Message { from: self.config.id, to, term, body });
+        let message = Message { from: self.config.id, to, term, body };
+        self.note_sent(&message);
+        self.outbox.send(message);
     }
 }
 

@@ -21,6 +21,7 @@ impl Raft {
         }
         let from = message.from;
         if let Err(fault) = self.process(message) {
+            self.unnote_received();
             self.outbox.actions.push(Action::MessageRejected { from, fault });
         }
     }
@@ -33,12 +34,16 @@ impl Raft {
         if message.term.0.saturating_sub(self.term.0) > TERM_JUMP_MAX {
             return Err(Fault::TermJump);
         }
+        if self.ignores(&message) {
+            return Ok(());
+        }
+        self.note_received(&message);
         if message.term < self.term {
             self.answer_stale(&message);
             return Ok(());
         }
-        if message.term > self.term && !self.enters_term_of(&message) {
-            return Ok(());
+        if message.term > self.term {
+            self.enter_term_of(&message);
         }
         self.dispatch(message)
     }
@@ -58,19 +63,21 @@ impl Raft {
         }
     }
 
-    /// Settles a later term. False if the message is to be ignored.
-    fn enters_term_of(&mut self, message: &Message) -> bool {
+    /// Whether somebody wants to be elected to a later term while there is a leader that lives.
+    fn ignores(&self, message: &Message) -> bool {
         let is_transfer = matches!(message.body, Body::Vote { transfer: true, .. });
+        let asks = matches!(message.body, Body::PreVote { .. } | Body::Vote { .. });
+        message.term > self.term && asks && !is_transfer && self.has_live_leader()
+    }
+
+    /// Settles a later term.
+    fn enter_term_of(&mut self, message: &Message) {
         match message.body {
-            Body::PreVote { .. } | Body::Vote { .. } if self.has_live_leader() && !is_transfer => {
-                return false;
-            }
             // Both speak of a term that may come.
             Body::PreVote { .. } | Body::PreVoteReply { granted: true, .. } => {}
             _ if is_from_leader(&message.body) => self.become_follower(message.term, message.from),
             _ => self.become_follower(message.term, MemberId::ZERO),
         }
-        true
     }
 
     /// Takes a message of the present term (or, of pre-votes and their grants, a later one).

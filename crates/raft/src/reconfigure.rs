@@ -25,6 +25,7 @@ impl Raft {
     }
 
     fn switch_membership(&mut self, index: LogIndex, next: Membership) {
+        self.note_membership(&next);
         self.membership = next.clone();
         self.outbox.actions.push(Action::MembershipChanged { index, membership: next });
         // Whoever is told of it may rely on it: of two voters, one alone would wait for the other's vote for ever if it

@@ -11,13 +11,15 @@ use crate::log::{Log, entry_bytes};
 use crate::persist::Outbox;
 use crate::progress::{PeerState, Progress};
 use crate::raft::Raft;
-use crate::{Action, Body, Config, Fault, Message, ReadContext, Role};
+use crate::trace::View;
+use crate::{Action, Body, Config, Fault, Membership, Message, ReadContext, Role};
 
 /// What sending to a peer needs beside the peer.
 struct Sending<'a> {
     config: &'a Config,
     term: Term,
     log: &'a Log,
+    membership: &'a Membership,
     outbox: &'a mut Outbox,
 }
 
@@ -68,15 +70,27 @@ impl Sending<'_> {
     }
 
     fn send(&mut self, to: MemberId, body: Body) {
-        self.outbox.send(Message { from: self.config.id, to, term: self.term, body });
+        let (me, term) = (self.config.id, self.term);
+        let message = Message { from: me, to, term, body };
+        if let Some(trace) = &mut self.outbox.trace {
+            // Who leads voted for itself.
+            let (log, membership) = (self.log, self.membership);
+            trace.sent(View { id: me, term, vote: me, role: Role::Leader, log, membership }, &message);
+        }
+        self.outbox.send(message);
     }
 }
 
 /// As leader.
 impl Raft {
     fn sending(&mut self) -> (&mut BTreeMap<MemberId, Progress>, Sending<'_>) {
-        let sending =
-            Sending { config: &self.config, term: self.term, log: &self.log, outbox: &mut self.outbox };
+        let sending = Sending {
+            config: &self.config,
+            term: self.term,
+            log: &self.log,
+            membership: &self.membership,
+            outbox: &mut self.outbox,
+        };
         (&mut self.peers, sending)
     }
 
@@ -112,6 +126,7 @@ impl Raft {
         if self.log.term(index) != Some(self.term) || !self.log.commit_to(index) {
             return false;
         }
+        self.note_commit();
         self.broadcast_appends(true);
         self.open_read_round_if_none();
         true

@@ -53,6 +53,7 @@ impl Raft {
     fn restore(&mut self, meta: SnapshotMeta) {
         self.log.restart(meta.index, meta.term);
         self.pipeline.replaced();
+        self.note_membership(&meta.membership);
         self.membership.clone_from(&meta.membership);
         let changed = Action::MembershipChanged { index: meta.index, membership: meta.membership.clone() };
         self.outbox.actions.push(changed);

@@ -4,6 +4,7 @@
 use windlass_api::etcdserverpb::WatchResponse;
 use windlass_io_log::op::Op;
 use windlass_io_log::stream::RETRY_NS;
+use windlass_raft::TraceEvent;
 use windlass_records::batch::{CommandKind, Origin};
 use windlass_types::{MemberId, RequestId};
 
@@ -173,6 +174,8 @@ pub struct Env {
     pub story: Story,
     /// What clients did.
     pub record: Record,
+    /// What the Raft cores did, a line of JSON for each event, if somebody wants it.
+    pub trace: Option<Vec<String>>,
     /// Whether faults have stopped.
     pub calm: bool,
     /// Properties of the run.
@@ -217,6 +220,7 @@ impl Env {
             totals: Totals::default(),
             story: if wanted.story { Story::told() } else { Story::default() },
             record: Record::new(wanted.record),
+            trace: wanted.trace.then(Vec::new),
             calm: false,
             profile,
             scheduling: stream(seed, Concern::Scheduling),
@@ -270,6 +274,16 @@ impl Env {
         let (at, alone) = (self.at, self.sites.len() == 1);
         let line = || if alone { line() } else { format!("{} {}", member_of(at), line()) };
         self.story.tell(self.agenda.now_ns(), line);
+    }
+
+    /// Keeps what a Raft core did.
+    pub fn trace(&mut self, events: Vec<TraceEvent>) {
+        let Some(lines) = &mut self.trace else { return };
+        for event in events {
+            // Whoever sorts the lines before they are read, as etcd's script does by the third field between colons,
+            // finds them in order.
+            lines.push(format!(r#"{{"tag":"trace","ts":"{:012}","event":{event}}}"#, lines.len()));
+        }
     }
 
     /// Records a request of a client of the process here that is no write.

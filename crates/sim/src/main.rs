@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Mutex;
 use std::time::Instant;
 
 use windlass_gateway::Transcoder;
@@ -11,17 +13,19 @@ use windlass_sim::agenda::SECOND_NS;
 use windlass_sim::bug::Bug;
 use windlass_sim::profile::Kind;
 use windlass_sim::report::{Count, Wanted};
-use windlass_sim::runner::{Canary, Summary, canary, run_seed, run_seed_for, run_seeds};
+use windlass_sim::runner::{Canary, Summary, canary, run_seed_for, run_seeds_for};
 use windlass_sim::world::Outcome;
 
 const USAGE: &str = "usage:
-  windlass-sim run --seeds N [--from S] [--profile NAME]      run N seeds from S (0) on
-  windlass-sim replay SEED [BUG] [--profile NAME]             tell the story of one run
-  windlass-sim history SEED --out FILE [--profile NAME]       write what clients did in one run, a line of JSON each
-  windlass-sim canary --all | BUG [--seeds N]                 show in how many seeds the checks catch a known bug
+  windlass-sim run --seeds N [--from S] [--profile NAME] [--trace-dir DIR]    run N seeds from S (0) on
+  windlass-sim replay SEED [BUG] [--profile NAME] [--trace-dir DIR]           tell the story of one run
+  windlass-sim history SEED --out FILE [--profile NAME]    write what clients did in one run, a line of JSON each
+  windlass-sim canary --all | BUG [--seeds N]              show in how many seeds the checks catch a known bug
 
 profiles: full (the default), full-cluster: clients that do everything;
-          single, cluster: clients that read and write keys and leases, and do not watch";
+          single, cluster: clients that read and write keys and leases, and do not watch;
+          tla: runs that the TLA+ trace specification of etcd-io/raft can follow
+--trace-dir: what the Raft cores did in each run, as that specification reads it, in DIR/SEED.ndjson";
 
 /// Seeds in which a canary is to be caught, unless told otherwise.
 const CANARY_SEEDS: u64 = 500;
@@ -72,15 +76,18 @@ fn carry_out(mut arguments: Arguments) -> Option<io::Result<ExitCode>> {
         ["run"] => {
             let count = number(option("seeds")?)?;
             let from = option("from").map_or(Some(0), number)?;
-            Box::new(move || run(kind, count, from))
+            let traces = option("trace-dir").map(PathBuf::from);
+            Box::new(move || run(kind, count, from, traces.as_deref()))
         }
         ["replay", seed] => {
             let seed = seed.parse().ok()?;
-            Box::new(move || replay(kind, seed, None))
+            let traces = option("trace-dir").map(PathBuf::from);
+            Box::new(move || replay(kind, seed, None, traces.as_deref()))
         }
         ["replay", seed, bug] => {
             let (seed, bug) = (seed.parse().ok()?, bug_named(bug)?);
-            Box::new(move || replay(bug.kind(), seed, Some(bug)))
+            let traces = option("trace-dir").map(PathBuf::from);
+            Box::new(move || replay(bug.kind(), seed, Some(bug), traces.as_deref()))
         }
         ["history", seed] => {
             let (seed, out) = (seed.parse().ok()?, option("out")?);
@@ -106,9 +113,17 @@ fn bug_named(name: &str) -> Option<Bug> {
     Bug::ALL.into_iter().find(|bug| format!("{bug:?}") == name)
 }
 
-fn run(kind: Kind, count: u64, from: u64) -> io::Result<ExitCode> {
+fn run(kind: Kind, count: u64, from: u64, traces: Option<&Path>) -> io::Result<ExitCode> {
     let begun = Instant::now();
-    let summary = run_seeds(from..from.saturating_add(count), kind, None, threads());
+    let wanted = Wanted { trace: traces.is_some(), ..Wanted::default() };
+    let written = Mutex::new(Ok(()));
+    let keep = |outcome: &Outcome| {
+        let result = write_trace(outcome, traces);
+        let mut written = written.lock().expect("nobody panics while holding it");
+        *written = std::mem::replace(&mut *written, Ok(())).and(result);
+    };
+    let summary = run_seeds_for(from..from.saturating_add(count), kind, None, threads(), wanted, &keep);
+    written.into_inner().expect("nobody panics while holding it")?;
     let seconds = begun.elapsed().as_secs_f64();
     let Summary { runs, totals, failure } = summary;
     let out = &mut io::stdout().lock();
@@ -139,13 +154,26 @@ fn run(kind: Kind, count: u64, from: u64) -> io::Result<ExitCode> {
     }
 }
 
-fn replay(kind: Kind, seed: u64, bug: Option<Bug>) -> io::Result<ExitCode> {
-    let outcome = run_seed(seed, kind, bug, true);
+fn replay(kind: Kind, seed: u64, bug: Option<Bug>, traces: Option<&Path>) -> io::Result<ExitCode> {
+    let wanted = Wanted { story: true, trace: traces.is_some(), ..Wanted::default() };
+    let outcome = run_seed_for(seed, kind, bug, wanted);
+    write_trace(&outcome, traces)?;
     let out = &mut io::stdout();
     for line in &outcome.lines {
         writeln!(out, "{line}")?;
     }
     verdict(&outcome)
+}
+
+/// Writes what the Raft cores did, if somebody wants that.
+fn write_trace(outcome: &Outcome, dir: Option<&Path>) -> io::Result<()> {
+    let Some(dir) = dir else { return Ok(()) };
+    std::fs::create_dir_all(dir)?;
+    let file = &mut io::BufWriter::new(File::create(dir.join(format!("{}.ndjson", outcome.seed)))?);
+    for line in &outcome.trace {
+        writeln!(file, "{line}")?;
+    }
+    file.flush()
 }
 
 /// Writes what clients asked and were told.

@@ -32,11 +32,14 @@ pub enum Kind {
     Full,
     /// Several members with all of that.
     FullCluster,
+    /// Several members, of whose runs the published specification of Raft in TLA+ can follow the trace: no process ends,
+    /// no message is doubled or reordered, nobody asks for votes before an election.
+    Tla,
 }
 
 impl Kind {
     /// Every one.
-    pub const ALL: [Self; 4] = [Self::Single, Self::Cluster, Self::Full, Self::FullCluster];
+    pub const ALL: [Self; 5] = [Self::Single, Self::Cluster, Self::Full, Self::FullCluster, Self::Tla];
 
     /// As it is named on the command line.
     #[must_use]
@@ -46,13 +49,14 @@ impl Kind {
             Self::Cluster => "cluster",
             Self::Full => "full",
             Self::FullCluster => "full-cluster",
+            Self::Tla => "tla",
         }
     }
 
     /// Whether there are several members.
     #[must_use]
     pub fn is_cluster(self) -> bool {
-        matches!(self, Self::Cluster | Self::FullCluster)
+        matches!(self, Self::Cluster | Self::FullCluster | Self::Tla)
     }
 
     /// Whether clients do everything that they can.
@@ -105,6 +109,8 @@ pub struct Profile {
     pub fault_ns_max: u64,
     /// Most faults.
     pub faults_max: u64,
+    /// Whether processes end, disks fail and lack room, or there are only slow machines and cuts of the network.
+    pub processes_end: bool,
     /// Clients that watch.
     pub viewers: u64,
     /// Longest time until a watch is told how far it is, in nanoseconds.
@@ -129,6 +135,8 @@ pub struct RaftLimits {
     pub retained_bytes_min: usize,
     /// As above.
     pub retained_bytes_max: usize,
+    /// As above.
+    pub pre_vote: bool,
 }
 
 impl RaftLimits {
@@ -140,6 +148,7 @@ impl RaftLimits {
             uncommitted_bytes_max,
             retained_bytes_min: between(random, 2000, 40_000) as usize,
             retained_bytes_max: uncommitted_bytes_max * between(random, 2, 6) as usize,
+            pre_vote: true,
         }
     }
 
@@ -150,6 +159,7 @@ impl RaftLimits {
         config.uncommitted_bytes_max = self.uncommitted_bytes_max;
         config.retained_bytes_min = self.retained_bytes_min;
         config.retained_bytes_max = self.retained_bytes_max;
+        config.pre_vote = self.pre_vote;
     }
 }
 
@@ -161,7 +171,33 @@ impl Profile {
         let alone = Self::alone(kind, random);
         let plain = if kind.is_cluster() { alone.joined(random) } else { alone };
         // What comes here draws last, so that the runs of the plain kinds stay as they are.
-        if kind.is_full() { plain.filled(random) } else { plain }
+        match kind {
+            Kind::Single | Kind::Cluster => plain,
+            Kind::Full | Kind::FullCluster => plain.filled(random),
+            Kind::Tla => plain.followed(random),
+        }
+    }
+
+    /// A specification can follow it, in minutes: short, and with a log that nobody needs a snapshot for.
+    fn followed(self, random: &mut Random) -> Self {
+        let members = [3, 3, 3, 5, 2, 1][random.below(6) as usize];
+        Self {
+            members,
+            founders: members,
+            shards: vec![1; members],
+            raft: RaftLimits {
+                retained_bytes_min: 1 << 24,
+                retained_bytes_max: 1 << 26,
+                pre_vote: false,
+                ..self.raft
+            },
+            mischief_one_in: 0,
+            requests: between(random, 5, 40),
+            operations: random.below(5),
+            faults_max: random.below(4),
+            processes_end: false,
+            ..self
+        }
     }
 
     /// Several members: what happens within milliseconds at one of them takes as long as an election here.
@@ -201,6 +237,7 @@ impl Profile {
                 uncommitted_bytes_max: defaults.uncommitted_bytes_max,
                 retained_bytes_min: defaults.retained_bytes_min,
                 retained_bytes_max: defaults.retained_bytes_max,
+                pre_vote: defaults.pre_vote,
             },
             delay_ns_max: MILLISECOND_NS,
             mischief_one_in: 0,
@@ -222,6 +259,7 @@ impl Profile {
             disk_ns_max: between(random, 20 * MICROSECOND_NS, 4 * MILLISECOND_NS),
             fault_ns_max: between(random, 10 * MILLISECOND_NS, 300 * MILLISECOND_NS),
             faults_max: random.below(16),
+            processes_end: true,
             segment_blocks: between(random, 12, 20),
             flush_bytes: between(random, 1000, 8000) as usize,
             flush_age_ns: between(random, MILLISECOND_NS, 40 * MILLISECOND_NS),

@@ -195,6 +195,8 @@ pub struct Wanted {
     pub story: bool,
     /// What clients asked and were told.
     pub record: bool,
+    /// What the Raft cores did, for the trace specification of etcd-io/raft.
+    pub trace: bool,
 }
 
 /// The lines of a run, if somebody wants them.

@@ -38,6 +38,7 @@ pub fn run_seed_for(seed: u64, kind: Kind, bug: Option<Bug>, wanted: Wanted) -> 
         violation: Some(Violation::new(Check::Panic, said)),
         lines: Vec::new(),
         operations: Vec::new(),
+        trace: Vec::new(),
     })
 }
 
@@ -55,6 +56,19 @@ pub struct Summary {
 /// Runs seeds on `threads` threads until one fails.
 #[must_use]
 pub fn run_seeds(seeds: Range<u64>, kind: Kind, bug: Option<Bug>, threads: usize) -> Summary {
+    run_seeds_for(seeds, kind, bug, threads, Wanted::default(), &|_| {})
+}
+
+/// As [`run_seeds`], for what is wanted of each run; `each` gets every one that ended.
+#[must_use]
+pub fn run_seeds_for(
+    seeds: Range<u64>,
+    kind: Kind,
+    bug: Option<Bug>,
+    threads: usize,
+    wanted: Wanted,
+    each: &(impl Fn(&Outcome) + Sync),
+) -> Summary {
     let next = AtomicU64::new(seeds.start);
     let failed = AtomicBool::new(false);
     let work = || {
@@ -64,7 +78,8 @@ pub fn run_seeds(seeds: Range<u64>, kind: Kind, bug: Option<Bug>, threads: usize
             if seed >= seeds.end {
                 break;
             }
-            let outcome = run_seed(seed, kind, bug, false);
+            let outcome = run_seed_for(seed, kind, bug, wanted);
+            each(&outcome);
             failed.fetch_or(outcome.violation.is_some(), Ordering::Relaxed);
             summary.add(outcome);
         }

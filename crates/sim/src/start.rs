@@ -202,6 +202,7 @@ pub fn urls_of(site: usize) -> Vec<String> {
 fn config(env: &mut Env) -> Config {
     let mut config = Config::new(env.member(), u64::from(env.life()), env.scheduling.number());
     env.profile.raft.set(&mut config);
+    config.trace = env.trace.is_some();
     config
 }
 

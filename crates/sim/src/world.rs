@@ -47,6 +47,8 @@ pub struct Outcome {
     pub lines: Vec<String>,
     /// What clients did, if that was asked for.
     pub operations: Vec<Operation>,
+    /// What the Raft cores did, a line of JSON for each event, if that was asked for.
+    pub trace: Vec<String>,
 }
 
 /// Where a run is.
@@ -120,7 +122,8 @@ impl World {
         }
         env.totals.simulated_ns = env.agenda.now_ns();
         let (lines, operations) = (env.story.lines(), env.record.operations());
-        Outcome { seed, totals: env.totals, violation, lines, operations }
+        let trace = env.trace.unwrap_or_default();
+        Outcome { seed, totals: env.totals, violation, lines, operations, trace }
     }
 
     fn events(&mut self) -> Result<(), Violation> {
@@ -328,7 +331,12 @@ impl World {
             return;
         }
         self.faults_left -= 1;
-        let fault = match self.faults.below(if self.members.len() > 1 { 20 } else { 12 }) {
+        let kinds = match (self.env.profile.processes_end, self.members.len()) {
+            (false, _) => 12..20,
+            (true, 1) => 0..12,
+            (true, _) => 0..20,
+        };
+        let fault = match kinds.start + self.faults.below(kinds.end - kinds.start) {
             0..5 => Fault::PowerFailure,
             5..8 => Fault::Kill,
             8..10 => Fault::FailOperation,
@@ -391,12 +399,7 @@ impl World {
             }
             Phase::Settling(by_ns) => {
                 if self.have_settled(by_ns)? {
-                    self.env.story.tell(now_ns, || "at rest; a last power failure".into());
-                    for site in 0..self.members.len() {
-                        self.env.at = site;
-                        self.die(true);
-                    }
-                    self.phase = Phase::Last(now_ns + SETTLE_NS);
+                    self.at_rest(now_ns);
                 }
             }
             Phase::Last(by_ns) => {
@@ -409,6 +412,19 @@ impl World {
         let events = self.env.totals.of(Count::Events);
         let most = EVENTS_MAX * self.members.len() as u64;
         ensure(events < most, Check::Unanswered, || format!("{events} events and no end"))
+    }
+
+    fn at_rest(&mut self, now_ns: u64) {
+        if !self.env.profile.processes_end {
+            self.phase = Phase::Over;
+            return;
+        }
+        self.env.story.tell(now_ns, || "at rest; a last power failure".into());
+        for site in 0..self.members.len() {
+            self.env.at = site;
+            self.die(true);
+        }
+        self.phase = Phase::Last(now_ns + SETTLE_NS);
     }
 
     fn stop_faults(&mut self) {

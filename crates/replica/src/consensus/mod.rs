@@ -29,7 +29,7 @@ use std::sync::Arc;
 
 use windlass_io_log::raft_log::{RaftLog, Space};
 use windlass_io_log::stream::Stable;
-use windlass_raft::{Action, Persist, Raft, ReadId};
+use windlass_raft::{Action, Persist, Raft, ReadId, TraceEvent};
 use windlass_records::batch::{BatchBuilder, Origin};
 use windlass_records::state::State;
 use windlass_types::{LogIndex, MemberId, RequestError, RequestId, Term};
@@ -244,6 +244,12 @@ impl Consensus {
     #[must_use]
     pub fn raft(&self) -> &Raft {
         &self.raft
+    }
+
+    /// What Raft did since this was asked last, if its configuration says that it notes that.
+    #[must_use]
+    pub fn take_trace(&mut self) -> Vec<TraceEvent> {
+        self.raft.take_trace()
     }
 
     /// State after the last numbered entry.

@@ -146,6 +146,7 @@ impl Member {
     }
 
     fn carry_out(&mut self, env: &mut Env) -> Result<(), Stop> {
+        env.trace(self.consensus.core.take_trace());
         for output in std::mem::take(&mut self.consensus.out) {
             self.carry_out_one(output, env)?;
         }
