@@ -49,12 +49,7 @@ pub fn judge(history: &History) -> Judgement {
     crate::leases::check(history, &order, &mut broken);
     let searched = search(history);
     broken.extend(searched.broken);
-    Judgement {
-        broken,
-        revision: order.last(),
-        late,
-        searched: (searched.linearizable, searched.undecided),
-    }
+    Judgement { broken, revision: order.last(), late, searched: (searched.linearizable, searched.undecided) }
 }
 
 struct Answer<'a> {

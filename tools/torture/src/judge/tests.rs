@@ -125,7 +125,12 @@ fn lies_are_found_by_search() {
     });
     assert!(back.contains("k/b"), "{back}");
     let early = searched(&|history| {
-        history.operations.push(operation(1, (11, 12), read("k/c"), done(5, &[version("k/c", "c1", 5, 5, 1)])));
+        history.operations.push(operation(
+            1,
+            (11, 12),
+            read("k/c"),
+            done(5, &[version("k/c", "c1", 5, 5, 1)]),
+        ));
     });
     assert!(early.contains("k/c"), "{early}");
     let refused = searched(&|history| history.operations[0].outcome = Outcome::Refused("no space".into()));
