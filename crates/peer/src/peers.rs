@@ -99,9 +99,7 @@ impl Shared {
         match frame {
             Frame::Raft(message) => {
                 assert!(message.from == self.member && message.to == to, "a message goes to whom it names");
-                // Appends without entries must not overtake those with entries, which they follow.
-                let is_append = matches!(message.body, Body::Append { .. });
-                let lane = if is_append { Lane::Data } else { Lane::Control };
+                let lane = lane_of(&message.body);
                 let (record, parts) = (message::to_record(&message), message::parts(&message));
                 Ok((lane, self.pack_bounded(Kind::Raft, &record, &parts)?))
             }
@@ -161,6 +159,15 @@ impl Shared {
     }
 }
 
+/// Appends without entries must not overtake those with entries, which they follow. Nor must the call to stand for election:
+/// an append before it says what is committed, which may be a change of who votes.
+fn lane_of(body: &Body) -> Lane {
+    match body {
+        Body::Append { .. } | Body::TimeoutNow => Lane::Data,
+        _ => Lane::Control,
+    }
+}
+
 /// The transport of one member. Clones are the same one.
 #[derive(Clone, Debug)]
 pub struct Peers {
@@ -209,12 +216,19 @@ impl Peers {
     /// what is queued for them is still written, what they send is not taken any more.
     ///
     /// # Errors
-    /// If a URL cannot be read; nothing is changed then.
+    /// The first URL that cannot be read. All else is done all the same, or one such URL in the members' list would keep
+    /// every member from every other: a peer without a URL that can be read is heard, and not dialled.
     pub fn set_members(&self, members: &[(MemberId, Vec<String>)]) -> Result<(), BadUrl> {
+        let mut outcome = Ok(());
         let mut named = BTreeMap::new();
-        for (member, urls) in members.iter().filter(|(member, _)| *member != self.shared.member) {
-            let urls = urls.iter().map(|url| url.parse()).collect::<Result<Vec<Url>, _>>()?;
-            named.insert(*member, urls);
+        for (member, texts) in members.iter().filter(|(member, _)| *member != self.shared.member) {
+            let urls: &mut Vec<Url> = named.entry(*member).or_default();
+            for text in texts {
+                match text.parse() {
+                    Ok(url) => urls.push(url),
+                    Err(bad) => outcome = outcome.and(Err(bad)),
+                }
+            }
         }
         let gone: Vec<Rc<Link>> = {
             let mut links = self.shared.links.borrow_mut();
@@ -228,7 +242,7 @@ impl Peers {
         for (peer, urls) in named {
             self.set_member(peer, urls);
         }
-        Ok(())
+        outcome
     }
 
     fn set_member(&self, peer: MemberId, urls: Vec<Url>) {

@@ -74,7 +74,7 @@ impl Raft {
         self.election_timeout = self.config.election_ticks + self.random.below(spread);
     }
 
-    /// As a candidate that was refused: stands again soon, unless it did so already. The others vote, so they hear of no
+    /// As a candidate that was refused, or learnt from a voter who else votes: stands again soon, unless it did so already. The others vote, so they hear of no
     /// leader, and who leads by then is heard of before; pre-votes keep this from disturbing one.
     pub(crate) fn stand_again_soon(&mut self) {
         if std::mem::replace(&mut self.stood_again, true) {
@@ -211,6 +211,8 @@ impl Raft {
         }
         if self.role != Role::Follower && self.log.has_unhanded_conf_change() {
             self.become_follower(self.term, MemberId::ZERO);
+            // The term has no leader yet, and nobody else may know that it began.
+            self.stand_again_soon();
         }
     }
 

@@ -51,7 +51,7 @@ pub struct Raft {
     pub(crate) heartbeat_elapsed: u32,
     /// The present randomised timeout in ticks.
     pub(crate) election_timeout: u32,
-    /// Whether this member, as a candidate that was refused, has stood again early since it last knew a leader.
+    /// Whether this member, as a candidate that came to nothing, has stood again early since it last knew a leader.
     pub(crate) stood_again: bool,
     pub(crate) outbox: Outbox,
 }

@@ -77,13 +77,18 @@ fn a_member_at_the_address_of_another_is_refused() {
 }
 
 #[test]
-fn a_url_that_cannot_be_read_changes_nothing() {
+fn a_url_that_cannot_be_read_keeps_nobody_else_away() {
     run(async {
         let (a, b) = (start(1), start(2));
-        connect(&[&a, &b]).await;
-        assert!(a.peers.set_members(&[(id(3), vec!["node:1".to_owned()])]).is_err());
-        assert_eq!(a.peers.stats().len(), 1);
-        assert!(a.peers.is_connected(b.id));
+        let unreadable = (id(3), vec!["unix://node:1".to_owned()]);
+        let all = [(a.id, vec![a.url.clone()]), unreadable, (b.id, vec!["node:1".to_owned(), b.url.clone()])];
+        for member in [&a, &b] {
+            let bad = member.peers.set_members(&all).unwrap_err().to_string();
+            assert!(bad.starts_with("\"unix://node:1\""), "{bad}");
+        }
+        a.notes.until_connected(b.id).await;
+        b.notes.until_connected(a.id).await;
+        assert_eq!(a.peers.stats().len(), 2);
     });
 }
 

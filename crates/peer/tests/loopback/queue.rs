@@ -1,6 +1,7 @@
 //! Bounds of what waits for a peer that does not read.
 
 use windlass_peer::{Config, Event, NotSent};
+use windlass_raft::Body;
 
 use super::world::*;
 
@@ -71,5 +72,22 @@ fn control_messages_overtake_a_long_queue() {
         a.peers.send(b.id, heartbeat(1, 2, 9)).unwrap();
         b.notes.until("everything", |notes| notes.frames.borrow().len() == 31).await;
         assert_eq!(b.notes.frames.borrow()[0].1, heartbeat(1, 2, 9));
+    });
+}
+
+/// A leader that was removed calls another to stand. The commit that removed it must be known there by then.
+#[test]
+fn the_call_to_stand_for_election_keeps_its_place_behind_appends() {
+    run(async {
+        let (a, b) = (start(1), start(2));
+        connect(&[&a, &b]).await;
+        let sent = [append(1, 2, 1, 10), message(1, 2, Body::TimeoutNow), heartbeat(1, 2, 9)];
+        for frame in &sent {
+            a.peers.send(b.id, frame.clone()).unwrap();
+        }
+        b.notes.until("everything", |notes| notes.frames.borrow().len() == 3).await;
+        let got: Vec<_> = b.notes.frames.take().into_iter().map(|(_, frame)| frame).collect();
+        let [append, stand, heartbeat] = sent;
+        assert_eq!(got, [heartbeat, append, stand]);
     });
 }
