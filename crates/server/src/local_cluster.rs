@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 /// First port for clients and for the other members; those of the next member are `PORT_STEP` above.
 const CLIENT_PORT: u16 = 2379;
@@ -30,7 +30,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 const USAGE: &str = "\
 usage: windlass local-cluster [--members=3] [--data-dir=local-cluster] [--host=127.0.0.1] [flags for every member]
 
-Starts members on ports 2379, 12379, ... of this machine and ends them on ctrl-c. Type a member's name and Enter to start it again after it ended.";
+Starts members on ports 2379, 12379, ... of this machine and ends them on ctrl-c. Type a member's name and Enter to start
+it again after it ended.";
 
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -67,19 +68,24 @@ pub fn run(arguments: &[String]) -> Result<()> {
     fs::create_dir_all(&options.folder)
         .with_context(|| format!("cannot make {}", options.folder.display()))?;
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
+    for signal in [SIGHUP, SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).context("signals cannot be caught")?;
     }
     let mut seats: Vec<Seat> = (0..options.members).map(|number| Seat::new(number, options.host)).collect();
     let named: Vec<String> = seats.iter().map(|seat| format!("{}={}", seat.name, seat.peer_url)).collect();
     let named = named.join(",");
-    for seat in &mut seats {
-        seat.start(&options, &named)?;
-    }
-    introduce(&seats, &options)?;
-    let outcome = watch(&mut seats, &options, &named, &stop);
+    let outcome = start_and_watch(&mut seats, &options, &named, &stop);
+    // Whatever went wrong: no member outlives this process.
     end(&mut seats);
     outcome
+}
+
+fn start_and_watch(seats: &mut [Seat], options: &Options, named: &str, stop: &AtomicBool) -> Result<()> {
+    for seat in seats.iter_mut() {
+        seat.start(options, named)?;
+    }
+    introduce(seats, options)?;
+    watch(seats, options, named, stop)
 }
 
 fn parse(arguments: &[String]) -> Result<Option<Options>> {
@@ -89,14 +95,24 @@ fn parse(arguments: &[String]) -> Result<Option<Options>> {
         host: Ipv4Addr::LOCALHOST.into(),
         flags: Vec::new(),
     };
-    for argument in arguments {
-        match argument.split_once('=') {
-            Some(("--members", count)) => {
-                options.members = count.parse().context("--members takes a number")?
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        let (name, given) = match argument.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (argument.as_str(), None),
+        };
+        let mut value = || given.or_else(|| arguments.next().map(String::as_str));
+        match name {
+            "--members" => {
+                options.members =
+                    value().and_then(|text| text.parse().ok()).context("--members takes a number")?;
             }
-            Some(("--data-dir", folder)) => options.folder = folder.into(),
-            Some(("--host", host)) => options.host = host.parse().context("--host takes an IP address")?,
-            _ if matches!(argument.as_str(), "-h" | "--help") => return Ok(None),
+            "--data-dir" => options.folder = value().context("--data-dir takes a folder")?.into(),
+            "--host" => {
+                options.host =
+                    value().and_then(|text| text.parse().ok()).context("--host takes an IP address")?;
+            }
+            "-h" | "--help" => return Ok(None),
             _ => options.flags.push(argument.clone()),
         }
     }
@@ -243,7 +259,11 @@ mod tests {
         assert_eq!(options, Options { members: 5, folder: "/x".into(), host, flags });
         assert_eq!(Seat::new(1, host).client_url, "http://[::1]:12379");
         assert_eq!(parsed(&["--help"]).expect("fine"), None);
-        for wrong in ["--members=8", "--members=x", "--host=localhost"] {
+        let words = ["--members", "2", "--data-dir", "/x", "--log-level", "debug"];
+        let options = parsed(&words).expect("fine").expect("no help");
+        assert_eq!((options.members, options.folder.as_path()), (2, "/x".as_ref()));
+        assert_eq!(options.flags, ["--log-level", "debug"]);
+        for wrong in ["--members=8", "--members=x", "--members", "--data-dir", "--host=localhost"] {
             assert!(parsed(&[wrong]).is_err(), "{wrong}");
         }
     }
