@@ -45,6 +45,7 @@ pub struct Published {
     /// Whether this member's state differs from that of the others.
     damaged: AtomicBool,
     learner: AtomicBool,
+    removed: AtomicBool,
     serving: AtomicBool,
     full: AtomicBool,
     /// Arbiters that follow the shards, one bit each modulo 64: a hint, for two that share a bit.
@@ -110,6 +111,7 @@ impl Published {
             write_refused: AtomicBool::new(false),
             damaged: AtomicBool::new(false),
             learner: AtomicBool::new(false),
+            removed: AtomicBool::new(false),
             serving: AtomicBool::new(false),
             full: AtomicBool::new(false),
             following: AtomicU64::new(0),
@@ -197,8 +199,10 @@ impl Published {
     /// Makes the members visible.
     pub fn set_members(&self, members: Arc<Members>) {
         let learns = members.get(self.member).is_some_and(|member| member.is_learner);
+        let removed = members.is_removed(self.member);
         *self.members.write() = members;
         self.learner.store(learns, Ordering::Release);
+        self.removed.store(removed, Ordering::Release);
     }
 
     /// The members as of the last applied entry.
@@ -275,6 +279,12 @@ impl Published {
     #[must_use]
     pub fn is_learner(&self) -> bool {
         self.learner.load(Ordering::Acquire)
+    }
+
+    /// Whether this member is none any more, as its own log says.
+    #[must_use]
+    pub fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::Acquire)
     }
 
     /// Makes the end of the Raft log visible.

@@ -20,7 +20,7 @@ use windlass_types::{MemberId, RequestError, RequestId, ShardId};
 use super::links::{FromPeer, Links};
 use super::outgoing::Outgoing;
 use super::{ConsensusActor, survive};
-use crate::net::{ToArbiter, arbiter_of};
+use crate::net::{REQUEST_TIMEOUT_BASE, ToArbiter, arbiter_of};
 use crate::startup::{Reason, fatal};
 
 /// The request of a change that this member itself asks for. No arbiter makes such an id.
@@ -54,6 +54,8 @@ pub(super) struct Cluster {
     pub(super) peers: Option<Peers>,
     pub(super) outgoing: Outgoing,
     departure: Departure,
+    /// The present leader, if it is no member any more, and where it is.
+    parting: Option<(MemberId, Vec<String>)>,
     /// Clients that wait for another leader.
     moves: Vec<Move>,
     pub(super) place: Place,
@@ -98,6 +100,7 @@ impl Cluster {
             peers: None,
             outgoing: Outgoing::default(),
             departure,
+            parting: None,
             moves: Vec::new(),
             place: Place::Unknown,
             publish_in_ticks: 0,
@@ -124,15 +127,15 @@ impl ConsensusActor {
         self.link_members();
     }
 
-    /// Whom to be connected with: the members, and for one that joins and has not seen itself become a member those
-    /// that it was told of, too.
+    /// Whom to be connected with: the members, a leader that hands over because it was removed, and for one that joins and has
+    /// not seen itself become a member those that it was told of, too.
     fn link_members(&mut self) {
         let members = self.published.members();
         let joining = members.get(self.published.member).is_none();
         let told = self.cluster.told.iter().filter(|m| joining && !members.is_removed(MemberId(m.id)));
         let told = told.filter(|m| members.get(MemberId(m.id)).is_none());
-        let links: Vec<(MemberId, Vec<String>)> =
-            members.iter().chain(told).map(|m| (MemberId(m.id), m.peer_ur_ls.clone())).collect();
+        let known = members.iter().chain(told).map(|m| (MemberId(m.id), m.peer_ur_ls.clone()));
+        let links: Vec<(MemberId, Vec<String>)> = known.chain(self.cluster.parting.clone()).collect();
         if let Some(peers) = &self.cluster.peers
             && let Err(error) = peers.set_members(&links)
         {
@@ -194,6 +197,13 @@ impl ConsensusActor {
         if members.is_removed(me) {
             tracing::error!("the member has been permanently removed from the cluster");
         }
+        let leader = self.published.leader();
+        if members.is_removed(leader) && leader != me {
+            // Whom it hands over to must get the end of its log first, and its call to stand for election.
+            let before = self.published.members().get(leader).cloned();
+            self.cluster.parting =
+                before.map(|member| (leader, member.peer_ur_ls)).or(self.cluster.parting.take());
+        }
         self.published.set_members(members);
         self.link_members();
     }
@@ -225,6 +235,9 @@ impl ConsensusActor {
     }
 
     pub(super) fn leader_changed(&mut self, leader: MemberId) {
+        if self.cluster.parting.take_if(|(parting, _)| *parting != leader).is_some() {
+            self.link_members();
+        }
         for moved in std::mem::take(&mut self.cluster.moves) {
             if leader == moved.to {
                 let message = ToArbiter::LeaderMoved { id: moved.id, result: Ok(()) };
@@ -273,10 +286,12 @@ impl ConsensusActor {
         if self.cluster.departure.tick(&self.core) {
             end_removed();
         }
-        let limit = self.cluster.links.election_ticks;
         self.cluster.moves.iter_mut().for_each(|moving| moving.ticks += 1);
-        let (late, moves) =
-            std::mem::take(&mut self.cluster.moves).into_iter().partition(|m: &Move| m.ticks > 2 * limit);
+        // Not sooner than other requests: a client that is told of it asks again, and while leadership is on the move nothing is
+        // written. etcd leaves it to the client's deadline.
+        let patience = REQUEST_TIMEOUT_BASE + 2 * self.heartbeat * self.cluster.links.election_ticks;
+        let is_late = |moving: &Move| self.heartbeat * moving.ticks > patience;
+        let (late, moves) = std::mem::take(&mut self.cluster.moves).into_iter().partition(is_late);
         self.cluster.moves = moves;
         for moving in late {
             let result = Err(RequestError::TimeoutLeaderTransfer);

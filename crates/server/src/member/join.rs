@@ -4,6 +4,7 @@
 //! A member that lost its disk has forgotten whom it voted for and what it acknowledged. Under its old identity it would
 //! break what the others rely on, so it is refused and must be added anew. Source: etcd `bootstrap.go`.
 
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use windlass_tls::Tls;
 use windlass_types::{ClusterId, MemberId};
 
 use crate::net::ETCD_VERSION;
+use crate::startup::flags::Url;
 use crate::startup::{Config, Reason};
 
 /// How long each URL has to answer a member that joins.
@@ -59,6 +61,17 @@ pub enum Error {
         /// Members that there are.
         has: usize,
     },
+    /// They differ in where one of the members is.
+    #[error(
+        "error validating peerURLs: unmatched member while checking PeerURLs: --initial-cluster has {named}, the cluster \
+         has {has}"
+    )]
+    Unmatched {
+        /// URLs that the flag has and the cluster has not.
+        named: String,
+        /// Those of the cluster's members that the flag does not have.
+        has: String,
+    },
     /// The disk of a member was lost.
     #[error(
         "member {0:x} has already been bootstrapped: its data is gone, and with it what it promised to the others; \
@@ -73,7 +86,9 @@ impl Error {
     pub fn reason(&self) -> Reason {
         match self {
             Self::AlreadyBootstrapped(_) => Reason::FolderIdentity,
-            Self::NoAnswer(_) | Self::NotAdded { .. } | Self::Unequal { .. } => Reason::Failure,
+            Self::NoAnswer(_) | Self::NotAdded { .. } | Self::Unequal { .. } | Self::Unmatched { .. } => {
+                Reason::Failure
+            }
         }
     }
 }
@@ -89,14 +104,54 @@ pub fn identify(config: &Config, tls: Option<&Tls>) -> Result<(MemberId, Told), 
     if named != has {
         return Err(Error::Unequal { named, has });
     }
-    let own = sorted(config.urls.advertise_peer.iter().map(ToString::to_string));
-    let mut members = told.members.iter();
-    match members.find(|member| sorted(member.peer_ur_ls.iter().cloned()) == own) {
-        // Then it had data. etcd asks this of founding members alone.
-        Some(member) if has_served(member) => Err(Error::AlreadyBootstrapped(member.id)),
-        Some(member) => Ok((MemberId(member.id), told)),
-        None => Err(Error::NotAdded { urls: own.join(",") }),
+    let own = texts(&config.urls.advertise_peer);
+    let mut rest: Vec<&Member> = told.members.iter().collect();
+    let Some(member) = take_at(&mut rest, &own) else {
+        return Err(Error::NotAdded { urls: own.join(",") });
+    };
+    // Then it had data. etcd asks this of founding members alone.
+    if has_served(member) {
+        return Err(Error::AlreadyBootstrapped(member.id));
     }
+    let others = config.bootstrap.members.iter().filter(|(name, _)| **name != config.name);
+    // Names are not compared, as in etcd.
+    let strangers: Vec<String> = others
+        .map(|(_, urls)| texts(urls))
+        .filter(|urls| take_at(&mut rest, urls).is_none())
+        .flatten()
+        .collect();
+    if !strangers.is_empty() {
+        let has: Vec<&str> = rest.iter().flat_map(|member| &member.peer_ur_ls).map(String::as_str).collect();
+        return Err(Error::Unmatched { named: strangers.join(","), has: has.join(",") });
+    }
+    Ok((MemberId(member.id), told))
+}
+
+fn texts(urls: &[Url]) -> Vec<String> {
+    urls.iter().map(ToString::to_string).collect()
+}
+
+/// Takes the member out that is at these URLs.
+fn take_at<'a>(members: &mut Vec<&'a Member>, urls: &[String]) -> Option<&'a Member> {
+    let is_named = |member: &&Member| sorted(member.peer_ur_ls.clone()) == sorted(urls.to_vec());
+    let is_there = |member: &&Member| {
+        let places = places(urls);
+        places.is_some() && places == self::places(&member.peer_ur_ls)
+    };
+    // Names of hosts need not be looked up where the texts say it.
+    let at = members.iter().position(is_named).or_else(|| members.iter().position(is_there))?;
+    Some(members.swap_remove(at))
+}
+
+/// Where the URLs lead to, for two texts may lead to one place; `None` if that is not known. Source: etcd
+/// `netutil.URLStringsEqual`.
+fn places(urls: &[String]) -> Option<Vec<(bool, SocketAddr)>> {
+    let place = |text: &String| {
+        let url: windlass_peer::Url = text.parse().ok()?;
+        let address = (url.host.as_str(), url.port).to_socket_addrs().ok()?.next()?;
+        Some((url.tls, address))
+    };
+    urls.iter().map(place).collect::<Option<Vec<_>>>().map(sorted)
 }
 
 /// Refuses a founding member without data whose cluster knows that it had some. Silence is no reason: the others may be
@@ -130,8 +185,7 @@ fn ask(urls: &[String], tls: Option<&Tls>, time_max: Duration) -> Result<Told, S
     Ok(Told { cluster, members: response.members })
 }
 
-fn sorted(urls: impl Iterator<Item = String>) -> Vec<String> {
-    let mut urls: Vec<String> = urls.collect();
-    urls.sort();
-    urls
+fn sorted<T: Ord>(mut items: Vec<T>) -> Vec<T> {
+    items.sort();
+    items
 }

@@ -19,9 +19,9 @@ use crate::startup::{Config, fatal, preflight};
 pub use open::OpenError;
 
 /// Runs a member until a signal stops it. Ends the process.
-pub fn run(config: Config) -> ! {
+pub fn run(mut config: Config) -> ! {
     use_small_pages();
-    let opened = open::open(&config).unwrap_or_else(|error| fatal(error.reason(), error));
+    let opened = open::open(&mut config).unwrap_or_else(|error| fatal(error.reason(), error));
     let opened = match opened {
         open::Start::Member(opened) => *opened,
         open::Start::Repair(damaged) => actix_rt::System::new().block_on(repair::run(&config, *damaged)),

@@ -150,8 +150,9 @@ pub enum Start {
     Repair(Box<Repair>),
 }
 
-/// Opens a member. Until everything that can be refused was looked at, nothing is written.
-pub fn open(config: &Config) -> Result<Start, OpenError> {
+/// Opens a member. Until everything that can be refused was looked at, nothing is written. What has no effect on this start
+/// is taken out of the configuration.
+pub fn open(config: &mut Config) -> Result<Start, OpenError> {
     let expected = Expected::from_flags(&config.name, &config.bootstrap);
     if protect::makes_certificates(config) {
         // They are the one thing that is written before the folder is made, so it must be one that may be used.
@@ -181,8 +182,6 @@ pub fn open(config: &Config) -> Result<Start, OpenError> {
         let (member, cluster) = join::identify(config, tls.peers.as_ref())?;
         examined.join_as(cluster.cluster, member);
         told = Some(cluster);
-    } else if examined.is_new() && config.bootstrap.members.len() > 1 {
-        join::check_founder(config, examined.identity().member, tls.peers.as_ref())?;
     }
     let read = Found::read(config, examined.path(), examined.identity(), log_options)?;
     let found = match read {
@@ -195,6 +194,13 @@ pub fn open(config: &Config) -> Result<Start, OpenError> {
     // One that joined and has not heard of anything yet must be told again whom to listen to.
     if found.is_empty() && joins && told.is_none() {
         told = Some(join::identify(config, tls.peers.as_ref())?.1);
+    } else if found.is_empty() && !joins && config.bootstrap.members.len() > 1 {
+        join::check_founder(config, examined.identity().member, tls.peers.as_ref())?;
+    }
+    if found.is_empty() && config.bootstrap.force_new {
+        // As in etcd. Alone it would be another cluster under the name of the one that the flags describe.
+        tracing::warn!("there is no data to make a new cluster of: --force-new-cluster has no effect");
+        config.bootstrap.force_new = false;
     }
     let folder = examined.prepare()?;
     let started = found.start(config, &folder)?;

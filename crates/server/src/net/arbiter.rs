@@ -352,10 +352,14 @@ pub(super) fn check_meta(meta: &Meta, published: &Published) -> Result<(), Reque
 
 /// Whether this member may answer, being what it is.
 ///
-/// Its state may differ from that of the others: then it answers what does not rest on it, or is asked to find out why. Or it
+/// It may have been removed, and live on only until those that stay know it: then it answers nothing, with etcd's error that
+/// makes clients turn to another member. Its state may differ from that of the others: then it answers what does not rest on it, or is asked to find out why. Or it
 /// may be a learner, which may be behind: it answers only what is asked of this very member. Source of that: etcd
 /// `v3rpc/interceptor.go` `isRPCSupportedForLearner`.
 fn check_place(method: Method, message: &[u8], published: &Published) -> Result<(), RequestError> {
+    if published.is_removed() {
+        return Err(RequestError::Stopped);
+    }
     if published.is_damaged() && !method.is_about_members() {
         return Err(RequestError::Corrupt);
     }

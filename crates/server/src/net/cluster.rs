@@ -156,10 +156,11 @@ fn listed(members: &Members) -> Vec<Member> {
     members.iter().cloned().collect()
 }
 
-/// The URLs, in their order, each of them well-formed, at least one. etcd sorts those of a new member.
+/// The URLs, in their order, each of them such that the other members can reach it, at least one. etcd, which sorts those of
+/// a new member, also takes URLs of Unix sockets and such without a host; no member here could connect to one.
 fn checked_urls(urls: &[String]) -> Option<Vec<String>> {
     let one = |text: &String| match flags::parse_urls(text).ok()?.as_slice() {
-        [url] => Some(url.to_string()),
+        [url] => url.as_str().parse::<windlass_peer::Url>().ok().map(|_| url.to_string()),
         _ => None,
     };
     let texts: Vec<String> = urls.iter().map(one).collect::<Option<_>>()?;

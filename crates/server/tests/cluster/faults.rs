@@ -5,6 +5,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::cluster::{Cluster, ELECTION_TIMEOUT, until};
+use crate::etcdctl::Etcdctl;
 use crate::history::History;
 use crate::load::Load;
 use crate::rounds;
@@ -128,5 +129,33 @@ fn a_leader_that_ends_hands_over() {
     let history = load.finish();
     report_all("SIGTERM of the leader", &history);
     report("SIGTERM of the leader", &history, &ended, ELECTION_TIMEOUT / 2);
+    check(&cluster, &history);
+}
+
+/// So does one that is removed, and then it ends.
+#[test]
+fn a_leader_that_is_removed_hands_over() {
+    let mut cluster = Cluster::start(3, &[]);
+    let leader = cluster.wait_for_leader();
+    let Some(ctl) = Etcdctl::of(&cluster, &[(leader + 1) % 3, (leader + 2) % 3]) else { return };
+    let load = Load::start(&cluster);
+    load.wait_for_writes(WRITES);
+    let id = format!("{:x}", cluster.id(leader));
+    let mut asked_at = Vec::new();
+    until("a healthy cluster", || {
+        let at = load.now();
+        match ctl.run(&["member", "remove", &id]) {
+            Ok(_) => asked_at.push(at),
+            Err(error) if error.contains("unhealthy cluster") => return None,
+            Err(error) => panic!("{error}"),
+        }
+        Some(())
+    });
+    let ended = cluster.take(leader).ended();
+    assert_eq!(ended.code(), 0, "{}", ended.output);
+    load.wait_for_writes(WRITES);
+    let history = load.finish();
+    report_all("removal of the leader", &history);
+    report("removal of the leader", &history, &asked_at, ELECTION_TIMEOUT / 2);
     check(&cluster, &history);
 }

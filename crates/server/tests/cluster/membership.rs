@@ -79,6 +79,11 @@ fn a_learner_joins_is_promoted_and_is_removed() {
     load.wait_for_writes(50);
     check(&cluster, &load.finish());
     ctl.ok(&["member", "remove", &id]);
+    let mut client = client_of(&cluster.endpoint(learner));
+    let local = RangeRequest { key: "k".to_owned().into(), serializable: true, ..RangeRequest::default() };
+    let refused = until("nothing to be served any more", || client.range(&local).err()).to_string();
+    // So that clients turn to another member. It may also have ended meanwhile.
+    assert!(!refused.starts_with("etcdserver: ") || refused == "etcdserver: server stopped", "{refused}");
     let ended = cluster.take(learner).ended();
     assert_eq!(ended.code(), 0, "{}", ended.output);
     assert!(ended.output.contains("the member has been permanently removed from the cluster"));
@@ -136,6 +141,8 @@ fn changes_that_could_cost_the_quorum_are_refused() {
     });
     ctl.fails(&["member", "remove", "1234"], "member not found");
     ctl.fails(&["member", "update", "1234", "--peer-urls=http://127.0.0.1:1"], "member not found");
+    // Nobody could connect to it.
+    ctl.fails(&["member", "add", "m4", "--peer-urls=unix://m4:1"], "given member URLs are invalid");
     wait_until_started(&ctl, 3);
     let victim = cluster.follower();
     let (id, others) = (hex(cluster.id(victim)), [(victim + 1) % 3, (victim + 2) % 3]);
@@ -157,6 +164,11 @@ fn starts_with_wrong_flags(cluster: &mut Cluster, i: usize, others: [usize; 2]) 
     cluster.set_joining(i, &others[..1]);
     let ended = cluster.launch(i).ended(1);
     assert!(ended.output.contains("member count is unequal"), "{}", ended.output);
+    let named = cluster.initial_cluster(&[others[0], others[1], i]);
+    let elsewhere = named.replace(&cluster.seat(others[0]).peer_url(), "http://127.0.0.1:9");
+    cluster.set_flags(i, &[&format!("--initial-cluster={elsewhere}"), "--initial-cluster-state=existing"]);
+    let ended = cluster.launch(i).ended(1);
+    assert!(ended.output.contains("unmatched member while checking PeerURLs"), "{}", ended.output);
     let unknown = cluster.add_seat("m6");
     cluster.set_joining(unknown, &others);
     let ended = cluster.launch(unknown).ended(1);
@@ -169,6 +181,12 @@ fn a_member_without_its_disk_must_be_added_anew() {
     let Some(ctl) = Etcdctl::of(&cluster, &[0, 1]) else { return };
     let (victim, old) = (2, hex(cluster.id(2)));
     cluster.kill(victim);
+    for folder in ["log", "shards"] {
+        std::fs::remove_dir_all(cluster.data_folder(victim).join(folder))
+            .expect("all but its identity is lost");
+    }
+    let ended = cluster.launch(victim).ended(FOLDER_IDENTITY);
+    assert!(ended.output.contains("has already been bootstrapped"), "{}", ended.output);
     std::fs::remove_dir_all(cluster.data_folder(victim)).expect("its disk is lost");
     let ended = cluster.launch(victim).ended(FOLDER_IDENTITY);
     assert!(ended.output.contains("has already been bootstrapped"), "{}", ended.output);

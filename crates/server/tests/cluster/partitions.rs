@@ -8,6 +8,7 @@ use crate::faults::{BACK_WITHIN, report, report_all};
 use crate::load::Load;
 use crate::network::Network;
 use crate::rounds;
+use crate::snapshots;
 use crate::stalls::allowance;
 use crate::state::check;
 
@@ -131,5 +132,28 @@ fn one_link_is_cut() {
     let history = load.finish();
     report_all("one link cut", &history);
     report("one link cut", &history, &cuts, BACK_WITHIN);
+    check(&cluster, &history);
+}
+
+/// A follower that is cut off for longer than the log is kept gets a snapshot when it is back.
+#[test]
+fn a_follower_is_cut_off_for_longer_than_the_log_is_kept() {
+    let Some(network) = Network::make(5, 3) else { return };
+    let cluster = network.cluster(snapshots::FLAGS);
+    let load = Load::start(&cluster);
+    for round in 0..rounds() {
+        load.wait_for_writes(WRITES);
+        let (leader, victim) = (cluster.wait_for_leader(), cluster.follower());
+        network.isolate(victim);
+        snapshots::fill(&cluster, leader, &format!("cut-{round}"));
+        let installed = snapshots::installs(&cluster, victim);
+        network.join_again(victim);
+        until("a snapshot to be installed", || {
+            (snapshots::installs(&cluster, victim) > installed).then_some(())
+        });
+        cluster.wait_until_caught_up(victim, leader);
+    }
+    let history = load.finish();
+    report_all("follower cut off for longer than the log is kept", &history);
     check(&cluster, &history);
 }

@@ -14,7 +14,7 @@ use crate::rounds;
 use crate::state::{check, check_equal};
 
 /// So little log is kept that a member which was away for a moment needs a snapshot.
-const FLAGS: &[&str] = &["--catch-up-bytes=4096", "--shard-flush-interval=20ms"];
+pub const FLAGS: &[&str] = &["--catch-up-bytes=4096", "--shard-flush-interval=20ms"];
 
 /// Values large enough that a snapshot takes its time.
 const VALUE_BYTES: usize = 64 << 10;
@@ -32,7 +32,7 @@ const INSTALLING: &str = "installing a snapshot";
 const GIVEN_UP_AFTER: Duration = ELECTION_TIMEOUT.saturating_mul(2);
 
 /// Puts large values until whoever is away has been given up, and for a while after that.
-fn fill(cluster: &Cluster, via: usize, prefix: &str) {
+pub fn fill(cluster: &Cluster, via: usize, prefix: &str) {
     let (begun, mut number) = (Instant::now(), 0);
     let mut client = cluster.member(via).client();
     while number < VALUES_MIN || begun.elapsed() < GIVEN_UP_AFTER {
@@ -52,7 +52,7 @@ fn put(client: &mut Client, prefix: &str, number: usize) -> Result<PutResponse, 
     client.put(&PutRequest { key, value, ..PutRequest::default() })
 }
 
-fn installs(cluster: &Cluster, i: usize) -> usize {
+pub fn installs(cluster: &Cluster, i: usize) -> usize {
     cluster.member(i).log().matches(INSTALLING).count()
 }
 

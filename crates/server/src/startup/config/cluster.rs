@@ -5,7 +5,8 @@ use crate::startup::{
     flags::{Url, Values, parse_urls},
     identity::{cluster_id, member_id},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use windlass_peer::Url as PeerUrl;
 use windlass_types::{ClusterId, MemberId};
 
 /// Whether a member without data begins a cluster.
@@ -49,6 +50,7 @@ impl Bootstrap {
             given => parse_members(given)?,
         };
         check_members(&members, name, advertise_peer)?;
+        check_reachable(&members)?;
         let ids: Vec<MemberId> = members.values().map(|urls| id_of(urls, &token)).collect();
         let named = ["name", "initial-cluster", "initial-cluster-token", "initial-advertise-peer-urls"];
         Ok(Self {
@@ -124,6 +126,24 @@ fn check_members(
             texts(own),
             texts(advertise_peer)
         ));
+    }
+    Ok(())
+}
+
+/// Every member has URLs of its own, at which the others can reach it.
+fn check_reachable(members: &BTreeMap<String, Vec<Url>>) -> Result<(), Error> {
+    let urls = || members.values().flatten();
+    if urls().collect::<BTreeSet<_>>().len() < urls().count() {
+        let pairs =
+            members.iter().flat_map(|(name, urls)| urls.iter().map(move |url| format!("{name}={url}")));
+        let pairs = pairs.collect::<Vec<_>>().join(",");
+        return refuse(format!("initial cluster {pairs} has duplicate url"));
+    }
+    // One that is alone need not be reached.
+    if members.len() > 1
+        && let Some(Err(bad)) = urls().map(|url| url.as_str().parse::<PeerUrl>()).find(Result::is_err)
+    {
+        return refuse(format!("--initial-cluster: {bad}"));
     }
     Ok(())
 }

@@ -67,6 +67,7 @@ fn a_kubeadm_command_line_without_tls_is_taken() {
 #[test]
 fn what_does_not_fit_together_is_refused_in_one_sentence() {
     let advertise = "--advertise-client-urls=http://h:1";
+    let two = "--initial-cluster=default=http://localhost:2380";
     for (arguments, text) in [
         (
             "--listen-client-urls=http://127.0.0.1:1".to_owned(),
@@ -94,6 +95,14 @@ fn what_does_not_fit_together_is_refused_in_one_sentence() {
             "--initial-cluster=default=http://localhost:1".to_owned(),
             "--initial-cluster has default=http://localhost:1 but \
              --initial-advertise-peer-urls=http://localhost:2380",
+        ),
+        (
+            format!("{two},c=http://h:1,b=http://h:1"),
+            "initial cluster b=http://h:1,c=http://h:1,default=http://localhost:2380 has duplicate url",
+        ),
+        (
+            format!("{two},b=http://:1"),
+            "--initial-cluster: \"http://:1\" is not of the form http://host:port or https://host:port",
         ),
         ("--initial-cluster=default".to_owned(), "--initial-cluster: empty URL given for \"default\""),
         ("--flush-depth=0".to_owned(), "--flush-depth must be >0"),
