@@ -4,7 +4,9 @@
 //! what the core wants. It must never decide anything itself, and never block.
 
 mod alarms;
+mod asked;
 mod backup;
+mod carry_out;
 mod chunks;
 mod cluster;
 mod damage;
@@ -17,39 +19,30 @@ mod lone;
 mod outgoing;
 mod timing;
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, StreamHandler};
+use actix::{Actor, Addr, AsyncContext, Context, StreamHandler};
 use prost::Message as _;
 use tokio::sync::oneshot;
-use windlass_api::etcdserverpb::{CompactionRequest, Member};
+use windlass_api::etcdserverpb::CompactionRequest;
 use windlass_io_disk::uring::Uring;
 use windlass_io_log::op::{Completion, Op};
-use windlass_peer::Frame;
-use windlass_raft::ReadId;
-use windlass_records::batch::{Batch, BatchBuilder, CommandKind};
-use windlass_replica::auth::{Auth, Invalid};
+use windlass_records::batch::{BatchBuilder, CommandKind};
 use windlass_replica::compactor::{Compactor, Retention};
 use windlass_replica::consensus::{Consensus, Error, Input, Output};
-use windlass_replica::lease::{Asker, LeaseAsk};
-use windlass_replica::reading::Snapshot;
-use windlass_replica::shard::Chunk;
-use windlass_replica::task::ShardAnswer;
-use windlass_types::{LogIndex, MemberId, RequestId, Revision, ShardId};
 
 use crate::auth::{Authority, SWEEP_INTERVAL};
 use crate::metrics::Metrics;
-use crate::net::{ArbiterId, NetActor, Ticket, ToArbiter, Told, arbiter_of, asker};
+use crate::net::{ArbiterId, NetActor, Ticket, ToArbiter, Told};
 use crate::published::Published;
 use crate::shard::Senders;
 use crate::stages::clock_ns;
 use crate::startup::{Reason, fatal};
 use alarms::Quota;
 use backup::Backups;
-use cluster::{Cluster, OWN_READ, OWN_REQUEST, Place};
+use cluster::{Cluster, OWN_REQUEST};
 use damage::Comparing;
 use disk_ready::{DiskReady, disk_ready};
 use hand_over::{HOLD_MAX, HandOver};
@@ -58,81 +51,13 @@ use leases::PeerAsks;
 use lone::Lone;
 use timing::Timing;
 
+pub use asked::{Arbiters, FromArbiter, FromShard, FromShards};
 pub use backup::{BackupReply, NoBackup};
 pub use cluster::{Setup, StepDown};
 pub use links::{ASK_SNAPSHOT, Links};
 
 /// How often the figures of the links to other members go to the metrics.
 const PEER_METRICS_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How often a log without room looks for some.
-const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-
-/// What arbiters ask.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub enum FromArbiter {
-    /// The checked commands of one turn.
-    Propose(BatchBuilder),
-    /// The same; it is a single command, and the arbiter has no other call open.
-    ProposeAlone(BatchBuilder),
-    /// Nobody waits for these any more.
-    Withdraw(HashSet<RequestId>),
-    /// Where do the linearizable reads of this turn look?
-    Read(ReadId),
-    /// What do the leases of these requests have left, or renew them.
-    Lease(Vec<(RequestId, LeaseAsk)>),
-    /// Which leases are there?
-    Leases(RequestId),
-    /// A read waits for what the shards were not handed yet.
-    HandOver,
-    /// A client wants the members changed.
-    Change {
-        /// Its request.
-        id: RequestId,
-        /// What is to change.
-        kind: CommandKind,
-        /// How.
-        member: Box<Member>,
-    },
-    /// A client wants another leader.
-    MoveLeader {
-        /// Its request.
-        id: RequestId,
-        /// Who is to lead.
-        to: MemberId,
-    },
-    /// A client wants a snapshot.
-    Backup(BackupReply),
-}
-
-/// What a shard said in one of its turns.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct FromShards(pub Vec<FromShard>);
-
-/// What shards say.
-#[derive(Debug)]
-pub enum FromShard {
-    /// An answer to a task.
-    Answer(ShardId, ShardAnswer),
-    /// A stream is durable up to here: the shards' are `0..shards`, the sequencer's is the last.
-    Durable {
-        /// Which.
-        stream: usize,
-        /// Up to where.
-        index: LogIndex,
-    },
-    /// Whether the shard's disk has no room for what it must write.
-    Full(ShardId, bool),
-    /// A piece of a snapshot.
-    Chunk(ShardId, Chunk),
-}
-
-/// The arbiters to answer, in the order of their ids; to be sent once, before any question.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Arbiters(pub Vec<Addr<NetActor>>);
 
 /// The actor.
 pub struct ConsensusActor {
@@ -235,19 +160,6 @@ impl ConsensusActor {
             outputs: Vec::new(),
             completions: Vec::new(),
             told: Vec::new(),
-        }
-    }
-
-    /// Feeds an arbiter's commands, and gives it their memory back.
-    fn propose(&mut self, commands: BatchBuilder, alone: bool) {
-        let proposer = commands.request_ids().next().map(arbiter_of);
-        if let Some(arbiter) = proposer {
-            self.lone.proposes(arbiter, alone);
-        }
-        self.timing.gathered();
-        self.feed(Input::Propose(commands));
-        if let (Some(arbiter), Some(emptied)) = (proposer, self.core.take_emptied()) {
-            self.tell(arbiter, ToArbiter::Emptied(emptied));
         }
     }
 
@@ -372,65 +284,6 @@ impl ConsensusActor {
         }
     }
 
-    fn carry_out(&mut self, output: Output, context: &mut Context<Self>) {
-        match output {
-            Output::Disk(op) => self.start(op),
-            Output::Send(message) => self.send(message),
-            Output::Forward { to, term, data, ids } => {
-                self.forward(to, Frame::Forward { term, batch: data }, ids, context);
-            }
-            Output::RefuseForwarded { to, ids, error } => self.refuse_forwarded(to, ids, error),
-            Output::Marked { index, sums } => self.own_sums(index, sums),
-            Output::Auth { auth, invalid } => self.auth_changed(auth, &invalid),
-            Output::Token { token, user } => self.authority.assigned(&token, &user),
-            Output::Alarms(alarms) => self.alarms_changed(alarms),
-            Output::Members(members) => self.members_changed(members),
-            Output::Snapshot { to, id, state } => self.send_snapshot(to, id, state, context),
-            Output::Backup { id, state } => self.begin_backup(id, state, context),
-            Output::Rejected { from, fault } => {
-                tracing::warn!(peer = %from, ?fault, "dropped a message that cannot be true");
-            }
-            Output::ToShard { shard, task } => self.shards.task(shard, task),
-            Output::Reply { id: OWN_REQUEST, result } => self.own_change_ended(result),
-            Output::Reply { id, result } => self.tell(arbiter_of(id), ToArbiter::Reply { id, result }),
-            Output::PutReplies { batch, commands, first_revision } => {
-                self.put_replies(&batch, commands, first_revision);
-            }
-            Output::Applied(state) => {
-                self.published.set_last_index(self.core.raft().last_index());
-                self.published.set_state(state);
-                self.timing.numbered(state.index);
-                self.shards.state(state);
-            }
-            Output::ReadReady { id: OWN_READ, .. } => self.cluster.place = Place::Reached,
-            Output::ReadDropped(OWN_READ) => self.cluster.place = Place::Unknown,
-            Output::ReadReady { id, index, revision } => {
-                self.shards.hurry();
-                let compact_revision = self.core.numbered().compact_revision;
-                let snapshot = Some(Snapshot { index, revision, compact_revision });
-                self.tell(asker(id), ToArbiter::Snapshot { id, snapshot });
-            }
-            Output::LeaseAnswer { asker: Asker::Peer { id, .. }, answer } => self.lease_answered(id, answer),
-            Output::LeaseAnswer { asker: Asker::Local(id), answer } => self.tell_lease(id, answer),
-            Output::ReadDropped(id) => self.tell(asker(id), ToArbiter::Snapshot { id, snapshot: None }),
-            Output::Stable(index) => {
-                failpoint!("raftAfterWALRelease");
-                self.metrics.stable_index.set(index.0);
-                self.shards.stable(index);
-            }
-            Output::RoleChanged { role, term, leader } => {
-                tracing::info!(%role, %term, %leader, "role changed");
-                if leader != self.published.leader() {
-                    self.metrics.leader_changes.inc();
-                }
-                self.published.set_leader(term, leader);
-                self.timing.leader_changed();
-                self.leader_changed(leader);
-            }
-            Output::Full(full) => self.set_full(full, context),
-        }
-    }
-
     fn start(&mut self, op: Op) {
         let at_once = self.latency.is_idle() && self.has_no_peers() && self.lone.takes(&op);
         if let Op::WriteDurable { ticket, buffer, .. } = &op {
@@ -467,62 +320,8 @@ impl ConsensusActor {
         self.completions = completions;
     }
 
-    /// Gives each arbiter the runs of commands that are its own; commands of one arbiter mostly stand together.
-    fn put_replies(&mut self, batch: &Batch, commands: std::ops::Range<usize>, first_revision: Revision) {
-        let mut begin = commands.start;
-        let mut owners =
-            batch.commands().skip(begin).take(commands.len()).map(|c| arbiter_of(c.id)).peekable();
-        while let Some(owner) = owners.next() {
-            let mut end = begin + 1;
-            while owners.next_if_eq(&owner).is_some() {
-                end += 1;
-            }
-            let offset = i64::try_from(begin - commands.start).expect("an entry holds few commands");
-            let first_revision = Revision(first_revision.0 + offset);
-            let (batch, commands) = (batch.clone(), begin..end);
-            self.told[usize::from(owner.0)].push(ToArbiter::Puts { batch, commands, first_revision });
-            begin = end;
-        }
-    }
-
     fn tell(&mut self, arbiter: ArbiterId, message: ToArbiter) {
         self.told[usize::from(arbiter.0)].push(message);
-    }
-
-    fn auth_changed(&self, auth: Arc<Auth>, invalid: &Invalid) {
-        let was_enabled = self.published.is_auth_enabled();
-        match (was_enabled, auth.is_enabled()) {
-            (false, true) => tracing::info!("authentication is enabled"),
-            (true, false) => tracing::info!("authentication is disabled"),
-            _ => {}
-        }
-        self.published.set_auth(auth);
-        self.authority.invalidate(invalid);
-    }
-
-    fn set_full(&mut self, full: bool, context: &mut Context<Self>) {
-        self.published.set_full(full);
-        if full {
-            tracing::error!("the disk is full: writes are refused until there is room, reads go on");
-        } else {
-            tracing::info!("the disk has room again: writes are accepted");
-        }
-        if full && !self.retrying {
-            self.retrying = true;
-            self.retry_later(context);
-        }
-    }
-
-    fn retry_later(&mut self, context: &mut Context<Self>) {
-        context.run_later(RETRY_INTERVAL, |actor, context| {
-            actor.feed(Input::RetrySpace);
-            actor.end_step(context);
-            if actor.published.is_full() {
-                actor.retry_later(context);
-            } else {
-                actor.retrying = false;
-            }
-        });
     }
 
     fn announce_ready(&mut self) {
@@ -568,66 +367,6 @@ impl Actor for ConsensusActor {
         Self::watch_room(context);
         context.run_interval(SWEEP_INTERVAL, |actor, _| actor.authority.sweep());
         survive(self.core.begin(&mut self.outputs));
-        self.end_step(context);
-    }
-}
-
-impl Handler<Arbiters> for ConsensusActor {
-    type Result = ();
-
-    fn handle(&mut self, Arbiters(arbiters): Arbiters, _: &mut Self::Context) {
-        self.told = arbiters.iter().map(|_| Vec::new()).collect();
-        self.arbiters = arbiters;
-    }
-}
-
-impl Handler<FromArbiter> for ConsensusActor {
-    type Result = ();
-
-    fn handle(&mut self, message: FromArbiter, context: &mut Self::Context) {
-        match message {
-            FromArbiter::Propose(commands) => self.propose(commands, false),
-            FromArbiter::ProposeAlone(commands) => self.propose(commands, true),
-            FromArbiter::Withdraw(ids) => self.feed(Input::Withdraw(ids)),
-            FromArbiter::Lease(asks) => {
-                self.ask_leases(asks, context);
-            }
-            FromArbiter::Leases(id) => {
-                let leases = self.core.leases();
-                self.tell(arbiter_of(id), ToArbiter::Leases { id, leases });
-            }
-            FromArbiter::Read(id) => {
-                self.lone.disturb();
-                self.feed(Input::Read(id));
-            }
-            FromArbiter::HandOver => self.shards.hurry(),
-            FromArbiter::Change { id, kind, member } => self.feed(Input::Change { id, kind, member }),
-            FromArbiter::MoveLeader { id, to } => self.move_leader(id, to),
-            FromArbiter::Backup(reply) => self.backup_asked(reply),
-        }
-        self.end_step(context);
-    }
-}
-
-impl Handler<FromShards> for ConsensusActor {
-    type Result = ();
-
-    fn handle(&mut self, FromShards(messages): FromShards, context: &mut Self::Context) {
-        for message in messages {
-            let input = match message {
-                FromShard::Chunk(shard, chunk) => {
-                    self.cluster.chunk(shard, chunk);
-                    continue;
-                }
-                FromShard::Answer(shard, answer) => Input::Shard { shard, answer },
-                FromShard::Durable { stream, index } => Input::Durable { stream, index },
-                FromShard::Full(shard, full) => {
-                    self.shards_full[usize::from(shard.0)] = full;
-                    Input::ShardsFull(self.shards_full.contains(&true))
-                }
-            };
-            self.feed(input);
-        }
         self.end_step(context);
     }
 }
