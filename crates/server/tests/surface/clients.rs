@@ -1,8 +1,8 @@
 //! Stock clients of other languages, against a member and against a real etcd.
 //!
 //! `WINDLASS_PYTHON` names a Python that has the packages of `.ci/clients.txt`, `WINDLASS_NODE_MODULES` a folder with those of
-//! `tests/clients/node/package.json`; without one its test says so and passes. What the clients do, and what they leave out,
-//! is printed by the scripts in `tests/clients`.
+//! `tests/clients/node/package.json`, `WINDLASS_RUST_CLIENT` the program that is built of `tests/clients/rust`; without one its
+//! test says so and passes. What the clients do, and what they leave out, is printed by the scripts in `tests/clients`.
 
 use std::path::Path;
 use std::process::Command;
@@ -54,4 +54,13 @@ fn the_node_client_finds_what_it_finds_in_etcd() {
         let script = Path::new(SCRIPTS).join("node/node_clients.js");
         run(Command::new("node").arg(script).arg(member.endpoint()).env("NODE_PATH", &modules));
     });
+}
+
+#[test]
+fn the_rust_client_finds_what_it_finds_in_etcd() {
+    let Some(program) = std::env::var_os("WINDLASS_RUST_CLIENT") else {
+        eprintln!("skipped: WINDLASS_RUST_CLIENT does not name the program of tests/clients/rust");
+        return;
+    };
+    run_on_both(|member| run(Command::new(&program).arg(member.endpoint())));
 }
