@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use prost::Message;
 use windlass_api::etcdserverpb::{self as pb, ResponseHeader};
+use windlass_api::{v3electionpb, v3lockpb};
 use windlass_client::{Connection, Error};
 
 use crate::process::{Launch, Member, REQUEST_TIMEOUT, Scratch, etcd_folder};
@@ -24,8 +25,8 @@ pub trait Reply: Message + Default + Debug {
 }
 
 macro_rules! replies {
-    ($($name:ident),* $(,)?) => {
-        $(impl Reply for pb::$name {
+    ($($name:ty),* $(,)?) => {
+        $(impl Reply for $name {
             fn header(&mut self) -> &mut Option<ResponseHeader> {
                 &mut self.header
             }
@@ -34,45 +35,51 @@ macro_rules! replies {
 }
 
 replies!(
-    RangeResponse,
-    PutResponse,
-    DeleteRangeResponse,
-    TxnResponse,
-    CompactionResponse,
-    LeaseGrantResponse,
-    LeaseRevokeResponse,
-    LeaseKeepAliveResponse,
-    LeaseTimeToLiveResponse,
-    LeaseLeasesResponse,
-    MemberAddResponse,
-    MemberRemoveResponse,
-    MemberUpdateResponse,
-    MemberListResponse,
-    MemberPromoteResponse,
-    AlarmResponse,
-    StatusResponse,
-    DefragmentResponse,
-    HashResponse,
-    HashKvResponse,
-    MoveLeaderResponse,
-    DowngradeResponse,
-    AuthEnableResponse,
-    AuthDisableResponse,
-    AuthStatusResponse,
-    AuthenticateResponse,
-    AuthUserAddResponse,
-    AuthUserGetResponse,
-    AuthUserListResponse,
-    AuthUserDeleteResponse,
-    AuthUserChangePasswordResponse,
-    AuthUserGrantRoleResponse,
-    AuthUserRevokeRoleResponse,
-    AuthRoleAddResponse,
-    AuthRoleGetResponse,
-    AuthRoleListResponse,
-    AuthRoleDeleteResponse,
-    AuthRoleGrantPermissionResponse,
-    AuthRoleRevokePermissionResponse,
+    pb::RangeResponse,
+    pb::PutResponse,
+    pb::DeleteRangeResponse,
+    pb::TxnResponse,
+    pb::CompactionResponse,
+    pb::LeaseGrantResponse,
+    pb::LeaseRevokeResponse,
+    pb::LeaseKeepAliveResponse,
+    pb::LeaseTimeToLiveResponse,
+    pb::LeaseLeasesResponse,
+    pb::MemberAddResponse,
+    pb::MemberRemoveResponse,
+    pb::MemberUpdateResponse,
+    pb::MemberListResponse,
+    pb::MemberPromoteResponse,
+    pb::AlarmResponse,
+    pb::StatusResponse,
+    pb::DefragmentResponse,
+    pb::HashResponse,
+    pb::HashKvResponse,
+    pb::MoveLeaderResponse,
+    pb::DowngradeResponse,
+    pb::AuthEnableResponse,
+    pb::AuthDisableResponse,
+    pb::AuthStatusResponse,
+    pb::AuthenticateResponse,
+    pb::AuthUserAddResponse,
+    pb::AuthUserGetResponse,
+    pb::AuthUserListResponse,
+    pb::AuthUserDeleteResponse,
+    pb::AuthUserChangePasswordResponse,
+    pb::AuthUserGrantRoleResponse,
+    pb::AuthUserRevokeRoleResponse,
+    pb::AuthRoleAddResponse,
+    pb::AuthRoleGetResponse,
+    pb::AuthRoleListResponse,
+    pb::AuthRoleDeleteResponse,
+    pb::AuthRoleGrantPermissionResponse,
+    pb::AuthRoleRevokePermissionResponse,
+    v3lockpb::LockResponse,
+    v3lockpb::UnlockResponse,
+    v3electionpb::CampaignResponse,
+    v3electionpb::LeaderResponse,
+    v3electionpb::ProclaimResponse,
+    v3electionpb::ResignResponse,
 );
 
 /// One unary call. The term counts elections, which are a matter of chance: only its presence is kept.

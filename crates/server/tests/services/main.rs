@@ -9,4 +9,5 @@ mod ask;
 mod leases;
 #[path = "../process/mod.rs"]
 mod process;
+mod recipes;
 mod users;
