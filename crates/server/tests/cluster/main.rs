@@ -26,6 +26,7 @@ mod repair;
 mod snapshots;
 mod stalls;
 mod state;
+mod tokens;
 mod tolerance;
 
 /// How often faults are repeated.
