@@ -50,7 +50,7 @@ pub struct Published {
     full: AtomicBool,
     /// Arbiters that follow the shards, one bit each modulo 64: a hint, for two that share a bit.
     following: AtomicU64,
-    /// Logical bytes of keys and values, one figure for each shard.
+    /// Logical bytes of keys, values and system records, one figure for each shard.
     shard_bytes: Box<[AtomicU64]>,
     /// Keys that live at the newest revision, one figure for each shard.
     shard_keys: Box<[AtomicU64]>,
@@ -336,7 +336,7 @@ impl Published {
         self.following.load(Ordering::Relaxed) != 0
     }
 
-    /// Says how many bytes of keys and values a shard holds.
+    /// Says how many bytes of keys, values and system records a shard holds.
     pub fn set_shard_bytes(&self, shard: usize, bytes: u64) {
         self.shard_bytes[shard].store(bytes, Ordering::Relaxed);
     }
@@ -412,7 +412,7 @@ impl Published {
         (0..self.shard_bytes.len()).map(figures).collect()
     }
 
-    /// Bytes of keys and values in the whole store.
+    /// Bytes of keys, values and system records in the whole store. Never 0 once the cluster is founded: it has members.
     #[must_use]
     pub fn store_bytes(&self) -> u64 {
         self.shard_bytes.iter().map(|b| b.load(Ordering::Relaxed)).sum()

@@ -255,6 +255,12 @@ impl<R> ShardCore<R> {
         self.view.clone()
     }
 
+    /// Logical bytes of all that it holds: keys, values and system records.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.view.shard().usage().bytes + self.records.bytes()
+    }
+
     /// The system records: the newest of each name.
     #[must_use]
     pub fn records(&self) -> &Records {
@@ -349,8 +355,7 @@ impl<R> ShardCore<R> {
     }
 
     fn wants_checkpoint(&self) -> bool {
-        let live_bytes = self.view.shard().usage().bytes + self.records.bytes();
-        self.may_checkpoint() && self.stream.wants_checkpoint(live_bytes)
+        self.may_checkpoint() && self.stream.wants_checkpoint(self.bytes())
     }
 
     /// A checkpoint stands for the index up to which the shard is complete, so it must not lack what an entry above

@@ -31,8 +31,8 @@ pub use watchdog::{Pulse, Watched, watch};
 
 use std::time::Duration;
 
-use windlass_mvcc::{Shard, Totals};
-use windlass_replica::shard::{Chunk, FollowerId};
+use windlass_mvcc::Totals;
+use windlass_replica::shard::{Chunk, FollowerId, ShardCore};
 use windlass_replica::task::{ReadAnswer, ShardAnswer};
 use windlass_replica::watch::FollowNews;
 use windlass_types::{LogIndex, ShardId};
@@ -42,7 +42,7 @@ use crate::stages::Work;
 /// What a shard holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Holdings {
-    /// Logical bytes of keys and values.
+    /// Logical bytes of keys, values and system records.
     pub bytes: u64,
     /// Keys that live at the newest revision.
     pub live_keys: u64,
@@ -51,8 +51,9 @@ pub struct Holdings {
 }
 
 impl Holdings {
-    fn of(shard: &Shard) -> Self {
-        Self { bytes: shard.usage().bytes, live_keys: shard.live_keys(), totals: shard.totals() }
+    fn of<R>(core: &ShardCore<R>) -> Self {
+        let shard = core.shard();
+        Self { bytes: core.bytes(), live_keys: shard.live_keys(), totals: shard.totals() }
     }
 }
 

@@ -126,7 +126,7 @@ impl<T: Send + 'static> Turns<T> {
         if let Some(state) = &mut self.state {
             state.turn(now_ns, sink).map_err(|source| Error::Disk { shard: self.id, source })?;
         }
-        let holdings = Holdings::of(&self.core.shard());
+        let holdings = Holdings::of(&self.core);
         if holdings != self.holdings {
             self.holdings = holdings;
             sink.holds(self.id, holdings);
