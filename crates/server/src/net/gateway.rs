@@ -41,7 +41,12 @@ pub async fn answer(net: &Net, path: &str, request: Request<RequestBody>) -> Res
         return plain(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n");
     }
     let (head, body) = request.into_parts();
-    let Some(call) = net.call(grpc_path, meta(&head.headers)) else {
+    let meta = meta(&head.headers);
+    if let (None, Some(value)) = (meta.timeout, head.headers.get("grpc-timeout")) {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        return refusal(Code::InvalidArgument, &format!("invalid grpc-timeout: {value}"));
+    }
+    let Some(call) = net.call(grpc_path, meta) else {
         let (service, name) =
             grpc_path.trim_start_matches('/').split_once('/').expect("a path is /service/method");
         return refusal(Code::Unimplemented, &format!("unknown method {name} for service {service}"));

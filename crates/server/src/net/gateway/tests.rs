@@ -158,6 +158,9 @@ fn headers_are_the_calls_metadata() {
         };
         let text = serde_json::Value::String(format!("{meta:?}")).to_string();
         assert!(answer.contains(&text), "{answer} without {text}");
+        let answer = ask(address, "/v3/kv/put", "Grpc-Timeout: 5x\r\n", "{}").await;
+        let text = r#"{"error":"invalid grpc-timeout: 5x","code":3,"message":"invalid grpc-timeout: 5x"}"#;
+        assert!(answer.starts_with("HTTP/1.1 400") && answer.contains(text), "{answer}");
         let answer = ask(address, "/v3/kv/range", "", "{}").await;
         let text = "unknown method Range for service etcdserverpb.KV";
         assert!(answer.starts_with("HTTP/1.1 501") && answer.contains(text), "{answer}");

@@ -125,7 +125,7 @@ fn take(values: &mut Values, flag: &'static Flag, path: &str, value: &Value) -> 
         }
         (Value::String(text), Kind::Duration) => text.clone(),
         (Value::Bool(flag), Kind::Bool) => flag.to_string(),
-        (Value::Number(number), Kind::Number { .. } | Kind::Integer) => number.to_string(),
+        (Value::Number(number), Kind::Number { .. } | Kind::Integer) => whole(number),
         // Go's: nanoseconds.
         (Value::Number(number), Kind::Duration) => match number.as_u64() {
             Some(ns) => format!("{}ns", Duration::from_nanos(ns).as_nanos()),
@@ -150,6 +150,17 @@ fn take(values: &mut Values, flag: &'static Flag, path: &str, value: &Value) -> 
     })?;
     values.put(flag, text);
     Ok(())
+}
+
+/// A number as flags have it: `8e9` is 8000000000, as in Go.
+fn whole(number: &serde_json::Number) -> String {
+    /// Up to here each whole number is a float of its own.
+    const EXACT_MAX: f64 = (1_u64 << 53) as f64;
+    match number.as_f64().filter(|value| number.is_f64() && value.fract() == 0.0 && value.abs() <= EXACT_MAX)
+    {
+        Some(value) => format!("{value:.0}"),
+        None => number.to_string(),
+    }
 }
 
 fn refuse_discovery(value: &Value) -> Result<(), Error> {
@@ -274,6 +285,13 @@ shards: 2
             read(r#"{"name": "j", "heartbeat-interval": 50, "client-transport-security": {}}"#).unwrap();
         assert_eq!((values.text("name"), values.number("heartbeat-interval")), ("j", 50));
         assert!(read("").is_ok() && read("# nothing\n").is_ok());
+    }
+
+    #[test]
+    fn whole_numbers_may_be_written_with_an_exponent() {
+        let values = read("quota-backend-bytes: 8e9\nmax-txn-ops: 1.28e2\n").unwrap();
+        assert_eq!((values.text("quota-backend-bytes"), values.number("max-txn-ops")), ("8000000000", 128));
+        assert!(read("max-txn-ops: 1.5").is_err() && read("max-txn-ops: 1e300").is_err());
     }
 
     #[test]

@@ -4,6 +4,8 @@ use super::Flag;
 use crate::startup::flags::value::Kind;
 
 const DISCOVERY: &str = "name the members with --initial-cluster instead of a discovery service";
+/// All that etcd 3.5 and 3.6 know.
+const V2_STAGES: &[&str] = &["not-yet", "write-only", "write-only-drop-data", "gone"];
 const NO_DISCOVERY: &str = "there is no discovery service to talk to";
 
 pub(super) const FLAGS: &[Flag] = &[
@@ -51,7 +53,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::refused("discovery-cacert", Kind::Text, "", DISCOVERY),
     Flag::refused("discovery-user", Kind::Text, "", DISCOVERY),
     Flag::refused("discovery-password", Kind::Text, "", DISCOVERY),
-    Flag::no_meaning("discovery-fallback", Kind::Text, "exit", NO_DISCOVERY),
+    Flag::no_meaning("discovery-fallback", Kind::Choice(&["exit", "proxy"]), "exit", NO_DISCOVERY),
     Flag::refused("discovery-proxy", Kind::Text, "", DISCOVERY),
     Flag::refused("discovery-srv", Kind::Text, "", DISCOVERY),
     Flag::refused("discovery-srv-name", Kind::Text, "", DISCOVERY),
@@ -74,5 +76,5 @@ pub(super) const FLAGS: &[Flag] = &[
         "periodic",
         "What --auto-compaction-retention counts.",
     ),
-    Flag::no_meaning("v2-deprecation", Kind::Text, "write-only", "there is no v2 store"),
+    Flag::no_meaning("v2-deprecation", Kind::Choice(V2_STAGES), "write-only", "there is no v2 store"),
 ];
