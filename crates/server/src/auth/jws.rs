@@ -4,6 +4,8 @@
 //! The method is the configured one and no other, whatever a token says of itself: that is what confusions of methods are
 //! made of.
 
+mod es512;
+
 use std::io;
 use std::path::PathBuf;
 
@@ -89,6 +91,7 @@ pub struct Jws {
 
 enum Verify {
     Mac(hmac::Key),
+    P521(es512::Verifier),
     Key(UnparsedPublicKey<Vec<u8>>),
 }
 
@@ -96,6 +99,7 @@ enum Sign {
     Mac(hmac::Key),
     Rsa(Box<RsaKeyPair>, &'static dyn RsaEncoding),
     Ec(EcdsaKeyPair),
+    P521(es512::Signer),
     Ed(Ed25519KeyPair),
 }
 
@@ -109,11 +113,12 @@ enum Algorithm {
     Mac(&'static hmac::Algorithm),
     Rsa(&'static dyn RsaEncoding, &'static dyn VerificationAlgorithm),
     Ec(&'static EcdsaSigningAlgorithm, &'static dyn VerificationAlgorithm),
+    P521,
     Ed,
 }
 
-static METHODS: [Method; 12] = {
-    use Algorithm::{Ec, Ed, Mac, Rsa};
+static METHODS: [Method; 13] = {
+    use Algorithm::{Ec, Ed, Mac, P521, Rsa};
     const fn method(name: &'static str, algorithm: Algorithm) -> Method {
         Method { name, algorithm }
     }
@@ -129,6 +134,7 @@ static METHODS: [Method; 12] = {
         method("PS512", Rsa(&sig::RSA_PSS_SHA512, &sig::RSA_PSS_2048_8192_SHA512)),
         method("ES256", Ec(&sig::ECDSA_P256_SHA256_FIXED_SIGNING, &sig::ECDSA_P256_SHA256_FIXED)),
         method("ES384", Ec(&sig::ECDSA_P384_SHA384_FIXED_SIGNING, &sig::ECDSA_P384_SHA384_FIXED)),
+        method("ES512", P521),
         method("EdDSA", Ed),
     ]
 };
@@ -168,7 +174,8 @@ impl Jws {
             return Err(Error::Mismatch);
         }
         let key = own.or(public).ok_or(Error::Missing(method.name))?;
-        let verify = Verify::Key(UnparsedPublicKey::new(method.verification(), key));
+        let of_key = options.public_key.as_ref().or(options.private_key.as_ref());
+        let verify = method.verifier(key).map_err(|why| fault(of_key.expect("one was read"), why))?;
         Ok(Self { method, verify, sign, ttl_s })
     }
 
@@ -225,12 +232,14 @@ fn number(value: &Value) -> Option<u64> {
 }
 
 impl Method {
-    fn verification(&self) -> &'static dyn VerificationAlgorithm {
-        match self.algorithm {
+    fn verifier(&self, key: Vec<u8>) -> Result<Verify, String> {
+        let verification: &'static dyn VerificationAlgorithm = match self.algorithm {
             Algorithm::Mac(_) => unreachable!("a secret has no public part"),
             Algorithm::Rsa(_, verification) | Algorithm::Ec(_, verification) => verification,
+            Algorithm::P521 => return es512::Verifier::new(&key).map(Verify::P521),
             Algorithm::Ed => &signature::ED25519,
-        }
+        };
+        Ok(Verify::Key(UnparsedPublicKey::new(verification, key)))
     }
 
     fn signer(&self, pem: &[u8]) -> Result<Sign, String> {
@@ -252,6 +261,7 @@ impl Method {
             (Algorithm::Ec(algorithm, _), Private::Pkcs8(der)) => {
                 EcdsaKeyPair::from_pkcs8(algorithm, &der, &SystemRandom::new()).map(Sign::Ec).map_err(said)
             }
+            (Algorithm::P521, key) => es512::Signer::new(key).map(Sign::P521),
             (Algorithm::Ed, Private::Pkcs8(der)) => {
                 Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der).map(Sign::Ed).map_err(said)
             }
@@ -271,6 +281,7 @@ impl Sign {
                 signature
             }
             Self::Ec(pair) => pair.sign(&SystemRandom::new(), message).expect(RANDOM).as_ref().to_vec(),
+            Self::P521(pair) => pair.sign(message),
             Self::Ed(pair) => pair.sign(message).as_ref().to_vec(),
         }
     }
@@ -280,6 +291,7 @@ impl Sign {
             Self::Mac(_) => unreachable!("a secret has no public part"),
             Self::Rsa(pair, _) => pair.public_key().as_ref().to_vec(),
             Self::Ec(pair) => pair.public_key().as_ref().to_vec(),
+            Self::P521(pair) => pair.public_key(),
             Self::Ed(pair) => pair.public_key().as_ref().to_vec(),
         }
     }
@@ -289,6 +301,7 @@ impl Verify {
     fn is_right(&self, message: &[u8], signature: &[u8]) -> bool {
         match self {
             Self::Mac(key) => hmac::verify(key, message, signature).is_ok(),
+            Self::P521(key) => key.is_right(message, signature),
             Self::Key(key) => key.verify(message, signature).is_ok(),
         }
     }

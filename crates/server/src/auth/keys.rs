@@ -78,6 +78,14 @@ fn sections(pem: &[u8]) -> Vec<(String, Vec<u8>)> {
     sections
 }
 
+/// The key of a curve that is in a PKCS#8.
+pub fn ec_of_pkcs8(der: &[u8]) -> Option<Private> {
+    let mut info = Der(Der(der).expect(SEQUENCE)?);
+    info.expect(INTEGER)?; // version
+    info.expect(SEQUENCE)?; // algorithm
+    sec1(info.expect(OCTET_STRING)?)
+}
+
 fn sec1(der: &[u8]) -> Option<Private> {
     let mut key = Der(Der(der).expect(SEQUENCE)?);
     key.expect(INTEGER)?;
@@ -158,6 +166,11 @@ mod tests {
             let pem = format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der));
             let _ = private(pem.as_bytes());
             let _ = public(pem.as_bytes());
+        }
+
+        #[test]
+        fn no_pkcs8_can_panic(der: Vec<u8>) {
+            let _ = ec_of_pkcs8(&der);
         }
 
         #[test]

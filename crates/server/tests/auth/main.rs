@@ -416,7 +416,8 @@ fn a_start_refuses_keys_that_cannot_be_used() {
     let folder = Scratch::new();
     for (flag, why) in [
         ("--auth-token=jwt,sign-method=RS256,priv-key=/nowhere", "/nowhere"),
-        ("--auth-token=jwt,sign-method=ES512,priv-key=/nowhere", "ES512"),
+        ("--auth-token=jwt,sign-method=ES512,priv-key=/nowhere", "/nowhere"),
+        ("--auth-token=jwt,sign-method=ES1024,priv-key=/nowhere", "ES1024"),
         ("--auth-token=jwt,sign-method=RS256", "names no key"),
         ("--auth-token=jwt", "sign-method"),
         ("--auth-token=other", "other"),

@@ -111,7 +111,9 @@ fn keys_that_do_not_fit_are_refused() {
     assert!(matches!(load("ES256", Some("nothing"), None), Some(Error::Key { .. })));
     assert!(matches!(load("ES256", None, None), Some(Error::Missing("ES256"))));
     assert!(matches!(load("HS256", None, p256.2.as_deref()), Some(Error::Missing("HS256"))));
-    assert!(matches!(load("ES512", Some(&p256.1), None), Some(Error::Method(..))));
+    assert!(matches!(load("ES512", Some(&p256.1), None), Some(Error::Key { .. })));
+    assert!(matches!(load("ES512", None, p256.2.as_deref()), Some(Error::Key { .. })));
+    assert!(matches!(load("ES1024", Some(&p256.1), None), Some(Error::Method(..))));
     assert!(matches!(load("none", Some(&p256.1), None), Some(Error::Method(..))));
     let missing = JwtOptions {
         private_key: Some(folder.path().join("nowhere")),
@@ -135,8 +137,9 @@ fn keys_of_openssl_are_read_in_all_their_forms() {
         vec![fixture!("rsa.public"), fixture!("rsa.public.pkcs1")],
     );
     let p256 = ([fixture!("p256.sec1"); 2], vec![fixture!("p256.public"), fixture!("p256.certificate")]);
+    let p521 = ([fixture!("p521.sec1"), fixture!("p521.pkcs8")], vec![fixture!("p521.public")]);
     let of_rsa = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"].map(|method| (method, &rsa));
-    for (method, (privates, publics)) in of_rsa.into_iter().chain([("ES256", &p256)]) {
+    for (method, (privates, publics)) in of_rsa.into_iter().chain([("ES256", &p256), ("ES512", &p521)]) {
         for private in privates {
             let signer = Jws::load(&options(folder.path(), method, Some(private), None)).expect(method);
             let token = signer.sign("alice", 7, 1000).expect(method);
