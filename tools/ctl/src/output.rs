@@ -98,6 +98,8 @@ pub enum Reply {
     Forms(Forms),
     /// Text that has no formats.
     Text(String),
+    /// What was rendered already.
+    Rendered(Vec<u8>),
     /// Nothing at all.
     Nothing,
 }
@@ -162,6 +164,7 @@ pub struct Rendered {
 pub fn render(reply: &Reply, format: Format, style: Style) -> Result<Rendered, Failure> {
     match reply {
         Reply::Text(text) => return Ok(Rendered { out: format!("{text}\n").into_bytes(), err: Vec::new() }),
+        Reply::Rendered(out) => return Ok(Rendered { out: out.clone(), err: Vec::new() }),
         Reply::Nothing => return Ok(Rendered::default()),
         _ => {}
     }

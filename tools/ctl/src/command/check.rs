@@ -60,7 +60,7 @@ pub fn run(matches: &ArgMatches, session: &mut Session) -> Ran {
 fn perf(matches: &ArgMatches, session: &mut Session) -> Result<Outcome, Failure> {
     let (rate, clients, _) = size(matches)?;
     let prefix = flags::string(matches, "prefix");
-    refuse_keys(&mut session.client()?, prefix)?;
+    refuse_keys(&mut session.client()?, prefix, "'")?;
     let load = Load {
         prefix,
         key_bytes: 256,
@@ -117,7 +117,7 @@ fn failures(report: &Report) -> Vec<String> {
 fn data_scale(matches: &ArgMatches, session: &mut Session) -> Result<Outcome, Failure> {
     let (_, clients, pairs) = size(matches)?;
     let prefix = flags::string(matches, "prefix");
-    refuse_keys(&mut session.client()?, prefix)?;
+    refuse_keys(&mut session.client()?, prefix, "")?;
     let before = memory_bytes(session, "before")?;
     writeln!(
         std::io::stdout(),
@@ -150,15 +150,15 @@ fn connect(session: &mut Session, clients: usize) -> Result<Vec<Client>, Failure
     (0..clients).map(|_| session.client()).collect()
 }
 
-/// Keys that are there would be removed with those that are written.
-fn refuse_keys(client: &mut Client, prefix: &str) -> Result<(), Failure> {
+/// Keys that are there would be removed with those that are written. etcdctl quotes the remedy for one of the checks only.
+fn refuse_keys(client: &mut Client, prefix: &str, quote: &str) -> Result<(), Failure> {
     let (key, range_end) = (prefix.to_owned().into(), prefix_end(prefix.as_bytes()).into());
     let found = client.range(&RangeRequest { key, range_end, limit: 1, ..Default::default() })?;
     if found.kvs.is_empty() {
         return Ok(());
     }
     let text = format!(
-        "prefix {} has keys. Delete with etcdctl del --prefix {prefix} first",
+        "prefix {} has keys. Delete with {quote}etcdctl del --prefix {prefix}{quote} first",
         crate::go::quote(prefix.as_bytes())
     );
     Err(Failure::new(Code::InvalidInput, text))

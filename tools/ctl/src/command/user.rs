@@ -104,16 +104,16 @@ fn get(matches: &ArgMatches, session: &mut Session) -> Result<Outcome, Failure> 
     if !flags::is_set(matches, "detail") {
         return Ok(admin::user(&name, &response).into());
     }
-    let mut out = format!("User: {name}\n");
+    let mut out = format!("User: {name}\n").into_bytes();
     for role in response.roles {
         let reply = admin::role(&role, &client.role_get(&AuthRoleGetRequest { role: role.clone() })?);
-        let rendered = render(&reply, session.config.format, Style::default())?;
-        out.push('\n');
-        out.push_str(&String::from_utf8_lossy(&rendered.out));
+        out.push(b'\n');
+        match render(&reply, session.config.format, Style::default()) {
+            Ok(rendered) => out.extend(rendered.out),
+            Err(failure) => return Ok(Outcome { failure: Some(failure), ..Reply::Rendered(out).into() }),
+        }
     }
-    // The line's end is the reply's.
-    out.truncate(out.trim_end_matches('\n').len());
-    Ok(Reply::Text(out).into())
+    Ok(Reply::Rendered(out).into())
 }
 
 fn list(matches: &ArgMatches, session: &mut Session) -> Result<Outcome, Failure> {

@@ -1,5 +1,5 @@
 //! Runs the same commands through etcdctl and windlassctl, each against an etcd of its own, and compares what they
-//! print and how they exit.
+//! print and how they exit. [`windlass`] does the same with Windlass in place of the second etcd.
 //!
 //! Needs a real etcd: `WINDLASS_ETCD_DIR` names a folder with `etcd` and `etcdctl` of version 3.5. Without it the tests
 //! say so and pass.
@@ -11,6 +11,7 @@ mod keys;
 mod leases;
 mod protection;
 mod recipes;
+mod windlass;
 
 use std::path::{Path, PathBuf};
 

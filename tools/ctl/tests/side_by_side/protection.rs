@@ -14,6 +14,39 @@ use crate::etcd::Etcd;
 /// How long an etcd may take to start.
 const START_TIME_MAX: Duration = Duration::from_secs(20);
 
+/// What an administrator and a user do, with what is typed.
+pub const USERS: &[(&[&str], &str)] = &[
+    (&["user", "add", "root:rp"], ""),
+    (&["user", "grant-role", "root", "root"], ""),
+    (&["user", "add", "u:up"], ""),
+    (&["role", "add", "r"], ""),
+    (&["role", "grant-permission", "r", "readwrite", "a", "--prefix"], ""),
+    (&["user", "grant-role", "u", "r"], ""),
+    // The root user is given its role on the way.
+    (&["auth", "enable"], ""),
+    (&["get", "a"], ""),
+    (&["--password", "x", "get", "a"], ""),
+    (&["--user", "root:rp", "put", "a", "1"], ""),
+    (&["--user", "root", "--password", "rp", "get", "a"], ""),
+    (&["--user", "root:rp", "--password", "rp", "get", "a"], ""),
+    (&["--user", "root:wrong", "get", "a"], ""),
+    (&["--user", "none:x", "get", "a"], ""),
+    (&["--user", "root", "get", "a"], "rp\n"),
+    (&["--user", "u:up", "put", "a", "2", "--prev-kv"], ""),
+    (&["--user", "u:up", "get", "b"], ""),
+    (&["--user", "u:up", "put", "b", "x"], ""),
+    (&["--user", "u:up", "compaction", "1"], ""),
+    (&["--user", "u:up", "user", "get", "u"], ""),
+    (&["--user", "u:up", "user", "get", "root"], ""),
+    (&["--user", "u:up", "lock", "a", "--", "true"], ""),
+    (&["--user", "root:rp", "user", "get", "u", "-w", "json"], ""),
+    (&["--user", "root:rp", "auth", "status"], ""),
+    (&["--user", "root:rp", "auth", "disable"], ""),
+    // A user who names himself where nobody need.
+    (&["--user", "root:rp", "get", "a"], ""),
+    (&["get", "a"], ""),
+];
+
 #[test]
 fn users_are_let_in_and_refused_as_by_etcdctl() {
     let Some(programs) = Programs::find() else { return };
@@ -23,37 +56,7 @@ fn users_are_let_in_and_refused_as_by_etcdctl() {
     ];
     let told = both.map(|(etcd, program)| {
         let mut told = Vec::new();
-        for (args, input) in [
-            (&["user", "add", "root:rp"][..], ""),
-            (&["user", "grant-role", "root", "root"], ""),
-            (&["user", "add", "u:up"], ""),
-            (&["role", "add", "r"], ""),
-            (&["role", "grant-permission", "r", "readwrite", "a", "--prefix"], ""),
-            (&["user", "grant-role", "u", "r"], ""),
-            // The root user is given its role on the way.
-            (&["auth", "enable"], ""),
-            (&["get", "a"], ""),
-            (&["--password", "x", "get", "a"], ""),
-            (&["--user", "root:rp", "put", "a", "1"], ""),
-            (&["--user", "root", "--password", "rp", "get", "a"], ""),
-            (&["--user", "root:rp", "--password", "rp", "get", "a"], ""),
-            (&["--user", "root:wrong", "get", "a"], ""),
-            (&["--user", "none:x", "get", "a"], ""),
-            (&["--user", "root", "get", "a"], "rp\n"),
-            (&["--user", "u:up", "put", "a", "2", "--prev-kv"], ""),
-            (&["--user", "u:up", "get", "b"], ""),
-            (&["--user", "u:up", "put", "b", "x"], ""),
-            (&["--user", "u:up", "compaction", "1"], ""),
-            (&["--user", "u:up", "user", "get", "u"], ""),
-            (&["--user", "u:up", "user", "get", "root"], ""),
-            (&["--user", "u:up", "lock", "a", "--", "true"], ""),
-            (&["--user", "root:rp", "user", "get", "u", "-w", "json"], ""),
-            (&["--user", "root:rp", "auth", "status"], ""),
-            (&["--user", "root:rp", "auth", "disable"], ""),
-            // A user who names himself where nobody need.
-            (&["--user", "root:rp", "get", "a"], ""),
-            (&["get", "a"], ""),
-        ] {
+        for (args, input) in USERS {
             told.push(format!(
                 "{args:?}: {}",
                 comparable(&etcd.run(program, args, input), &etcd.endpoint, All)
