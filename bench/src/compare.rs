@@ -67,6 +67,8 @@ pub struct Figures {
     pub written_bytes: f64,
     /// Resident memory of all members after it, in bytes.
     pub resident_bytes: f64,
+    /// The most of it meanwhile.
+    pub peak_bytes: f64,
     /// CPU time of the generator for each, in microseconds.
     pub own_cpu_us: f64,
     /// Share of its time in which the generator was busy: near 1, the rate is the generator's.
@@ -231,6 +233,8 @@ impl Comparison {
             "etcd",
             "resident",
             "etcd",
+            "at most",
+            "etcd",
             "generator us",
             "etcd",
             "busy",
@@ -241,6 +245,7 @@ impl Comparison {
             let mut add = |value: &dyn Fn(&Figures) -> String| cells.extend([value(ours), value(theirs)]);
             add(&|figures| bytes(figures.written_bytes as u64));
             add(&|figures| bytes(figures.resident_bytes as u64));
+            add(&|figures| bytes(figures.peak_bytes as u64));
             add(&|figures| format!("{:.2}", figures.own_cpu_us));
             add(&|figures| format!("{:.0}%", figures.own_busy * 100.0));
             table.row(cells);
@@ -304,6 +309,7 @@ impl Figures {
                 r.used().map(|used| used.written_bytes_per_request).sum::<f64>() * share(r)
             }),
             resident_bytes: median(&|report| report.used().map(|used| used.resident_bytes as f64).sum()),
+            peak_bytes: median(&|report| report.used().map(|used| used.peak_bytes as f64).sum()),
             own_cpu_us: median(&|report| report.own_cpu_us_per_request * share(report)),
             own_busy: median(&|report| report.own_busy),
         }

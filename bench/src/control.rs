@@ -1,12 +1,11 @@
-//! The few calls of a run that are not its load: log in, find the leader, grant leases, compact, compare.
+//! The few calls of a run that are not its load: log in, find the leader, compact, compare.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use windlass_api::etcdserverpb::{
-    AuthenticateRequest, CompactionRequest, HashKvRequest, LeaseGrantRequest, LeaseRevokeRequest, PutRequest,
-    RangeRequest, StatusRequest,
+    AuthenticateRequest, CompactionRequest, HashKvRequest, PutRequest, RangeRequest, StatusRequest,
 };
 use windlass_client::{Client, Config, Endpoint, Scheme, Security};
 
@@ -14,8 +13,6 @@ use crate::plan::Compaction;
 
 /// Bound of connecting and of each call.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Time to live of leases that are kept alive, in seconds: etcd's benchmark's.
-const LEASE_TTL_S: i64 = 100;
 /// How often it is looked whether the run is over while a compaction is waited for.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -67,28 +64,6 @@ pub fn leader_of(endpoints: &[Endpoint], security: &Security) -> Result<Endpoint
         }
     }
     bail!("none of the endpoints leads")
-}
-
-/// Grants leases.
-///
-/// # Errors
-/// The server refuses.
-pub fn grant(server: &Server, count: u64) -> Result<Vec<i64>> {
-    let mut client = client(server)?;
-    let request = LeaseGrantRequest { ttl: LEASE_TTL_S, ..Default::default() };
-    (0..count).map(|_| Ok(client.lease_grant(&request)?.id)).collect()
-}
-
-/// Revokes leases.
-///
-/// # Errors
-/// The server refuses.
-pub fn revoke(server: &Server, leases: &[i64]) -> Result<()> {
-    let mut client = client(server)?;
-    for &id in leases {
-        client.lease_revoke(&LeaseRevokeRequest { id })?;
-    }
-    Ok(())
 }
 
 /// Puts a key so often, and gives the revision of the first put.

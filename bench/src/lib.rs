@@ -14,6 +14,7 @@ mod control;
 pub mod flags;
 pub mod keys;
 pub mod launch;
+mod leases;
 mod link;
 pub mod load;
 pub mod plan;

@@ -16,8 +16,16 @@ pub struct Usage {
     pub cpu_us: u64,
     /// Resident memory in bytes, now.
     pub resident_bytes: u64,
+    /// The most of it so far, or since [`forget_peak`].
+    pub peak_bytes: u64,
     /// Bytes that it caused to be sent to the disk.
     pub written_bytes: u64,
+}
+
+/// Lets the peak of a process's memory begin anew. Where that is not allowed it stays what it was since the process began.
+pub fn forget_peak(pid: u32) {
+    // proc_pid_clear_refs(5): 5 resets the peak.
+    let _ = fs::write(format!("/proc/{pid}/clear_refs"), "5");
 }
 
 impl Usage {
@@ -37,6 +45,7 @@ impl Usage {
             name: name.to_owned(),
             cpu_us: ticks * US_PER_S / ticks_per_s,
             resident_bytes: field(&status, "VmRSS:").unwrap_or(0) * BYTES_PER_KIB,
+            peak_bytes: field(&status, "VmHWM:").unwrap_or(0) * BYTES_PER_KIB,
             written_bytes: field(&io, "write_bytes:").with_context(|| format!("process {pid}: odd io"))?,
         })
     }
@@ -79,6 +88,7 @@ mod tests {
     fn finds_this_process_and_not_another() {
         let usage = Usage::of(std::process::id()).expect("this process is there");
         assert!(usage.resident_bytes > 0 && !usage.name.is_empty());
+        assert!(usage.peak_bytes >= usage.resident_bytes);
         assert!(Usage::of(u32::MAX).is_err());
     }
 }

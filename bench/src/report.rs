@@ -107,6 +107,8 @@ pub struct Used {
     pub written_bytes_per_request: f64,
     /// Resident memory after the run.
     pub resident_bytes: u64,
+    /// The most of it during the run.
+    pub peak_bytes: u64,
 }
 
 /// One of several runs.
@@ -191,6 +193,7 @@ impl Report {
                 requests,
             ),
             resident_bytes: after.resident_bytes,
+            peak_bytes: after.peak_bytes,
             name: after.name,
         });
         self.processes.push(Process { pid, usage });
@@ -309,7 +312,8 @@ pub(crate) mod tests {
     use crate::tally::Tally;
 
     fn usage(cpu_us: u64, resident_bytes: u64, written_bytes: u64) -> Usage {
-        Usage { name: "server".to_owned(), cpu_us, resident_bytes, written_bytes }
+        let peak_bytes = resident_bytes + (1 << 20);
+        Usage { name: "server".to_owned(), cpu_us, resident_bytes, peak_bytes, written_bytes }
     }
 
     fn of(tally: Tally, took: Duration, own_cpu_us: u64) -> Report {

@@ -10,6 +10,7 @@ use crate::Report;
 use crate::access::Access;
 use crate::connection::Clock;
 use crate::control::Server;
+use crate::leases::Leases;
 use crate::load::{Load, drive, drive_by};
 use crate::plan::{Job, Plan, WatchGet, WatchPuts};
 use crate::process::Usage;
@@ -17,7 +18,7 @@ use crate::tally::Tally;
 use crate::watching::{Classes, Watchers};
 use crate::worker::Signals;
 use crate::workload::{Reading, Target, Workload};
-use crate::{control, progress};
+use crate::{control, process, progress};
 
 /// What one run of a plan has shown.
 pub struct Outcome {
@@ -51,26 +52,28 @@ pub fn run(plan: &Plan) -> Result<Report> {
     for _ in 0..plan.repeats {
         reports.push(run_once(&plan, &first)?);
     }
-    if !leases.is_empty() {
-        control::revoke(&first, &leases)?;
+    let mut report = Report::median(reports);
+    if let Some(leases) = leases {
+        report.say(leases.note());
+        leases.revoke(&plan.reach)?;
     }
-    Ok(Report::median(reports))
+    Ok(report)
 }
 
 /// What a job needs before it can begin; gives the leases that were granted.
-fn prepare(plan: &mut Plan, first: &Server) -> Result<Vec<i64>> {
+fn prepare(plan: &mut Plan, first: &Server) -> Result<Option<Leases>> {
     match &mut plan.job {
         Job::KeepAlive { total, rate, leases } => {
-            let granted = control::grant(first, *leases)?;
-            let load = plan.reach.load(*total, *rate, Workload::keep_alive(&granted));
+            let granted = Leases::grant(&plan.reach, *leases)?;
+            let load = plan.reach.load(*total, *rate, Workload::keep_alive(granted.ids()));
             plan.job = Job::Load(Box::new(load));
-            Ok(granted)
+            Ok(Some(granted))
         }
         Job::WatchGet(WatchGet { watches, events }) => {
             watches.start_revision = control::put_events(first, &watches.keys[0], *events)?;
-            Ok(Vec::new())
+            Ok(None)
         }
-        Job::Load(_) | Job::Watch(_) => Ok(Vec::new()),
+        Job::Load(_) | Job::Watch(_) => Ok(None),
     }
 }
 
@@ -117,6 +120,7 @@ fn warm_up(plan: &Plan) -> Result<()> {
 }
 
 fn run_once(plan: &Plan, first: &Server) -> Result<Report> {
+    plan.pids.iter().for_each(|&pid| process::forget_peak(pid));
     let before = plan.pids.iter().map(|&pid| Usage::of(pid)).collect::<Result<Vec<_>>>()?;
     let own_before = Usage::of(std::process::id())?;
     let signals = Signals::default();

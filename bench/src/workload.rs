@@ -10,7 +10,8 @@ use prost::Message;
 use windlass_api::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use windlass_api::etcdserverpb::request_op::Request as Op;
 use windlass_api::etcdserverpb::{
-    Compare, LeaseKeepAliveRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
+    Compare, LeaseGrantRequest, LeaseKeepAliveRequest, LeaseRevokeRequest, PutRequest, RangeRequest,
+    RequestOp, TxnRequest,
 };
 use windlass_api::method;
 
@@ -182,11 +183,32 @@ impl Workload {
     }
 
     /// Keepalives of leases, each on a stream of its own, as `KeepAliveOnce` of etcd's client sends it.
-    pub fn keep_alive(leases: &[i64]) -> Self {
-        assert!(!leases.is_empty(), "leases were granted");
-        let frames = leases.iter().map(|&id| frame(&LeaseKeepAliveRequest { id })).collect();
-        let kind = Kind::Rotating { path: method::lease::LEASE_KEEP_ALIVE, frames };
-        Self { classes: vec!["keepalive"], kind }
+    pub fn keep_alive(leases: Range<i64>) -> Self {
+        Self::rotating("keepalive", method::lease::LEASE_KEEP_ALIVE, leases, |id| {
+            frame(&LeaseKeepAliveRequest { id })
+        })
+    }
+
+    /// Grants of leases with these ids.
+    pub fn lease_grants(ids: Range<i64>, ttl: i64) -> Self {
+        Self::rotating("grant", method::lease::LEASE_GRANT, ids, |id| frame(&LeaseGrantRequest { ttl, id }))
+    }
+
+    /// Revocations of leases.
+    pub fn lease_revokes(leases: Range<i64>) -> Self {
+        Self::rotating("revocation", method::lease::LEASE_REVOKE, leases, |id| {
+            frame(&LeaseRevokeRequest { id })
+        })
+    }
+
+    fn rotating(
+        class: &'static str,
+        path: &'static str,
+        leases: Range<i64>,
+        frame: impl Fn(i64) -> Vec<u8>,
+    ) -> Self {
+        assert!(!leases.is_empty(), "there are leases");
+        Self { classes: vec![class], kind: Kind::Rotating { path, frames: leases.map(frame).collect() } }
     }
 
     fn single(class: &'static str, template: Template) -> Self {
@@ -372,8 +394,11 @@ mod tests {
 
     #[test]
     fn leases_take_turns() {
-        let mut workload = Workload::keep_alive(&[7, 1 << 60]);
+        let mut workload = Workload::keep_alive(7..9);
         let ids = (0..3).map(|n| decode::<LeaseKeepAliveRequest>(workload.request(n, 0).frame).id);
-        assert_eq!(ids.collect::<Vec<_>>(), [7, 1 << 60, 7]);
+        assert_eq!(ids.collect::<Vec<_>>(), [7, 8, 7]);
+        let mut workload = Workload::lease_grants(7..9, 100);
+        let grant = decode::<LeaseGrantRequest>(workload.request(1, 0).frame);
+        assert_eq!((grant.id, grant.ttl), (8, 100));
     }
 }

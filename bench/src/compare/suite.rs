@@ -83,6 +83,13 @@ pub const SUITE: &[Entry] = &[
         classes: &["range"],
     },
     Entry {
+        name: "list-all",
+        what: "lists of all 100,000 keys with their values, one at a time",
+        flags: "range 0 1 --total {amount}",
+        amount: 20,
+        classes: &["range"],
+    },
+    Entry {
         name: "txn-create",
         what: "creations as Kubernetes sends them: put if absent, else get",
         flags: "txn-put --if-absent --conns 10 --clients 100 --total {amount} --key-size 24 --val-size 1024 --key-space-size 1000000",
@@ -111,6 +118,27 @@ pub const SUITE: &[Entry] = &[
         classes: &["watch event"],
     },
     Entry {
+        name: "watch-1000",
+        what: "200 puts a second, 1,000 watches; how late events are",
+        flags: "watch-latency --conns 8 --clients 8 --streams 40 --watchers-per-stream 25 --put-rate 200 --total {amount}",
+        amount: 2_000,
+        classes: &["watch event"],
+    },
+    Entry {
+        name: "watch-10000",
+        what: "20 puts a second, 10,000 watches; how late events are",
+        flags: "watch-latency --conns 8 --clients 8 --streams 400 --watchers-per-stream 25 --put-rate 20 --total {amount}",
+        amount: 200,
+        classes: &["watch event"],
+    },
+    Entry {
+        name: "fanout-10000",
+        what: "10,000 watches of one key; events",
+        flags: "watch --conns 8 --clients 8 --streams 400 --watch-per-stream 25 --put-total {amount}",
+        amount: 200,
+        classes: &["watch event"],
+    },
+    Entry {
         name: "watch-latency",
         what: "500 puts a second, 10 watches; how late events are",
         flags: "watch-latency --streams 10 --watchers-per-stream 1 --put-rate 500 --total {amount}",
@@ -122,6 +150,13 @@ pub const SUITE: &[Entry] = &[
         what: "keepalives, 10 connections with 10 each",
         flags: "lease-keepalive --conns 10 --clients 100 --leases 100 --total {amount}",
         amount: 40_000,
+        classes: &["keepalive"],
+    },
+    Entry {
+        name: "leases-100000",
+        what: "100,000 leases, each kept alive three times; 10 connections with 10 each",
+        flags: "lease-keepalive --conns 10 --clients 100 --leases 100000 --total {amount}",
+        amount: 300_000,
         classes: &["keepalive"],
     },
 ];

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::parts::{Amount, KeyFlags, ReadFlags, ValueFlags, duration, keys_of, target};
 use crate::keys::{self, Spread};
+use crate::leases;
 use crate::load::Load;
 use crate::plan::{After, Compaction, Job, Reach, WatchGet, WatchPuts};
 use crate::watching::Watches;
@@ -40,8 +41,8 @@ pub enum Command {
     LeaseKeepalive {
         #[command(flatten)]
         amount: Amount,
-        /// Leases, which take turns.
-        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+        /// Leases, which take turns; granted before and revoked after, over the same connections.
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=leases::COUNT_MAX))]
         leases: u64,
     },
     /// Start two systems on fresh folders and run a suite of loads against both in turn.

@@ -99,7 +99,8 @@ impl Report {
         for used in self.used() {
             let cpu = format!("{:.2} us CPU", used.cpu_us_per_request);
             let written = format!("{} written", bytes(used.written_bytes_per_request as u64));
-            let resident = format!("{} resident", bytes(used.resident_bytes));
+            let resident =
+                format!("{} resident, {} at most", bytes(used.resident_bytes), bytes(used.peak_bytes));
             table.row([used.name.clone(), cpu, written, resident, String::new(), String::new()]);
         }
         table

@@ -114,11 +114,12 @@ impl Report {
             };
             writeln!(
                 f,
-                "  {pid} ({})\t{:.2} us CPU and {:.0} bytes written per request, {} resident",
+                "  {pid} ({})\t{:.2} us CPU and {:.0} bytes written per request, {} resident, {} at most",
                 used.name,
                 used.cpu_us_per_request,
                 used.written_bytes_per_request,
                 bytes(used.resident_bytes),
+                bytes(used.peak_bytes),
             )?;
         }
         let (cpu_us, percent) = (self.own_cpu_us_per_request, self.own_busy * 100.0);
@@ -200,7 +201,7 @@ Latency distribution:
   99.99% in 0.001000 secs.
 
 Processes:
-  7 (server)\t20.00 us CPU and 512 bytes written per request, 3 MiB resident
+  7 (server)\t20.00 us CPU and 512 bytes written per request, 3 MiB resident, 4 MiB at most
   load generator\t3.00 us CPU per request, busy 1% of the time
 
 Error distribution:
