@@ -102,14 +102,62 @@ fn it_gives_up_at_its_bound() {
     assert_eq!(check(&Key, None, &calls, 50), Verdict::Undecided);
 }
 
+/// Random numbers below a bound.
+fn numbers(mut seed: u64) -> impl FnMut(u64) -> u64 {
+    move |bound| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % bound
+    }
+}
+
+/// What a key was told by many clients at once, some of whom never heard whether their write took effect.
+fn long_history(calls: u64) -> Vec<Call<Operation>> {
+    let mut below = numbers(7);
+    let mut now: Option<Found> = None;
+    let mut history = Vec::new();
+    for number in 0..calls {
+        let at = 100 + 10 * number;
+        let (begun, ended) = (at - below(60), at + below(60));
+        let change = match below(10) {
+            0..5 => None,
+            5..8 => Some(Change::Put { value: number, lease: 0 }),
+            _ => Some(Change::Delete),
+        };
+        let Some(change) = change else {
+            history.push(call(begun, Some(ended), Operation::Read(now)));
+            continue;
+        };
+        let (answered, happened) = (below(50) > 0, below(2) == 0);
+        let revision = answered.then_some(number.cast_signed());
+        let before = answered.then_some(now);
+        let operation = Operation::Write { compared: None, before, change: Some(change), revision };
+        history.push(call(begun, answered.then_some(ended), operation));
+        if answered || happened {
+            let revision = number.cast_signed();
+            now = match change {
+                Change::Put { value, lease } => {
+                    let (created, version) = now.map_or((revision, 1), |old| (old.created, old.version + 1));
+                    Some(Found { value, lease, revision, created, version })
+                }
+                Change::Delete | Change::Expire(_) => None,
+            };
+        }
+    }
+    history
+}
+
+/// Of some hundred writes nobody hears what became of them, and the search goes on without trying all that may have become of
+/// them.
+#[test]
+fn a_long_history_takes_a_few_steps_for_each_call() {
+    let history = long_history(20_000);
+    assert_eq!(check(&Key, None, &history, 5 * 20_000), Verdict::Linearizable);
+}
+
 /// Small histories, each also judged by trying every order and every choice of what took effect.
 #[test]
 fn the_verdict_is_that_of_trying_everything() {
-    let mut seed = 1_u64;
-    let mut below = |bound: u64| {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (seed >> 33) % bound
-    };
+    let mut below = numbers(1);
     let (mut right, mut wrong) = (0, 0);
     for _ in 0..4000 {
         let calls: Vec<_> = (0..1 + below(5))
