@@ -79,15 +79,11 @@ fn carry_out(mut arguments: Arguments) -> Option<io::Result<ExitCode>> {
             let traces = option("trace-dir").map(PathBuf::from);
             Box::new(move || run(kind, count, from, traces.as_deref()))
         }
-        ["replay", seed] => {
+        ["replay", seed, ref bug @ ..] if bug.len() <= 1 => {
             let seed = seed.parse().ok()?;
+            let bug = bug.first().map(|name| bug_named(name).ok_or(())).transpose().ok()?;
             let traces = option("trace-dir").map(PathBuf::from);
-            Box::new(move || replay(kind, seed, None, traces.as_deref()))
-        }
-        ["replay", seed, bug] => {
-            let (seed, bug) = (seed.parse().ok()?, bug_named(bug)?);
-            let traces = option("trace-dir").map(PathBuf::from);
-            Box::new(move || replay(bug.kind(), seed, Some(bug), traces.as_deref()))
+            Box::new(move || replay(bug.map_or(kind, Bug::kind), seed, bug, traces.as_deref()))
         }
         ["history", seed] => {
             let (seed, out) = (seed.parse().ok()?, option("out")?);
