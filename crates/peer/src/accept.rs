@@ -51,7 +51,7 @@ async fn connection(shared: Rc<Shared>, tcp: TcpStream, tls: Option<Tls>) {
         Ok(Ok(Some((stream, assembler, greeted)))) => serve(&shared, stream, assembler, greeted).await,
         // An inquiry that is answered, somebody who came and went, or was too slow.
         Ok(Ok(None) | Err(Broken::Closed | Broken::Io(_))) | Err(_) => {}
-        Ok(Err(broken)) => shared.turned_away(&address, &broken.to_string()),
+        Ok(Err(broken)) => shared.turned_away(&address, &broken),
     }
 }
 

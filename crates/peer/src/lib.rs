@@ -28,6 +28,7 @@ mod outbox;
 mod pack;
 mod peers;
 mod stats;
+mod turned_away;
 mod url;
 
 pub use api::{Admission, Config, Event, Frame, Handler, Listen, NotSent};

@@ -1,7 +1,7 @@
 //! The handle, and what all tasks share.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -21,16 +21,14 @@ use crate::api::{Config, Frame, Handler, NotSent};
 use crate::ask::{AskError, Failure, OpenAsks};
 use crate::bulk::{BulkError, BulkSender};
 use crate::frame::Kind;
+use crate::handshake::Broken;
 use crate::link::{self, Link};
 use crate::outbox::Lane;
 use crate::pack::{Packet, body_len, pack};
 use crate::stats::{PeerStats, add};
+use crate::turned_away::TurnedAway;
 use crate::url::{BadUrl, Url};
 use crate::{accept, bulk, message};
-
-/// Most sources of bad connections that are remembered, so that each is logged once. At the bound the oldest is
-/// forgotten.
-const TURNED_AWAY_MAX: usize = 64;
 
 /// What all tasks of one member's transport share.
 pub(crate) struct Shared {
@@ -52,7 +50,7 @@ pub(crate) struct Shared {
     /// Reused for every record.
     fbb: RefCell<FlatBufferBuilder<'static>>,
     asks: Cell<u64>,
-    turned_away: RefCell<VecDeque<String>>,
+    turned_away: RefCell<TurnedAway>,
 }
 
 impl fmt::Debug for Shared {
@@ -143,19 +141,11 @@ impl Shared {
         }
     }
 
-    /// Says once that somebody was turned away.
-    pub fn turned_away(&self, address: &str, reason: &str) {
-        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-        let known = format!("{host} {reason}");
-        let mut turned_away = self.turned_away.borrow_mut();
-        if turned_away.contains(&known) {
-            return;
+    /// Somebody was turned away: says so unless that is known.
+    pub fn turned_away(&self, address: &str, reason: &Broken) {
+        if self.turned_away.borrow_mut().is_news(address, reason) {
+            tracing::warn!(address, %reason, "turned a connection on the peer port away");
         }
-        if turned_away.len() == TURNED_AWAY_MAX {
-            turned_away.pop_front();
-        }
-        turned_away.push_back(known);
-        tracing::warn!(address, reason, "turned a connection on the peer port away");
     }
 }
 
