@@ -191,7 +191,11 @@ impl Env {
     /// The surroundings of the run of `seed`, with a known bug in the glue or none.
     #[must_use]
     pub fn new(seed: u64, kind: Kind, bug: Option<Bug>, wanted: Wanted) -> Self {
-        let profile = Profile::of(seed, kind);
+        let mut profile = Profile::of(seed, kind);
+        if bug == Some(Bug::CommittedFromOldTerm) {
+            // One entry at a time, so that a leader's old ones reach a majority before its own.
+            profile.raft.append_bytes_max = 1;
+        }
         let mut disks = stream(seed, Concern::Disks);
         let mut clocks = stream(seed, Concern::Clocks);
         let site = |at: usize| Site {
