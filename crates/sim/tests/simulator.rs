@@ -215,3 +215,10 @@ fn regression_endless_ticks() {
 fn regression_refused_by_the_log_and_heard_late() {
     expect_kept(&run_seed(659, Kind::FullCluster, None, false));
 }
+
+/// The answer to a question about a lease came after the member that had asked was killed and started again, and was taken for
+/// that to a question of its new life, which had the same number.
+#[test]
+fn regression_answer_to_an_earlier_life() {
+    expect_kept(&run_seed(1789, Kind::FullCluster, None, false));
+}

@@ -282,7 +282,8 @@ impl Member {
     fn ask_about_lease(&mut self, ask: LeaseAsk, env: &mut Env) {
         let (LeaseAsk::KeepAlive(id) | LeaseAsk::TimeToLive(id)) = ask;
         self.net.questions += 1;
-        let number = self.net.questions;
+        // The answer to a question of an earlier life may still come.
+        let number = (u64::from(env.life()) << 32) | self.net.questions;
         let question = LeaseQuestion { id: id.0, seen: env.checker.seen(None), at_ns: env.agenda.now_ns() };
         self.net.leases.insert(number, question);
         if self.leads() {
