@@ -4,7 +4,7 @@
 use windlass_io_log::error::Repair;
 use windlass_io_log::ids::Identity;
 use windlass_io_log::{raft_log, stream};
-use windlass_replica::consensus;
+use windlass_replica::consensus::{self, Linger};
 
 use crate::agenda::{MICROSECOND_NS, MILLISECOND_NS, SECOND_NS};
 use crate::random::{Concern, Random, between};
@@ -225,7 +225,7 @@ impl Profile {
     }
 
     fn alone(kind: Kind, random: &mut Random) -> Self {
-        let linger_ns = if random.one_in(4) { random.below(2 * MILLISECOND_NS) } else { 0 };
+        let linger = Linger::For(if random.one_in(4) { random.below(2 * MILLISECOND_NS) } else { 0 });
         let defaults = windlass_raft::Config::new(windlass_types::MemberId(1), 0, 0);
         Self {
             kind,
@@ -247,7 +247,7 @@ impl Profile {
             shards: vec![between(random, 1, SHARDS_MAX) as u16],
             consensus: consensus::Options {
                 batch_bytes_max: 1 << between(random, 7, 14),
-                linger_ns,
+                linger,
                 ..consensus::Options::default()
             },
             requests: between(random, 100, 2000),

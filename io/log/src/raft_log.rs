@@ -165,6 +165,12 @@ impl RaftLog {
         self.journal.live_segments()
     }
 
+    /// Whether no flush is in flight.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.journal.is_idle()
+    }
+
     /// Whether [`append`](Self::append) may be called now: a flush slot is free, and there is room for one frame in
     /// a prepared segment (or none to be had, which `append` then says).
     #[must_use]

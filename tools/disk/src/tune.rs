@@ -26,7 +26,7 @@ const WITH_DEFAULT: &[&str] = &["flush-depth", "batch-linger", "batch-bytes"];
 const VARIED: &[(&str, &[&str])] = &[
     ("sync-mode", &["dsync", "fdatasync"]),
     ("flush-depth", &["2", "1", "4", "8"]),
-    ("batch-linger", &["0s", "50us", "200us", "1ms", "5ms"]),
+    ("batch-linger", &["adaptive", "0s", "50us", "200us", "1ms", "5ms"]),
     ("batch-bytes", &["1048576", "262144", "4194304"]),
     ("net-threads", &["1", "2", "4"]),
     ("shards", &["1", "2", "4"]),

@@ -42,13 +42,22 @@ pub const HANDED_BYTES_MAX: usize = 64 << 20;
 /// How soon to look again whether the slowest shard has caught up, in nanoseconds.
 pub const CATCH_UP_RETRY_NS: u64 = 1_000_000;
 
+/// What gathered commands wait for although a flush could start. The log being busy beyond its depth is another thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Linger {
+    /// Company, until the first of them has waited this many nanoseconds; 0 is not at all.
+    For(u64),
+    /// The end of the flush in flight, if there is one.
+    WhileFlushing,
+}
+
 /// How commands become entries.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// Most bytes of payload in one entry; a single larger command still goes, alone.
     pub batch_bytes_max: usize,
-    /// How long the first gathered command waits for company although a flush could start; 0 is not at all.
-    pub linger_ns: u64,
+    /// What they wait for at first.
+    pub linger: Linger,
     /// How long commands wait for a leader to be elected before they are refused,
     pub leaderless_ns: u64,
     /// and reads, in ticks.
@@ -70,7 +79,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             batch_bytes_max: 1 << 20,
-            linger_ns: 0,
+            linger: Linger::For(0),
             leaderless_ns: 7_000_000_000,
             leaderless_ticks: 70,
             strict_reconfig: true,

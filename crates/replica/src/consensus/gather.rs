@@ -10,7 +10,7 @@ use windlass_types::{MemberId, RequestError, RequestId, Term};
 
 use super::api::{
     BATCH_COMMANDS_MAX, CATCH_UP_RETRY_NS, Error, FORWARDED_BYTES_MAX, GATHERED_BYTES_MAX, HANDED_BYTES_MAX,
-    Output,
+    Linger, Output,
 };
 use super::{Consensus, refuse};
 use crate::membership::is_member_change;
@@ -140,11 +140,19 @@ impl Consensus {
             if self.applying.handed_bytes() >= HANDED_BYTES_MAX {
                 return Ok(Some(now_ns + CATCH_UP_RETRY_NS));
             }
-            let since = *self.gathered.since_ns.get_or_insert(now_ns);
-            let due = since + self.options.linger_ns;
             let bytes = self.gathered.commands.payload_bytes() + self.gathered.forwarded_bytes;
-            if now_ns < due && bytes < self.options.batch_bytes_max {
-                return Ok(Some(due));
+            if bytes < self.options.batch_bytes_max {
+                match self.options.linger {
+                    // Its end calls again.
+                    Linger::WhileFlushing if !self.log.is_idle() => return Ok(None),
+                    Linger::WhileFlushing => {}
+                    Linger::For(linger_ns) => {
+                        let due = *self.gathered.since_ns.get_or_insert(now_ns) + linger_ns;
+                        if now_ns < due {
+                            return Ok(Some(due));
+                        }
+                    }
+                }
             }
             self.gathered.since_ns = None;
             self.propose_group(out)?;

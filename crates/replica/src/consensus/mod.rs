@@ -36,7 +36,7 @@ use windlass_types::{LogIndex, MemberId, RequestError, RequestId, Term};
 
 pub use api::{
     BATCH_COMMANDS_MAX, CATCH_UP_RETRY_NS, CHANGES_MAX, Error, FORWARDED_BYTES_MAX, GATHERED_BYTES_MAX,
-    HANDED_BYTES_MAX, Input, Options, Output, RestoreError,
+    HANDED_BYTES_MAX, Input, Linger, Options, Output, RestoreError,
 };
 
 use crate::alarm::Alarms;
@@ -216,6 +216,11 @@ impl Consensus {
         }
         self.report_full(out);
         Ok(())
+    }
+
+    /// What gathered commands wait for from now on. It changes when they are flushed, never what is promised.
+    pub fn set_linger(&mut self, linger: Linger) {
+        self.options.linger = linger;
     }
 
     /// Starts as many flushes as the log can take. Returns when to call again although nothing happened, if a linger

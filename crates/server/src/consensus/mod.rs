@@ -14,10 +14,12 @@ mod disk_ready;
 mod hand_over;
 mod latency;
 mod leases;
+mod linger;
 mod links;
 mod lone;
 mod outgoing;
 mod timing;
+mod trials;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -48,6 +50,7 @@ use disk_ready::{DiskReady, disk_ready};
 use hand_over::{HOLD_MAX, HandOver};
 use latency::WriteLatency;
 use leases::PeerAsks;
+pub use linger::Lingering;
 use lone::Lone;
 use timing::Timing;
 
@@ -82,13 +85,15 @@ pub struct ConsensusActor {
     ready: Option<oneshot::Sender<()>>,
     shards_full: Vec<bool>,
     retrying: bool,
-    lingering: bool,
+    /// Whether a timer will end the linger under way.
+    waking: bool,
     /// Whether a timer will hand over what is held.
     holding: bool,
     clock: Instant,
     latency: WriteLatency,
     timing: Timing,
     lone: Lone,
+    lingering: Lingering,
     outputs: Vec<Output>,
     completions: Vec<Completion>,
     /// For each arbiter, what it is to be told at the end of this step.
@@ -111,6 +116,8 @@ pub struct Wiring {
     pub retention: Option<Retention>,
     /// Size of the store above which it takes no more; none if there is no quota.
     pub quota_bytes: Option<u64>,
+    /// What commands wait for before a flush.
+    pub lingering: Lingering,
     /// What makes and reads tokens.
     pub authority: Arc<Authority>,
     /// Time of one tick.
@@ -128,7 +135,8 @@ impl ConsensusActor {
     #[must_use]
     pub fn new(wiring: Wiring) -> Self {
         let Wiring { core, disk, shards, published, metrics, heartbeat, .. } = wiring;
-        let Wiring { retention, quota_bytes, authority, cluster, backup_folder, ready, .. } = wiring;
+        let Wiring { retention, quota_bytes, lingering, authority, cluster, backup_folder, ready, .. } =
+            wiring;
         let quota = Quota::new(quota_bytes, published.complete());
         let timing = Timing::new(Arc::clone(&metrics.stages));
         Self {
@@ -151,12 +159,13 @@ impl ConsensusActor {
             compactor: retention.map(|retention| Compactor::new(retention, 0)),
             ready: Some(ready),
             retrying: false,
-            lingering: false,
+            waking: false,
             holding: false,
             clock: Instant::now(),
             latency: WriteLatency::default(),
             timing,
             lone: Lone::default(),
+            lingering,
             outputs: Vec::new(),
             completions: Vec::new(),
             told: Vec::new(),
@@ -264,6 +273,7 @@ impl ConsensusActor {
         self.feed(Input::Complete(complete));
         let (last_index, began_ns) = (self.core.raft().last_index(), clock_ns());
         let now_ns = self.now_ns();
+        self.core.set_linger(self.lingering.now());
         let wake_at_ns = survive(self.core.flush(now_ns, &mut self.outputs));
         let taken = self.core.taken();
         if taken > 0 {
@@ -274,11 +284,11 @@ impl ConsensusActor {
             self.timing.cut(began_ns, taken, self.core.gathered(), grown);
         }
         if let Some(at_ns) = wake_at_ns
-            && !self.lingering
+            && !self.waking
         {
-            self.lingering = true;
+            self.waking = true;
             context.run_later(Duration::from_nanos(at_ns - now_ns), |actor, context| {
-                actor.lingering = false;
+                actor.waking = false;
                 actor.end_step(context);
             });
         }
@@ -290,6 +300,7 @@ impl ConsensusActor {
             failpoint!("raftBeforeSave");
             self.metrics.wal_write_bytes.inc_by(buffer.bytes().len() as u64);
             self.latency.begin(*ticket);
+            self.lingering.begin(*ticket);
             self.timing.started(*ticket, buffer.bytes().len());
         }
         if at_once {
@@ -313,6 +324,7 @@ impl ConsensusActor {
             if let Some(took) = self.latency.end(completion.ticket, &self.metrics.wal_fsync_seconds) {
                 failpoint!("raftAfterSave");
                 self.lone.observe(took);
+                self.lingering.end(completion.ticket, took, self.core.gathered());
                 self.timing.written(completion.ticket);
             }
             self.feed(Input::Disk(completion));

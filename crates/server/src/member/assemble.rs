@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use windlass_io_log::raft_log::{RaftLog, Recovered};
 use windlass_raft::Raft;
 use windlass_records::batch::Origin;
-use windlass_replica::consensus::{self, Consensus, Parts};
+use windlass_replica::consensus::{self, Consensus, Linger, Parts};
 use windlass_replica::founding::restored;
 use windlass_replica::shard::system_of;
 use windlass_types::MemberId;
@@ -65,7 +65,6 @@ fn consensus_options(config: &Config) -> consensus::Options {
     let ticks = |ms: u64| ms.div_ceil(heartbeat_ms);
     consensus::Options {
         batch_bytes_max: config.storage.batch_bytes_max,
-        linger_ns: u64::try_from(config.storage.batch_linger.as_nanos()).unwrap_or(u64::MAX),
         leaderless_ns: u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX),
         leaderless_ticks: ticks(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
         strict_reconfig: config.raft.strict_reconfig_check,
@@ -73,6 +72,8 @@ fn consensus_options(config: &Config) -> consensus::Options {
         healthy_ticks: ticks(HEALTHY_S * 1000),
         stalled_ticks: election_ticks(config),
         election_timeout_ns: u64::try_from(config.raft.election_timeout.as_nanos()).unwrap_or(u64::MAX),
+        // The actor changes it.
+        linger: Linger::For(0),
     }
 }
 

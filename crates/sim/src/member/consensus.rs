@@ -5,7 +5,7 @@ use windlass_io_log::buffer::Buffer;
 use windlass_io_log::op::{Completion, Op, Ticket};
 use windlass_raft::{ReadId, Role};
 use windlass_records::batch::{Batch, BatchBuilder};
-use windlass_replica::consensus::{Consensus, Input, Output};
+use windlass_replica::consensus::{Consensus, Input, Linger, Output};
 use windlass_replica::lease::Asker;
 use windlass_replica::reading::Snapshot;
 use windlass_replica::sequencer::Response;
@@ -16,7 +16,7 @@ use windlass_types::{ByteOffset, LogIndex, MemberId, RequestError, RequestId, Re
 use super::net::{Found, ToNet};
 use super::shards::ToShard;
 use super::{Member, take_turn};
-use crate::agenda::SECOND_NS;
+use crate::agenda::{MILLISECOND_NS, SECOND_NS};
 use crate::bug::Bug;
 use crate::check::{Check, ensure};
 use crate::checker::{Answer, Heard, OWN_REQUEST, is_refusal};
@@ -28,6 +28,9 @@ use crate::report::Count;
 
 /// Turns of the consensus thread from one comparison of the shards to the next, about.
 const COMPARED_ONE_IN: u64 = 40;
+
+/// How long commands linger in the same way where the server may change it.
+const LINGER_PERIOD_NS: u64 = 4 * MILLISECOND_NS;
 
 /// Messages to the consensus thread.
 pub enum ToConsensus {
@@ -137,7 +140,13 @@ impl Member {
         let complete = self.shards.iter().map(|shard| shard.core.watermark()).min().unwrap_or_default();
         let told = thread.core.step(Input::Complete(complete), &mut thread.out);
         told.map_err(|e| Stop::Died(e.to_string()))?;
-        let due = thread.core.flush(env.agenda.now_ns(), &mut thread.out);
+        let now_ns = env.agenda.now_ns();
+        // The server changes this by what it measures, which may be at any time.
+        if env.profile.consensus.linger == Linger::For(0) {
+            let alone = now_ns / LINGER_PERIOD_NS % 2 == 1;
+            thread.core.set_linger(if alone { Linger::WhileFlushing } else { Linger::For(0) });
+        }
+        let due = thread.core.flush(now_ns, &mut thread.out);
         if let Some(at_ns) = due.map_err(|e| Stop::Died(e.to_string()))? {
             env.plan(at_ns, Event::Timer(env.life(), Thread::Consensus));
         }

@@ -136,6 +136,15 @@ pub enum SyncMode {
     Fdatasync,
 }
 
+/// What gathered commands wait for although a flush could start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BatchLinger {
+    /// More of them, for this long; zero for none.
+    Fixed(Duration),
+    /// The end of the flush in flight, where that proves quicker.
+    Adaptive,
+}
+
 /// Threads, group commit and logs.
 #[derive(Clone, Copy, Debug)]
 pub struct Storage {
@@ -147,8 +156,8 @@ pub struct Storage {
     pub flush_depth: usize,
     /// Most bytes of commands in one Raft entry; a single larger request still makes an entry of its own.
     pub batch_bytes_max: usize,
-    /// Time to wait for more commands before a flush; zero for none.
-    pub batch_linger: Duration,
+    /// What commands wait for before a flush.
+    pub batch_linger: BatchLinger,
     /// Size of a Raft log segment in bytes, a multiple of 1 MiB.
     pub wal_segment_bytes: u64,
     /// Buffered bytes at which a shard flushes its own log.
@@ -367,7 +376,10 @@ impl Storage {
             shards: or_half_the_cores("shards").min(usize::from(SHARDS_MAX)),
             flush_depth: to_usize(values.number("flush-depth")),
             batch_bytes_max: to_usize(batch_bytes_max),
-            batch_linger: values.duration("batch-linger"),
+            batch_linger: match values.text("batch-linger") {
+                "adaptive" => BatchLinger::Adaptive,
+                _ => BatchLinger::Fixed(values.duration("batch-linger")),
+            },
             wal_segment_bytes,
             shard_flush_bytes: to_usize(values.number("shard-flush-bytes")),
             shard_flush_interval: values.duration("shard-flush-interval"),

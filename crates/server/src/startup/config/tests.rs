@@ -154,7 +154,8 @@ fn our_own_flags_arrive() {
     } = config.as_ref().unwrap().storage;
     assert_eq!((net_threads, shards, flush_depth, batch_bytes_max), (2, 3, 4, 65_536));
     assert_eq!((wal_segment_bytes, shard_flush_bytes), (8 << 20, 4096));
-    assert_eq!((batch_linger, shard_flush_interval), (Duration::from_micros(50), Duration::from_secs(1)));
+    assert_eq!(batch_linger, BatchLinger::Fixed(Duration::from_micros(50)));
+    assert_eq!(shard_flush_interval, Duration::from_secs(1));
     assert_eq!(sync_mode, SyncMode::Dsync);
     assert_eq!(config.as_ref().unwrap().raft.catch_up_bytes, 12_345);
     assert_eq!(config.unwrap().wal_dir, Some(PathBuf::from("/fast/wal")));

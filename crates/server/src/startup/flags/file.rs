@@ -123,11 +123,11 @@ fn take(values: &mut Values, flag: &'static Flag, path: &str, value: &Value) -> 
         (Value::String(text), Kind::Text | Kind::Urls | Kind::Choice(_) | Kind::Gates) if !is_list => {
             text.clone()
         }
-        (Value::String(text), Kind::Duration) => text.clone(),
+        (Value::String(text), Kind::Duration | Kind::DurationOr(_)) => text.clone(),
         (Value::Bool(flag), Kind::Bool) => flag.to_string(),
         (Value::Number(number), Kind::Number { .. } | Kind::Integer) => whole(number),
         // Go's: nanoseconds.
-        (Value::Number(number), Kind::Duration) => match number.as_u64() {
+        (Value::Number(number), Kind::Duration | Kind::DurationOr(_)) => match number.as_u64() {
             Some(ns) => format!("{}ns", Duration::from_nanos(ns).as_nanos()),
             None => {
                 return Err(configuration(format!(
@@ -194,7 +194,7 @@ fn go_type(kind: Kind) -> &'static str {
         Kind::Bool => "bool",
         Kind::Number { .. } => "uint",
         Kind::Integer => "int64",
-        Kind::Duration => "time.Duration",
+        Kind::Duration | Kind::DurationOr(_) => "time.Duration",
         Kind::Text | Kind::Urls | Kind::Choice(_) | Kind::Gates => "string",
     }
 }

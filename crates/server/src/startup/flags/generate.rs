@@ -36,6 +36,7 @@ fn shape(kind: Kind) -> String {
         Kind::Bool => "true, false".to_owned(),
         Kind::Number { .. } | Kind::Integer => "number".to_owned(),
         Kind::Duration => "duration".to_owned(),
+        Kind::DurationOr(word) => format!("duration, {word}"),
         Kind::Urls => "URLs".to_owned(),
         Kind::Choice(words) => words.join(", "),
         Kind::Gates => "gates".to_owned(),

@@ -20,6 +20,8 @@ pub enum Kind {
     Integer,
     /// A Go duration that is not negative, such as `1m30s`.
     Duration,
+    /// Such a duration, or this word.
+    DurationOr(&'static str),
     /// URLs separated by commas.
     Urls,
     /// One of these words.
@@ -39,7 +41,8 @@ impl Kind {
             Self::Bool => parse_bool(text).map(drop),
             Self::Number { max } => parse_number(text, max).map(drop),
             Self::Integer => parse_integer(text).map(drop),
-            Self::Duration => parse_duration(text).map(drop),
+            Self::DurationOr(word) if text == word => Ok(()),
+            Self::Duration | Self::DurationOr(_) => parse_duration(text).map(drop),
             Self::Urls => parse_urls(text).map(drop),
             Self::Gates => parse_gates(text).map(drop),
             Self::Choice(words) if words.contains(&text) => Ok(()),
@@ -51,7 +54,9 @@ impl Kind {
     pub fn same(self, left: &str, right: &str) -> bool {
         match self {
             Self::Bool => parse_bool(left) == parse_bool(right),
-            Self::Duration => parse_duration(left) == parse_duration(right),
+            Self::Duration | Self::DurationOr(_) => {
+                left == right || parse_duration(left) == parse_duration(right)
+            }
             _ => left == right,
         }
     }

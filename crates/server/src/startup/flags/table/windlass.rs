@@ -26,9 +26,9 @@ pub(super) const FLAGS: &[Flag] = &[
     ),
     Flag::used(
         "batch-linger",
-        Kind::Duration,
-        "0s",
-        "Time to wait for more commands before a flush, for slow disks. 0: never wait.",
+        Kind::DurationOr("adaptive"),
+        "adaptive",
+        "Time to wait for more commands before a flush; adaptive: until the flush in flight ends, on a disk where that proves quicker. 0: never wait.",
     ),
     Flag::used(
         "wal-segment-bytes",
