@@ -1,4 +1,4 @@
-//! Members crash, stop and go under load.
+//! Members crash, stop and go under load, each in a network namespace of its own where those can be made.
 
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use crate::cluster::{Cluster, ELECTION_TIMEOUT, until};
 use crate::etcdctl::Etcdctl;
 use crate::history::History;
 use crate::load::Load;
+use crate::network::Network;
 use crate::rounds;
 use crate::stalls::allowance;
 use crate::state::check;
@@ -47,9 +48,22 @@ pub fn report_all(what: &str, history: &History) {
     );
 }
 
+/// Three members, and their network if they are not on loopback; no two tests may have one `number`.
+fn start(number: u8) -> (Option<Network>, Cluster) {
+    let network = Network::make(number, 3);
+    let cluster = match &network {
+        Some(network) => network.cluster(&[]),
+        None => {
+            eprintln!("on loopback instead");
+            Cluster::start(3, &[])
+        }
+    };
+    (network, cluster)
+}
+
 #[test]
 fn the_leader_is_killed_again_and_again() {
-    let mut cluster = Cluster::start(3, &[]);
+    let (_network, mut cluster) = start(6);
     let load = Load::start(&cluster);
     let mut killed = Vec::new();
     for _ in 0..4 * rounds() {
@@ -68,7 +82,7 @@ fn the_leader_is_killed_again_and_again() {
 
 #[test]
 fn all_are_killed_at_once() {
-    let mut cluster = Cluster::start(3, &[]);
+    let (_network, mut cluster) = start(7);
     for _ in 0..2 * rounds() {
         let load = Load::start(&cluster);
         load.wait_for_writes(WRITES);
@@ -83,7 +97,7 @@ fn all_are_killed_at_once() {
 
 #[test]
 fn members_are_stopped_and_go_on() {
-    let cluster = Cluster::start(3, &[]);
+    let (_network, cluster) = start(8);
     let load = Load::start(&cluster);
     let mut stopped = Vec::new();
     for round in 0..2 * rounds() {
@@ -112,7 +126,7 @@ fn members_are_stopped_and_go_on() {
 /// A leader that is asked to end hands over first, so that nobody waits for an election timeout.
 #[test]
 fn a_leader_that_ends_hands_over() {
-    let mut cluster = Cluster::start(3, &[]);
+    let (_network, mut cluster) = start(9);
     let load = Load::start(&cluster);
     let mut ended = Vec::new();
     for _ in 0..3 * rounds() {
@@ -135,7 +149,7 @@ fn a_leader_that_ends_hands_over() {
 /// So does one that is removed, and then it ends.
 #[test]
 fn a_leader_that_is_removed_hands_over() {
-    let mut cluster = Cluster::start(3, &[]);
+    let (_network, mut cluster) = start(10);
     let leader = cluster.wait_for_leader();
     let Some(ctl) = Etcdctl::of(&cluster, &[(leader + 1) % 3, (leader + 2) % 3]) else { return };
     let load = Load::start(&cluster);
