@@ -27,6 +27,9 @@ const FOLLOWER: FollowerId = 0;
 /// Slices of background work in one turn.
 const TURN_SLICES: u64 = 2;
 
+/// Turns from one defragmentation to the next, about: it asks each shard for a checkpoint, whatever it is doing.
+const DEFRAGMENTED_ONE_IN: u64 = 64;
+
 /// Messages to a shard's thread.
 pub enum ToShard {
     /// Work from the sequencer.
@@ -177,6 +180,9 @@ impl Member {
     fn background(&mut self, shard: u16, out: &mut Vec<Output<Ticket>>, env: &mut Env) -> Result<(), Stop> {
         let now_ns = env.agenda.now_ns();
         let thread = &mut self.shards[usize::from(shard)];
+        if !env.calm && env.scheduling.one_in(DEFRAGMENTED_ONE_IN) {
+            thread.core.hasten_checkpoint();
+        }
         let mut slices = env.scheduling.below(TURN_SLICES + 1);
         loop {
             thread.core.step(Input::Tick(now_ns), out).map_err(|e| Stop::Died(e.to_string()))?;
