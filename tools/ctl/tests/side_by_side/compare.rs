@@ -57,12 +57,21 @@ pub fn mask_durations(text: &str) -> String {
     out
 }
 
-/// Replaces ids, of 15 digits or more in any base, by `ID`.
+/// Replaces ids, of 12 digits or more in any base, by `ID`: they are random, so some are short, and padded to 16 places with spaces.
 fn mask_ids(text: &str) -> String {
     let mut out = String::new();
     for word in text.split_inclusive(|c: char| !c.is_ascii_hexdigit()) {
         let core = word.trim_end_matches(|c: char| !c.is_ascii_hexdigit());
-        out.push_str(if core.len() >= 15 { "ID" } else { core });
+        if core.len() >= 12 {
+            for _ in core.len()..16 {
+                if out.ends_with("  ") {
+                    out.pop();
+                }
+            }
+            out.push_str("ID");
+        } else {
+            out.push_str(core);
+        }
         out.push_str(&word[core.len()..]);
     }
     out
@@ -72,6 +81,16 @@ fn mask_ids(text: &str) -> String {
 fn the_mask_hides_durations_only() {
     assert_eq!(mask_durations("took = 1.838972ms\n\"took\":\"950.1µs\"}"), "took = T\n\"took\":\"T\"}");
     assert_eq!(mask_durations("127.0.0.1:57177 is healthy, 3 times"), "127.0.0.1:57177 is healthy, 3 times");
+}
+
+#[test]
+fn the_mask_hides_short_ids_with_their_padding() {
+    for id in ["fedcba9876543210", " edcba9876543210", "  dcba9876543210"] {
+        assert_eq!(
+            mask_ids(&format!("Member {id} removed from 1 cluster")),
+            "Member ID removed from 1 cluster"
+        );
+    }
 }
 
 #[test]
