@@ -167,6 +167,10 @@ fn everything_else_looks_the_same_on_both() {
     ];
     let mut all: Vec<(Vec<&str>, &str, Compare)> = Vec::new();
     for (args, how) in in_formats(keys, &formats, NoIds) {
+        // etcd 3.5.1 may never answer two changes of members in a row.
+        if args[0] == "member" {
+            all.push((vec!["put", "between", "1"], "", All));
+        }
         all.push((args, "", how));
     }
     for (args, input, how) in [
