@@ -74,8 +74,9 @@ impl Raft {
         self.election_timeout = self.config.election_ticks + self.random.below(spread);
     }
 
-    /// As a candidate that was refused, or learnt from a voter who else votes: stands again soon, unless it did so already. The others vote, so they hear of no
-    /// leader, and who leads by then is heard of before; pre-votes keep this from disturbing one.
+    /// As a candidate that was refused, or learnt from a voter who else votes: stands again soon, unless it did so already. The
+    /// others vote, so they hear of no leader, and who leads by then is heard of before; pre-votes keep this from disturbing
+    /// one.
     pub(crate) fn stand_again_soon(&mut self) {
         if std::mem::replace(&mut self.stood_again, true) {
             return;

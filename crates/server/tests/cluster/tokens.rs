@@ -95,18 +95,24 @@ fn forgeries(token: &str) -> Vec<String> {
     vec![swap(0), swap(5), swap(token.len() / 2), format!("{token}A"), "A".to_owned(), String::from("..")]
 }
 
+/// Alice's tokens, one of each member: every member takes each of them, and no forgery of it.
+fn good_tokens(cluster: &Cluster) -> Vec<String> {
+    let given: Vec<_> = (0..cluster.len()).map(|i| log_in(cluster, i, "alice", "alicepw")).collect();
+    for token in &given {
+        is_taken(cluster, token);
+        for forged in forgeries(token) {
+            is_refused(cluster, &forged, BAD_TOKEN);
+        }
+    }
+    given
+}
+
 #[test]
 fn simple_tokens_are_good_and_bad_on_every_member_alike() {
     let cluster = Cluster::start(3, &["--bcrypt-cost=4"]);
     let follower = cluster.follower();
     protect(&cluster, follower);
-    let given: Vec<_> = (0..3).map(|i| log_in(&cluster, i, "alice", "alicepw")).collect();
-    for token in &given {
-        is_taken(&cluster, token);
-        for forged in forgeries(token) {
-            is_refused(&cluster, &forged, BAD_TOKEN);
-        }
-    }
+    let given = good_tokens(&cluster);
     // A new password, told to a member that does not lead, ends them everywhere.
     let mut root = cluster.member(follower).connect();
     root.set_token(&log_in(&cluster, follower, "root", "rootpw"));
@@ -157,13 +163,7 @@ fn signed_tokens_are_good_and_bad_on_every_member_alike() {
     let cluster = Cluster::start(3, &["--bcrypt-cost=4", &signed("1h")]);
     let follower = cluster.follower();
     protect(&cluster, follower);
-    let given: Vec<_> = (0..3).map(|i| log_in(&cluster, i, "alice", "alicepw")).collect();
-    for token in &given {
-        is_taken(&cluster, token);
-        for forged in forgeries(token) {
-            is_refused(&cluster, &forged, BAD_TOKEN);
-        }
-    }
+    let given = good_tokens(&cluster);
     let mut root = cluster.member(follower).connect();
     root.set_token(&log_in(&cluster, follower, "root", "rootpw"));
     let role = pb::AuthRoleAddRequest { name: "new".into() };
