@@ -20,12 +20,15 @@ use crate::scan::{LiveSegment, Scan, Sought, Visit, scan};
 use crate::segment::{FIRST_FRAME_AT, SegmentHeader};
 use crate::slots::{Slots, Tickets};
 
+/// Most flushes that a journal may have in flight. Each takes a registered buffer of a frame's size.
+pub const FLUSH_DEPTH_MAX: usize = 32;
+
 /// How a journal is laid out and driven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Size of a segment file; a multiple of the block size. May differ from an earlier start's.
     pub segment_bytes: usize,
-    /// Most flushes in flight, 1 to 32.
+    /// Most flushes in flight, 1 to [`FLUSH_DEPTH_MAX`].
     pub flush_depth: usize,
     /// Largest frame that the registered buffers take; a larger one gets memory of its own.
     pub frame_bytes_max: usize,
@@ -67,7 +70,7 @@ impl Options {
         );
         assert!(self.frame_bytes_max.is_multiple_of(BLOCK_BYTES) && self.frame_bytes_max > 0);
         assert!(self.segment_bytes >= FIRST_FRAME_AT + self.frame_bytes_max + self.reserve_bytes);
-        assert!((1..=32).contains(&self.flush_depth));
+        assert!((1..=FLUSH_DEPTH_MAX).contains(&self.flush_depth));
     }
 }
 
@@ -112,7 +115,8 @@ pub struct Journal {
     offset: usize,
     /// Submitted and not yet reported, in order of sequence. At most `flush_depth`.
     flights: VecDeque<Flight>,
-    /// Free registered buffers: with `flush_depth + 1` of them one is always free to be filled.
+    /// Free registered buffers: with one more than the depth that the journal began with, one is always free to be filled
+    /// up to that depth.
     buffers: Vec<Buffer>,
     failed: bool,
 }
@@ -180,6 +184,16 @@ impl Journal {
     #[must_use]
     pub fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// How many flushes may be in flight from now on; those that are go on. Nothing that was promised depends on it. Flushes
+    /// beyond the depth that the journal began with take memory of their own, which is not registered.
+    ///
+    /// # Panics
+    /// If it is not 1 to [`FLUSH_DEPTH_MAX`].
+    pub fn set_flush_depth(&mut self, flush_depth: usize) {
+        assert!((1..=FLUSH_DEPTH_MAX).contains(&flush_depth));
+        self.options.flush_depth = flush_depth;
     }
 
     /// Whether a flush slot is free, and room for a frame of `body_bytes` in a prepared segment that may be written.
@@ -304,7 +318,8 @@ impl Journal {
         if bytes > FIRST_FRAME_AT + self.options.frame_bytes_max {
             return Buffer::zeroed(bytes, None);
         }
-        self.buffers.pop().expect("one buffer more than flush slots")
+        // None is free only where the depth was raised.
+        self.buffers.pop().unwrap_or_else(|| Buffer::zeroed(bytes, None))
     }
 
     /// Puts the frame, and block 0 where a segment begins, into `buffer`; says where it goes.

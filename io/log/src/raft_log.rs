@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::folder::Folder;
 use crate::frame::{HEADER_BYTES, frame_bytes};
 use crate::ids::Identity;
-pub use crate::journal::{Fatal, Options};
+pub use crate::journal::{FLUSH_DEPTH_MAX, Fatal, Options};
 use crate::journal::{Journal, Room};
 use crate::op::{Completion, Op};
 pub use crate::replay::Recovered;
@@ -163,6 +163,11 @@ impl RaftLog {
     #[must_use]
     pub fn live_segments(&self) -> usize {
         self.journal.live_segments()
+    }
+
+    /// See [`Journal::set_flush_depth`]. What waits for a slot is submitted by the next call that takes `ops`.
+    pub fn set_flush_depth(&mut self, flush_depth: usize) {
+        self.journal.set_flush_depth(flush_depth);
     }
 
     /// Whether no flush is in flight.

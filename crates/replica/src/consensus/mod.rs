@@ -223,6 +223,16 @@ impl Consensus {
         self.options.linger = linger;
     }
 
+    /// Most bytes of commands in one entry from now on. As with the linger, nothing that was promised depends on it.
+    pub fn set_batch_bytes_max(&mut self, batch_bytes_max: usize) {
+        self.options.batch_bytes_max = batch_bytes_max;
+    }
+
+    /// Most flushes of the log in flight from now on, 1 to `FLUSH_DEPTH_MAX` of the log.
+    pub fn set_flush_depth(&mut self, flush_depth: usize) {
+        self.log.set_flush_depth(flush_depth);
+    }
+
     /// Starts as many flushes as the log can take. Returns when to call again although nothing happened, if a linger
     /// runs or the shards are behind. `now_ns` is any monotonic clock.
     pub fn flush(&mut self, now_ns: u64, out: &mut Vec<Output>) -> Result<Option<u64>, Error> {

@@ -47,6 +47,10 @@ fn live(mut life: Life, random: &mut Random, lie: bool) -> (SimDisk, Life) {
         life.disk.fail_after(1 + random.below(60));
     }
     for _ in 0..random.below(120) {
+        // As an operator may at any time.
+        if random.one_in(10) {
+            life.log.set_flush_depth(1 + random.below(6) as usize);
+        }
         if life.step(random).is_err() {
             break;
         }
