@@ -18,7 +18,7 @@ pub use client::{Client, Config};
 pub use connection::{Call, Connection};
 pub use endpoint::{Endpoint, Scheme};
 pub use error::Error;
-pub use fetch::fetch;
+pub use fetch::{Ask, ask, fetch};
 pub use security::{Security, User, alpn};
 pub use watch::Watch;
 pub use windlass_types::Code;

@@ -16,6 +16,7 @@ mod latency;
 mod leases;
 mod linger;
 mod links;
+mod live;
 mod lone;
 mod outgoing;
 mod timing;
@@ -50,7 +51,8 @@ use disk_ready::{DiskReady, disk_ready};
 use hand_over::{HOLD_MAX, HandOver};
 use latency::WriteLatency;
 use leases::PeerAsks;
-pub use linger::Lingering;
+use linger::Lingering;
+use live::Live;
 use lone::Lone;
 use timing::Timing;
 
@@ -58,6 +60,7 @@ pub use asked::{Arbiters, FromArbiter, FromShard, FromShards};
 pub use backup::{BackupReply, NoBackup};
 pub use cluster::{Setup, StepDown};
 pub use links::{ASK_SNAPSHOT, Links};
+pub use live::{AskSettings, Change, LogSettings, Shown, TRIAL_MAX};
 
 /// How often the figures of the links to other members go to the metrics.
 const PEER_METRICS_INTERVAL: Duration = Duration::from_secs(1);
@@ -94,6 +97,7 @@ pub struct ConsensusActor {
     timing: Timing,
     lone: Lone,
     lingering: Lingering,
+    live: Live,
     outputs: Vec<Output>,
     completions: Vec<Completion>,
     /// For each arbiter, what it is to be told at the end of this step.
@@ -116,8 +120,8 @@ pub struct Wiring {
     pub retention: Option<Retention>,
     /// Size of the store above which it takes no more; none if there is no quota.
     pub quota_bytes: Option<u64>,
-    /// What commands wait for before a flush.
-    pub lingering: Lingering,
+    /// How the log is flushed, as the member starts.
+    pub settings: LogSettings,
     /// What makes and reads tokens.
     pub authority: Arc<Authority>,
     /// Time of one tick.
@@ -135,7 +139,7 @@ impl ConsensusActor {
     #[must_use]
     pub fn new(wiring: Wiring) -> Self {
         let Wiring { core, disk, shards, published, metrics, heartbeat, .. } = wiring;
-        let Wiring { retention, quota_bytes, lingering, authority, cluster, backup_folder, ready, .. } =
+        let Wiring { retention, quota_bytes, settings, authority, cluster, backup_folder, ready, .. } =
             wiring;
         let quota = Quota::new(quota_bytes, published.complete());
         let timing = Timing::new(Arc::clone(&metrics.stages));
@@ -165,7 +169,8 @@ impl ConsensusActor {
             latency: WriteLatency::default(),
             timing,
             lone: Lone::default(),
-            lingering,
+            lingering: settings.lingering(),
+            live: Live::new(settings),
             outputs: Vec::new(),
             completions: Vec::new(),
             told: Vec::new(),

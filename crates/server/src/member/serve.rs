@@ -22,7 +22,7 @@ use super::assemble::election_ticks;
 use super::open::Opened;
 use super::signals::{self, Signal};
 use crate::auth::Authority;
-use crate::consensus::{self, Arbiters, ConsensusActor, FromArbiter, Lingering, Links, StepDown};
+use crate::consensus::{self, Arbiters, ConsensusActor, FromArbiter, Links, LogSettings, StepDown};
 use crate::metrics::{Constants, Metrics};
 use crate::net::{
     ArbiterId, Drain, ETCD_VERSION, Listen, Listeners, MemberInfo, NetActor, REQUEST_TIMEOUT_BASE,
@@ -80,7 +80,7 @@ pub async fn serve(config: &Config, opened: Opened) -> Signal {
         heartbeat: config.raft.heartbeat_interval,
         retention: config.retention,
         quota_bytes: config.limits.quota_bytes,
-        lingering: Lingering::new(config.storage.batch_linger, config.storage.flush_depth),
+        settings: LogSettings::of(&config.storage),
         authority: Arc::clone(&authority),
         backup_folder: folder.path().join(crate::backup::FOLDER_NAME),
         cluster: cluster_setup(config, identity.cluster, us, told, &folder, (peer_sockets, tls.peers)),
@@ -275,7 +275,7 @@ fn request_limits(config: &Config) -> RequestLimits {
 }
 
 fn member_info(config: &Config, id: windlass_types::MemberId) -> MemberInfo {
-    MemberInfo { id, token: config.bootstrap.token.clone() }
+    MemberInfo { id, token: config.bootstrap.token.clone(), live_settings: config.storage.live_settings }
 }
 
 /// The transport to the other members.

@@ -1,6 +1,7 @@
 //! HTTP/1.1: health, version and metrics, and the way to the JSON gateway. Source: etcd `server/etcdserver/api/etcdhttp`.
 
 mod console;
+mod settings;
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
@@ -90,6 +91,9 @@ impl Http {
 
     async fn answer(self, request: Request<RequestBody>) -> Response<ResponseBody> {
         let Some(rules) = self.rules.clone() else {
+            if settings::is_path(request.uri().path()) {
+                return self.settings(request).await.map(ResponseBody::from);
+            }
             return self.page(request.map(|_| ())).await.map(ResponseBody::from);
         };
         let authority = request.uri().authority().map(|authority| authority.as_str());
@@ -125,6 +129,9 @@ impl Http {
                 return text(StatusCode::BAD_REQUEST, sentence).map(ResponseBody::from);
             }
             return gateway::answer(&self.net, &path, request).await;
+        }
+        if settings::is_path(&path) {
+            return self.settings(request).await.map(ResponseBody::from);
         }
         self.page(request.map(|_| ())).await.map(ResponseBody::from)
     }

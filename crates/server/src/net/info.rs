@@ -26,6 +26,8 @@ pub struct MemberInfo {
     pub id: MemberId,
     /// The token of its cluster, from which the ids of further members follow.
     pub token: String,
+    /// Whether `/debug/settings` is there.
+    pub live_settings: bool,
 }
 
 /// The `Health.Watch` streams of one arbiter.

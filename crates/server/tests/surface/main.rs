@@ -21,6 +21,7 @@ mod process;
 mod range_stream;
 mod raw;
 mod recipes;
+mod settings;
 mod store;
 mod threads;
 mod top;

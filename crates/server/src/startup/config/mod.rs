@@ -166,6 +166,8 @@ pub struct Storage {
     pub shard_flush_interval: Duration,
     /// How Raft log writes are made durable.
     pub sync_mode: SyncMode,
+    /// Whether some of these may be changed while the member runs.
+    pub live_settings: bool,
 }
 
 /// What operators are told.
@@ -388,6 +390,7 @@ impl Storage {
                 "fdatasync" => SyncMode::Fdatasync,
                 _ => SyncMode::Auto,
             },
+            live_settings: values.boolean("enable-live-settings"),
         })
     }
 }

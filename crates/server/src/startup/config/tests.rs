@@ -139,7 +139,7 @@ fn our_own_flags_arrive() {
     let config = config(
         "--net-threads=2 --shards=3 --flush-depth=4 --batch-bytes=65536 --batch-linger=50us \
          --wal-segment-bytes=8388608 --shard-flush-bytes=4096 --shard-flush-interval=1s --sync-mode=dsync \
-         --wal-dir=/fast/wal --catch-up-bytes=12345",
+         --wal-dir=/fast/wal --catch-up-bytes=12345 --enable-live-settings",
     );
     let Storage {
         net_threads,
@@ -151,12 +151,13 @@ fn our_own_flags_arrive() {
         shard_flush_bytes,
         shard_flush_interval,
         sync_mode,
+        live_settings,
     } = config.as_ref().unwrap().storage;
     assert_eq!((net_threads, shards, flush_depth, batch_bytes_max), (2, 3, 4, 65_536));
     assert_eq!((wal_segment_bytes, shard_flush_bytes), (8 << 20, 4096));
     assert_eq!(batch_linger, BatchLinger::Fixed(Duration::from_micros(50)));
     assert_eq!(shard_flush_interval, Duration::from_secs(1));
-    assert_eq!(sync_mode, SyncMode::Dsync);
+    assert_eq!((sync_mode, live_settings), (SyncMode::Dsync, true));
     assert_eq!(config.as_ref().unwrap().raft.catch_up_bytes, 12_345);
     assert_eq!(config.unwrap().wal_dir, Some(PathBuf::from("/fast/wal")));
 }

@@ -66,4 +66,10 @@ pub(super) const FLAGS: &[Flag] = &[
         "",
         "File of settings that windlass-disk wrote; flags win over it. Default: windlass.settings in the data folder.",
     ),
+    Flag::used(
+        "enable-live-settings",
+        Kind::Bool,
+        "false",
+        "Let flush-depth, batch-bytes and batch-linger be changed while the member runs, at /debug/settings: for windlass-disk tune --endpoint.",
+    ),
 ];
