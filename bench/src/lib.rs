@@ -10,7 +10,7 @@
 pub mod access;
 pub mod compare;
 mod connection;
-mod control;
+pub mod control;
 pub mod flags;
 pub mod keys;
 pub mod launch;
@@ -29,6 +29,7 @@ mod seconds;
 mod tally;
 pub mod throttle;
 mod timeline;
+pub mod undo;
 mod watching;
 mod worker;
 pub mod workload;

@@ -14,6 +14,10 @@ use windlass_report::{Machine, Page};
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
+    if let Err(error) = windlass_bench::undo::on_signals() {
+        eprintln!("windlass-bench: signals cannot be caught: {error}");
+        return ExitCode::FAILURE;
+    }
     let output = flags.output();
     let asked = match flags.asked() {
         Ok(asked) => asked,

@@ -4,8 +4,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-/// A folder that is removed with the value.
-pub struct Scratch(PathBuf);
+use crate::undo::Undo;
+
+/// A folder that is removed with the value, or when a signal ends the program.
+pub struct Scratch {
+    path: PathBuf,
+    /// Goes after the folder.
+    _undo: Undo,
+}
 
 impl Scratch {
     /// Makes it in `parent`, named after the program and this process.
@@ -14,20 +20,28 @@ impl Scratch {
     /// When it cannot be made.
     pub fn new(parent: &Path, program: &str) -> Result<Self> {
         let path = parent.join(format!("{program}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
-        Ok(Self(path))
+        let ((), undo) = Undo::of(|| {
+            std::fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
+            let path = path.clone();
+            anyhow::Ok(((), move || remove(&path)))
+        })?;
+        Ok(Self { path, _undo: undo })
     }
 
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What cannot be removed is left; its name says whose it was.
-        let _ = std::fs::remove_dir_all(&self.0);
+        remove(&self.path);
     }
+}
+
+fn remove(path: &Path) {
+    // What cannot be removed is left; its name says whose it was.
+    let _ = std::fs::remove_dir_all(path);
 }

@@ -14,6 +14,7 @@ use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags};
 use crate::connection::{Clock, Connection, Step};
 use crate::schedule::{Due, Schedule};
 use crate::tally::Tally;
+use crate::undo;
 use crate::workload::{Next, Workload};
 
 /// What the timer's events carry in place of a connection's index.
@@ -126,7 +127,7 @@ impl<'a> Worker<'a> {
         let settled = self.tally.settled();
         self.signals.settled.fetch_add(settled - self.told, Ordering::Relaxed);
         self.told = settled;
-        if self.signals.stop.load(Ordering::Relaxed) {
+        if self.signals.stop.load(Ordering::Relaxed) || undo::is_ending() {
             self.schedule.stop();
         }
     }

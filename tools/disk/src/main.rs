@@ -7,12 +7,15 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use windlass_bench::undo;
 use windlass_disk::flags::{Command, Flags, Output};
 use windlass_disk::{probe, profile, settings, tune};
 use windlass_report::{Machine, Page};
 
 fn main() -> ExitCode {
-    match run(Flags::parse()) {
+    let flags = Flags::parse();
+    let caught = undo::on_signals().context("signals cannot be caught");
+    match caught.and_then(|()| run(flags)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("windlass-disk: {error:#}");

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
+use windlass_bench::undo::Undo;
 use windlass_report::Machine;
 use windlass_report::units::bytes;
 
@@ -106,9 +107,11 @@ fn cells() -> Vec<Cell> {
     cells
 }
 
-/// The probe's file. It is removed with the value.
+/// The probe's file. It is removed with the value, or when a signal ends the program.
 struct Place {
     file: PathBuf,
+    /// Goes after the file.
+    _undo: Undo,
 }
 
 impl Place {
@@ -126,14 +129,22 @@ impl Place {
             );
         }
         let file = folder.join(format!(".windlass-disk-probe-{}", std::process::id()));
-        File::create(&file).with_context(context)?;
-        Ok(Self { file })
+        let ((), undo) = Undo::of(|| {
+            File::create(&file).with_context(context)?;
+            let file = file.clone();
+            anyhow::Ok(((), move || remove(&file)))
+        })?;
+        Ok(Self { file, _undo: undo })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // What cannot be removed is left; its name says whose it was.
-        let _ = fs::remove_file(&self.file);
+        remove(&self.file);
     }
+}
+
+fn remove(file: &Path) {
+    // What cannot be removed is left; its name says whose it was.
+    let _ = fs::remove_file(file);
 }

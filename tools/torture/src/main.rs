@@ -39,6 +39,10 @@ const CANNOT_RUN: u8 = 2;
 
 fn main() -> ExitCode {
     let flags = flags::Flags::parse();
+    if let Err(error) = windlass_bench::undo::on_signals() {
+        eprintln!("windlass-torture: signals cannot be caught: {error}");
+        return ExitCode::from(CANNOT_RUN);
+    }
     let kept = match &flags.command {
         Some(flags::Command::Corrupt(flags)) => corrupt::run(flags),
         Some(flags::Command::Fuzz(flags)) => fuzz::run(flags),

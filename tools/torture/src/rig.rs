@@ -10,6 +10,7 @@ use windlass_api::etcdserverpb::{
     MemberAddRequest, MemberListRequest, MemberRemoveRequest, MoveLeaderRequest, RangeRequest,
 };
 use windlass_bench::throttle::Throttle;
+use windlass_bench::undo::Undo;
 use windlass_client::Client;
 
 use crate::calls::revision_of;
@@ -64,6 +65,16 @@ pub enum Start {
     Refused(i32, String),
 }
 
+/// Makes something that a signal removes, too, if it can be made.
+fn undoable<T, W: FnOnce() + Send + 'static>(
+    undo: &mut Vec<Undo>,
+    make: impl FnOnce() -> Option<(T, W)>,
+) -> Option<T> {
+    let (thing, one) = Undo::of(|| make().ok_or(())).ok()?;
+    undo.push(one);
+    Some(thing)
+}
+
 fn shards_of(i: usize) -> String {
     format!("--shards={}", 1 + i % 2)
 }
@@ -74,6 +85,8 @@ pub struct Rig {
     pub network: Option<Network>,
     disks: Vec<SmallDisk>,
     folder: PathBuf,
+    /// Of networks and disks; go after them.
+    _undo: Vec<Undo>,
 }
 
 impl Rig {
@@ -83,9 +96,21 @@ impl Rig {
     /// If they do not serve in time.
     pub fn start(folder: &Path) -> Result<Self> {
         let number = std::process::id() % u32::from(NETWORKS.end - NETWORKS.start);
-        let network = Network::make(NETWORKS.start + number as u8, MEMBERS);
-        let disks: Option<Vec<SmallDisk>> = (0..MEMBERS).map(|_| SmallDisk::make(DISK_BYTES)).collect();
-        Self::on(folder, network, disks.unwrap_or_default())
+        let mut undo = Vec::new();
+        let network = undoable(&mut undo, || {
+            let network = Network::make(NETWORKS.start + number as u8, MEMBERS)?;
+            let remover = network.remover();
+            Some((network, remover))
+        });
+        let mut disk = |_| {
+            undoable(&mut undo, || {
+                let disk = SmallDisk::make(DISK_BYTES)?;
+                let remover = disk.remover();
+                Some((disk, remover))
+            })
+        };
+        let disks: Option<Vec<SmallDisk>> = (0..MEMBERS).map(&mut disk).collect();
+        Self::on(folder, network, disks.unwrap_or_default(), undo)
     }
 
     /// The same on this machine's own network and disk, for what needs no faults of theirs.
@@ -93,16 +118,16 @@ impl Rig {
     /// # Errors
     /// If they do not serve in time.
     pub fn plain(folder: &Path) -> Result<Self> {
-        Self::on(folder, None, Vec::new())
+        Self::on(folder, None, Vec::new(), Vec::new())
     }
 
-    fn on(folder: &Path, network: Option<Network>, disks: Vec<SmallDisk>) -> Result<Self> {
+    fn on(folder: &Path, network: Option<Network>, disks: Vec<SmallDisk>, undo: Vec<Undo>) -> Result<Self> {
         let seats = match &network {
             Some(network) => network.seats(),
             None => (1..=MEMBERS).map(|i| Seat::on_loopback(&format!("m{i}"))).collect(),
         };
         let cluster = Cluster::in_folder(Scratch::kept(folder), seats, FLAGS);
-        let mut rig = Self { cluster, network, disks, folder: folder.to_owned() };
+        let mut rig = Self { cluster, network, disks, folder: folder.to_owned(), _undo: undo };
         let all: Vec<usize> = (0..MEMBERS).collect();
         let named = format!("--initial-cluster={}", rig.cluster.initial_cluster(&all));
         for i in all {

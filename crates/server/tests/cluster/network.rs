@@ -41,6 +41,12 @@ impl Network {
         Some(network)
     }
 
+    /// What removes these networks, for whoever cannot wait for the end of this value.
+    pub fn remover(&self) -> impl FnOnce() + Send + 'static + use<> {
+        let (number, count) = (self.number, self.count);
+        move || drop(Self { number, count })
+    }
+
     /// A cluster whose members are in these networks, started.
     pub fn cluster(&self, flags: &[&str]) -> Cluster {
         let mut cluster = Cluster::of(self.seats(), flags);

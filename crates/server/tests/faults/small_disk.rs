@@ -42,6 +42,17 @@ impl SmallDisk {
         Some(Self { image, mount_point, scratch })
     }
 
+    /// What unmounts it and removes all of it, for whoever cannot wait for the end of this value.
+    pub fn remover(&self) -> impl FnOnce() + Send + 'static + use<> {
+        let (image, mount_point) = (self.image.clone(), self.mount_point.clone());
+        let folder = self.scratch.path().to_owned();
+        move || {
+            unmount(&mount_point, &image);
+            // With what the filesystem held, once nothing is mounted there.
+            let _ = fs::remove_dir(&mount_point).and_then(|()| fs::remove_dir_all(&folder));
+        }
+    }
+
     /// A member with its data on it, and its output elsewhere.
     pub fn launch(&self) -> Launch {
         let data = self.data_folder();
@@ -69,14 +80,18 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        let mount_point = text(&self.mount_point);
-        if !run("umount", &[mount_point]) {
-            // Something still uses it: it goes away with its last user.
-            run("umount", &["--lazy", mount_point]);
-        }
-        // The folder around it is kept after a failure, but not this much.
-        let _ = fs::remove_file(&self.image);
+        unmount(&self.mount_point, &self.image);
     }
+}
+
+fn unmount(mount_point: &Path, image: &Path) {
+    let mount_point = text(mount_point);
+    if !run("umount", &[mount_point]) {
+        // Something still uses it: it goes away with its last user.
+        run("umount", &["--lazy", mount_point]);
+    }
+    // The folder around it is kept after a failure, but not this much.
+    let _ = fs::remove_file(image);
 }
 
 /// A large file that has nothing to do with the member.

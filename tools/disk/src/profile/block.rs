@@ -9,9 +9,12 @@ use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use rustix::fs::OFlags;
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
+use windlass_bench::undo::Undo;
 use windlass_report::Table;
 use windlass_report::units::{bytes, ns, thousands};
 
@@ -75,16 +78,33 @@ pub enum Tracer {
     Off(String),
 }
 
-/// A trace that is under way.
+/// A trace that is under way. It ends with the value, or when a signal ends the program.
 pub struct Trace {
-    instance: PathBuf,
-    /// Until the trace ends: it cannot be removed while somebody reads it.
-    pipe: Option<File>,
+    instance: Instance,
     /// The end of what was read, if it is no whole line.
     rest: Vec<u8>,
     pairs: Pairs,
     /// What the member's clock is behind the kernel's monotonic one.
     behind_ns: u64,
+    /// Goes after the instance.
+    _undo: Undo,
+}
+
+/// An instance of tracefs.
+#[derive(Clone)]
+struct Instance {
+    path: PathBuf,
+    reading: Arc<Mutex<Reading>>,
+}
+
+/// How far the reading of a trace is. Whoever begins or ends it holds this.
+#[derive(Default)]
+enum Reading {
+    #[default]
+    NotBegun,
+    /// Until the trace ends: it cannot be removed while somebody reads it.
+    From(File),
+    Ended,
 }
 
 /// Joins issues and completions. Pure.
@@ -131,33 +151,16 @@ impl Trace {
     fn start(disk: &str) -> Result<Self, String> {
         let place = PLACES.iter().map(Path::new).find(|place| place.join("instances").is_dir());
         let place = place.ok_or("tracefs is not mounted, or only root may look into it")?;
-        let instance = place.join(format!("instances/windlass-disk-{}", std::process::id()));
-        fs::create_dir(&instance)
-            .map_err(|error| format!("no trace can be made in {}: {error}", place.display()))?;
-        let begun = Self::begin(&instance, disk);
-        begun.inspect_err(|_| end(&instance))
-    }
-
-    fn begin(instance: &Path, disk: &str) -> Result<Self, String> {
-        let write = |file: &str, text: &str| {
-            fs::write(instance.join(file), text).map_err(|error| format!("{file} of a trace: {error}"))
-        };
-        // The clock of `Instant`, by which the member tells its times.
-        write("trace_clock", "mono")?;
-        for event in EVENTS {
-            write(&format!("events/block/{event}/filter"), &format!("dev == {disk}"))?;
-            write(&format!("events/block/{event}/enable"), "1")?;
-        }
-        let flags = OFlags::NONBLOCK.bits().cast_signed();
-        let pipe = OpenOptions::new().read(true).custom_flags(flags).open(instance.join("trace_pipe"));
-        let pipe = pipe.map_err(|error| format!("trace_pipe: {error}"))?;
-        Ok(Self {
-            instance: instance.to_owned(),
-            pipe: Some(pipe),
-            rest: Vec::new(),
-            pairs: Pairs::default(),
-            behind_ns: 0,
-        })
+        let path = place.join(format!("instances/windlass-disk-{}", std::process::id()));
+        let (instance, undo) = Undo::of(|| {
+            fs::create_dir(&path)
+                .map_err(|error| format!("no trace can be made in {}: {error}", place.display()))?;
+            let instance = Instance { path, reading: Arc::default() };
+            let to_undo = instance.clone();
+            Ok::<_, String>((instance, move || to_undo.end()))
+        })?;
+        let trace = Self { instance, rest: Vec::new(), pairs: Pairs::default(), behind_ns: 0, _undo: undo };
+        trace.instance.begin(disk).map(|()| trace)
     }
 
     fn look(&mut self, clock_ns: u64) {
@@ -165,9 +168,8 @@ impl Trace {
         let now_ns = now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned();
         self.behind_ns = now_ns.saturating_sub(clock_ns);
         let mut piece = vec![0; PIECE_BYTES];
-        // No more for now is an error of its kind, too.
         for _ in 0..PIECES_MAX {
-            let Some(Ok(length @ 1..)) = self.pipe.as_mut().map(|pipe| pipe.read(&mut piece)) else { break };
+            let Some(length) = self.instance.read(&mut piece) else { break };
             self.rest.extend_from_slice(&piece[..length]);
         }
         let whole = self.rest.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
@@ -178,17 +180,52 @@ impl Trace {
 
 impl Drop for Trace {
     fn drop(&mut self) {
-        self.pipe = None;
-        end(&self.instance);
+        self.instance.end();
     }
 }
 
-fn end(instance: &Path) {
-    // What cannot be removed is left; its name says whose it was.
-    let _ = EVENTS
-        .iter()
-        .try_for_each(|event| fs::write(instance.join(format!("events/block/{event}/enable")), "0"));
-    let _ = fs::remove_dir(instance);
+impl Instance {
+    fn reading(&self) -> MutexGuard<'_, Reading> {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Traces requests of the disk from now on.
+    fn begin(&self, disk: &str) -> Result<(), String> {
+        let mut reading = self.reading();
+        if matches!(*reading, Reading::Ended) {
+            return Err("a signal has ended it".to_owned());
+        }
+        let write = |file: &str, text: &str| {
+            fs::write(self.path.join(file), text).map_err(|error| format!("{file} of a trace: {error}"))
+        };
+        // The clock of `Instant`, by which the member tells its times.
+        write("trace_clock", "mono")?;
+        for event in EVENTS {
+            write(&format!("events/block/{event}/filter"), &format!("dev == {disk}"))?;
+            write(&format!("events/block/{event}/enable"), "1")?;
+        }
+        let flags = OFlags::NONBLOCK.bits().cast_signed();
+        let pipe = OpenOptions::new().read(true).custom_flags(flags).open(self.path.join("trace_pipe"));
+        *reading = Reading::From(pipe.map_err(|error| format!("trace_pipe: {error}"))?);
+        Ok(())
+    }
+
+    /// Some of what was traced and not read; `None` if there is nothing more for now.
+    fn read(&self, piece: &mut [u8]) -> Option<usize> {
+        let Reading::From(pipe) = &mut *self.reading() else { return None };
+        // That there is nothing is an error of its kind, too.
+        pipe.read(piece).ok().filter(|length| *length > 0)
+    }
+
+    fn end(&self) {
+        let mut reading = self.reading();
+        *reading = Reading::Ended;
+        // What cannot be removed is left; its name says whose it was.
+        let _ = EVENTS
+            .iter()
+            .try_for_each(|event| fs::write(self.path.join(format!("events/block/{event}/enable")), "0"));
+        let _ = fs::remove_dir(&self.path);
+    }
 }
 
 /// The kernel's number of the disk of which `major:minor` is a part, or that it is.
