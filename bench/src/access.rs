@@ -37,21 +37,30 @@ impl Access {
     /// # Errors
     /// They cannot be used.
     pub fn new(files: &Files, user: Option<User>) -> Result<Self> {
-        let is_protected =
-            files.skip_verify || [&files.cacert, &files.cert, &files.key].iter().any(|file| file.is_some());
-        let settings = || Settings {
-            client_cert_file: files.cert.clone(),
-            client_key_file: files.key.clone(),
-            trusted_ca_file: files.cacert.clone(),
-            insecure_skip_verify: files.skip_verify,
-            alpn: alpn(),
-            ..Settings::default()
-        };
-        let tls = is_protected.then(|| Tls::new(settings())).transpose()?;
         Ok(Self {
-            security: Security { tls, user, ..Security::default() },
+            security: Security { tls: files.tls(alpn())?, user, ..Security::default() },
             token: String::new(),
             dial_timeout: None,
         })
+    }
+}
+
+impl Files {
+    /// TLS for a protocol above it, if there are files or any certificate is to be taken.
+    ///
+    /// # Errors
+    /// They cannot be used.
+    pub fn tls(&self, alpn: Vec<Vec<u8>>) -> Result<Option<Tls>> {
+        let Self { cacert, cert, key, skip_verify } = self.clone();
+        let is_protected = skip_verify || [&cacert, &cert, &key].iter().any(|file| file.is_some());
+        let settings = Settings {
+            client_cert_file: cert,
+            client_key_file: key,
+            trusted_ca_file: cacert,
+            insecure_skip_verify: skip_verify,
+            alpn,
+            ..Settings::default()
+        };
+        Ok(is_protected.then(|| Tls::new(settings)).transpose()?)
     }
 }

@@ -1,11 +1,12 @@
-//! The few calls of a run that are not its load: log in, find the leader, compact, compare.
+//! The few calls of a run that are not its load: log in, find the leader, compact, compare, clean up.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use windlass_api::etcdserverpb::{
-    AuthenticateRequest, CompactionRequest, HashKvRequest, PutRequest, RangeRequest, StatusRequest,
+    AuthenticateRequest, CompactionRequest, DeleteRangeRequest, HashKvRequest, PutRequest, RangeRequest,
+    StatusRequest,
 };
 use windlass_client::{Client, Config, Endpoint, Scheme, Security};
 
@@ -58,12 +59,36 @@ pub fn log_in(server: &Server) -> Result<String> {
 pub fn leader_of(endpoints: &[Endpoint], security: &Security) -> Result<Endpoint> {
     for endpoint in endpoints {
         let server = Server { endpoint: endpoint.clone(), security: security.clone() };
-        let Ok(status) = client(&server)?.status(&StatusRequest::default()) else { continue };
-        if status.header.is_some_and(|header| header.member_id == status.leader) {
+        if leads(&server).unwrap_or(false) {
             return Ok(endpoint.clone());
         }
     }
     bail!("none of the endpoints leads")
+}
+
+/// Whether a member says of itself that it leads.
+///
+/// # Errors
+/// It does not answer.
+pub fn leads(server: &Server) -> Result<bool> {
+    let status = client(server)?.status(&StatusRequest::default())?;
+    Ok(status.header.is_some_and(|header| header.member_id == status.leader))
+}
+
+/// Deletes all keys that begin with `prefix`, and says how many there were.
+///
+/// # Errors
+/// The server refuses.
+pub fn delete_prefix(server: &Server, prefix: &str) -> Result<i64> {
+    let mut end = prefix.as_bytes().to_vec();
+    // ASCII never ends in a byte that has none after it.
+    *end.last_mut().context("a prefix is not empty")? += 1;
+    let request = DeleteRangeRequest {
+        key: prefix.as_bytes().to_vec().into(),
+        range_end: end.into(),
+        ..Default::default()
+    };
+    Ok(client(server)?.delete_range(&request)?.deleted)
 }
 
 /// Puts a key so often, and gives the revision of the first put.

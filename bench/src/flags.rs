@@ -15,6 +15,7 @@ use crate::access::{Access, Files};
 use crate::plan::{Plan, Reach};
 use commands::Command;
 pub use commands::CompareFlags;
+pub use parts::user;
 
 /// Connections of a run; more would need more descriptors than a process commonly has.
 const CONNS_MAX: u64 = 60_000;

@@ -126,6 +126,13 @@ impl Workload {
         Self::single("put", Template::new(method::kv::PUT, &shape, 1, |keys| put(&keys[0], &value)))
     }
 
+    /// Puts of keys that all begin with `prefix`, which `shape` does not count.
+    pub fn put_below(prefix: &str, shape: Shape) -> Self {
+        let value = shape.value();
+        let build = |keys: &[Vec<u8>]| put(&[prefix.as_bytes(), &keys[0]].concat(), &value);
+        Self::single("put", Template::new(method::kv::PUT, &shape, 1, build))
+    }
+
     /// Puts whose values begin with the time at which they were due.
     pub fn stamped_put(shape: Shape) -> Self {
         let value = shape.value();
@@ -383,6 +390,15 @@ mod tests {
         let mut workload = Workload::mixed_plain(shape(10, 3, 8), Reading::default(), 3.0);
         let writes: usize = (0..10_000).map(|n| workload.request(n, 0).class).sum();
         assert!((2_300..2_700).contains(&writes), "{writes}");
+    }
+
+    #[test]
+    fn keys_may_have_a_prefix() {
+        let keys = Keys::new(10, crate::keys::Spread::Sequential, 1);
+        let shape = Shape { keys, key_bytes: 4, value_bytes: 3, seed: 1 };
+        let mut workload = Workload::put_below("0/11/", shape);
+        let put: PutRequest = decode(workload.request(7, 0).frame);
+        assert_eq!((&put.key[..], put.value.len()), (&b"0/11/0007"[..], 3));
     }
 
     #[test]

@@ -111,6 +111,10 @@ pub fn target(key: Option<String>, end: Option<String>, keys: (Keys, usize)) -> 
 }
 
 /// `NAME:PASSWORD`; the password may hold colons.
+/// A user and a password.
+///
+/// # Errors
+/// It is not `NAME:PASSWORD`.
 pub fn user(text: &str) -> Result<User, String> {
     match text.split_once(':') {
         Some((name, password)) if !name.is_empty() => {

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
+use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use windlass_bench::access::{Access, Files};
+use windlass_client::{Security, User};
 
 /// Probes disks, profiles commits, tunes settings.
 #[derive(Debug, Parser)]
@@ -55,12 +58,58 @@ pub struct ProbeFlags {
     pub write_settings: Option<PathBuf>,
 }
 
+/// Whom to trust and as whom to ask.
+#[derive(Clone, Debug, Default, Args)]
+pub struct AccessFlags {
+    /// User and password, as NAME:PASSWORD.
+    #[arg(long, value_name = "NAME:PASSWORD", value_parser = windlass_bench::flags::user)]
+    pub user: Option<User>,
+    /// File of the authorities that servers' certificates are to be of; with it connections are protected.
+    #[arg(long, value_name = "FILE")]
+    pub cacert: Option<PathBuf>,
+    /// File of the client's own certificate.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub cert: Option<PathBuf>,
+    /// File of its key.
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
+    /// Protect connections and take any certificate.
+    #[arg(long)]
+    pub insecure_skip_tls_verify: bool,
+}
+
+impl AccessFlags {
+    /// Of connections that speak HTTP/1.1.
+    ///
+    /// # Errors
+    /// The files cannot be used.
+    pub fn http(&self) -> Result<Security> {
+        Ok(Security { tls: self.files().tls(Vec::new())?, ..Security::default() })
+    }
+
+    /// Of connections that speak gRPC.
+    ///
+    /// # Errors
+    /// The files cannot be used.
+    pub fn grpc(&self) -> Result<Access> {
+        Access::new(&self.files(), self.user.clone())
+    }
+
+    fn files(&self) -> Files {
+        let Self { cacert, cert, key, insecure_skip_tls_verify: skip_verify, .. } = self.clone();
+        Files { cacert, cert, key, skip_verify }
+    }
+}
+
 /// Of `profile`.
 #[derive(Clone, Debug, Args)]
 pub struct ProfileFlags {
     /// The member's address for metrics, or for clients.
     #[arg(long, default_value = "127.0.0.1:2379", value_name = "HOST:PORT")]
     pub endpoint: String,
+    /// Whom to trust. Nobody needs to be known to the member.
+    #[command(flatten)]
+    pub access: AccessFlags,
     /// Seconds to watch it.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub seconds: u64,
@@ -69,9 +118,9 @@ pub struct ProfileFlags {
 /// Of `tune`.
 #[derive(Clone, Debug, Args)]
 pub struct TuneFlags {
-    /// What to reach.
-    #[arg(long, value_enum, default_value_t = Goal::Throughput)]
-    pub goal: Goal,
+    /// What to reach. Without it throughput, and with --endpoint latency, as others use that member too.
+    #[arg(long, value_enum)]
+    pub goal: Option<Goal>,
     /// With `throughput`: the p99 latency that must be kept, in milliseconds; 0: any.
     #[arg(long, default_value_t = 0.0, value_name = "MS")]
     pub p99: f64,
@@ -93,6 +142,15 @@ pub struct TuneFlags {
     /// Settings to try besides the defaults: names of windlass.settings; without it all.
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     pub only: Vec<String>,
+    /// Tune this running member, which leads and has --enable-live-settings, instead of a server of its own.
+    #[arg(long, value_name = "HOST:PORT", conflicts_with_all = ["windlass", "folder", "write_iops"])]
+    pub endpoint: Option<String>,
+    /// Its address for metrics, if --endpoint serves gRPC alone or is not where settings may be changed.
+    #[arg(long, value_name = "HOST:PORT", requires = "endpoint")]
+    pub settings_endpoint: Option<String>,
+    /// Whom to trust and as whom to ask, with --endpoint.
+    #[command(flatten)]
+    pub access: AccessFlags,
     /// Windlass's program; without it, `windlass` beside this one.
     #[arg(long, value_name = "PATH")]
     pub windlass: Option<PathBuf>,
@@ -100,11 +158,19 @@ pub struct TuneFlags {
     #[arg(long, value_name = "FOLDER")]
     pub folder: Option<PathBuf>,
     /// Let the server write to the disk this often a second at most (root and control groups needed).
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub write_iops: Option<u64>,
     /// Write the settings to this file, or as windlass.settings into this folder.
     #[arg(long, value_name = "PATH")]
     pub write_settings: Option<PathBuf>,
+}
+
+impl TuneFlags {
+    /// What to reach.
+    #[must_use]
+    pub fn goal(&self) -> Goal {
+        self.goal.unwrap_or(if self.endpoint.is_some() { Goal::Latency } else { Goal::Throughput })
+    }
 }
 
 /// What a tuning is for.

@@ -6,10 +6,10 @@
 
 mod analysis;
 mod block;
-mod commits;
+pub(crate) mod commits;
 mod page;
 mod report;
-mod world;
+pub(crate) mod world;
 
 use std::time::{Duration, Instant};
 
@@ -34,7 +34,7 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// # Errors
 /// The member does not answer, or is none that tells of its commits.
 pub fn run(flags: &ProfileFlags) -> Result<Report> {
-    let mut reader = Reader::new(&flags.endpoint);
+    let mut reader = Reader::new(&flags.endpoint, flags.access.http()?);
     let mut timeline = Timeline::default();
     // What came before is not what is watched.
     reader.skip().with_context(|| format!("cannot profile {}", flags.endpoint))?;

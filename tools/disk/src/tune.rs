@@ -1,12 +1,14 @@
-//! `windlass-disk tune`: tries settings on a throw-away server and finds those that reach a goal on this machine.
+//! `windlass-disk tune`: tries settings on a throw-away server, or on one that runs, and finds those that reach a goal on this
+//! machine.
 //!
 //! One setting after the other is varied while the others stay at the best known, and what is best so far goes on. It is
 //! not a search of everything, but each step is a comparison that can be explained.
 
+mod live;
 mod report;
 mod trial;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use windlass_bench::scratch::Scratch;
@@ -15,14 +17,16 @@ use windlass_report::Machine;
 
 use crate::device::Device;
 use crate::flags::{Goal, TuneFlags};
-use trial::Trials;
+use live::Live;
+use report::Around;
+use trial::{Subject, Trials};
 
 pub use report::{Report, Step};
 pub use trial::Trial;
 
-/// Settings whose first value is the server's default.
-const WITH_DEFAULT: &[&str] = &["flush-depth", "batch-linger", "batch-bytes"];
-/// What is tried for each setting.
+/// The settings that are tuned.
+const ALL: [&str; 6] = ["sync-mode", "flush-depth", "batch-linger", "batch-bytes", "net-threads", "shards"];
+/// What is tried for each of them.
 const VARIED: &[(&str, &[&str])] = &[
     ("sync-mode", &["dsync", "fdatasync"]),
     ("flush-depth", &["2", "1", "4", "8"]),
@@ -65,16 +69,50 @@ impl Wish {
 /// Tunes.
 ///
 /// # Errors
-/// The server cannot be started, or a load fails.
+/// The server cannot be started or reached, or a load fails.
 pub fn run(flags: &TuneFlags) -> Result<Report> {
-    let varied = chosen(flags)?;
-    let parent = flags.folder.clone().unwrap_or_else(std::env::temp_dir);
-    let (machine, device) = (Machine::here(&parent), Device::under(&parent));
-    let folder = Scratch::new(&parent, "windlass-disk-tune")?;
-    let throttle = flags.write_iops.map(|iops| Throttle::new(folder.path(), iops)).transpose()?;
+    match &flags.endpoint {
+        Some(endpoint) => {
+            let varied = chosen(flags, live::CHANGEABLE)?;
+            let settings = varied.iter().map(|(_, values)| values.len()).sum();
+            let live = Live::visit(endpoint, flags, settings)?;
+            let folder = live.log_folder();
+            let machine = Machine::here(folder.as_deref().unwrap_or(Path::new(".")));
+            let device = folder.as_deref().map(Device::under).unwrap_or_default();
+            sweep(flags, varied, Subject::Live(&live), (machine, device))
+        }
+        None => {
+            let varied = chosen(flags, &ALL)?;
+            let parent = flags.folder.clone().unwrap_or_else(std::env::temp_dir);
+            let (machine, device) = (Machine::here(&parent), Device::under(&parent));
+            let program = program(flags)?;
+            let scratch = Scratch::new(&parent, "windlass-disk-tune")?;
+            let throttle = flags.write_iops.map(|iops| Throttle::new(scratch.path(), iops)).transpose()?;
+            let folder = scratch.path().to_path_buf();
+            let subject = Subject::Own { program, folder, throttle: throttle.as_ref() };
+            sweep(flags, varied, subject, (machine, device))
+        }
+    }
+}
+
+/// Varies one setting after the other.
+fn sweep(
+    flags: &TuneFlags,
+    varied: Vec<(&'static str, Vec<&'static str>)>,
+    subject: Subject<'_>,
+    (machine, device): (Machine, Device),
+) -> Result<Report> {
     let p99_ns_max = (flags.p99 > 0.0).then_some(flags.p99 * 1e6);
-    let wish = Wish { goal: flags.goal, p99_ns_max };
-    let mut trials = Trials::new(flags, program(flags)?, folder.path().to_path_buf(), throttle.as_ref());
+    let wish = Wish { goal: flags.goal(), p99_ns_max };
+    let around = Around {
+        machine,
+        device,
+        clients: flags.clients,
+        rate: flags.rate,
+        write_iops: flags.write_iops,
+        member: flags.endpoint.clone(),
+    };
+    let mut trials = Trials::new(flags, subject);
     let (mut best, mut steps) = (trials.calibrated()?, Vec::new());
     let base = best.clone();
     for (name, values) in varied {
@@ -84,16 +122,15 @@ pub fn run(flags: &TuneFlags) -> Result<Report> {
     }
     // The winner and the defaults once more, side by side: what was won may have been a quiet moment.
     let confirmed = (trials.again(&best)?, trials.again(&base)?);
-    let limits = (flags.clients, flags.rate, flags.write_iops);
-    Ok(Report::new(machine, device, wish, limits, (base, steps, confirmed), trials.into_all()))
+    Ok(Report::new(around, wish, (base, steps, confirmed), trials.into_all()))
 }
 
 /// Varies one setting and keeps the best value.
 fn vary(trials: &mut Trials<'_>, wish: &Wish, best: &Trial, name: &str, values: &[&str]) -> Result<Step> {
     let (mut tried, mut refused) = (Vec::new(), Vec::new());
     let current = match best.value(name) {
-        "" if WITH_DEFAULT.contains(&name) => values.first().copied().unwrap_or_default(),
-        value => value,
+        "" => trials.default_of(name, values),
+        value => value.to_owned(),
     };
     for value in values.iter().filter(|value| **value != current) {
         let mut settings = best.settings.clone();
@@ -110,16 +147,25 @@ fn vary(trials: &mut Trials<'_>, wish: &Wish, best: &Trial, name: &str, values: 
     Ok(Step { name: name.to_owned(), before: best.clone(), tried, refused, kept })
 }
 
-fn chosen(flags: &TuneFlags) -> Result<Vec<(&'static str, Vec<&'static str>)>> {
+/// The settings to vary, of those that can be, and the values to try.
+fn chosen(flags: &TuneFlags, can_be: &[&str]) -> Result<Vec<(&'static str, Vec<&'static str>)>> {
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     for name in &flags.only {
-        if !VARIED.iter().any(|(known, _)| known == name) {
-            let names: Vec<_> = VARIED.iter().map(|(name, _)| *name).collect();
-            bail!("--only {name} is no setting that is tuned; there are {}", names.join(", "));
+        if !ALL.contains(&name.as_str()) {
+            bail!("--only {name} is no setting that is tuned; there are {}", ALL.join(", "));
+        }
+        if !can_be.contains(&name.as_str()) {
+            bail!(
+                "--only {name} cannot be changed while a member runs, as {} can: tune it on a server of its own, without \
+                 --endpoint",
+                can_be.join(", ")
+            );
         }
     }
-    let wanted =
-        VARIED.iter().filter(|(name, _)| flags.only.is_empty() || flags.only.iter().any(|only| only == name));
+    let is_wanted = |name: &str| {
+        can_be.contains(&name) && (flags.only.is_empty() || flags.only.iter().any(|only| only == name))
+    };
+    let wanted = VARIED.iter().filter(|(name, _)| is_wanted(name));
     // More threads than CPUs only take turns.
     let fits = |name: &str, value: &str| {
         !matches!(name, "net-threads" | "shards")
@@ -157,6 +203,11 @@ mod tests {
         assert!(!wish.is_worth(&trial(900.0, 11.0), &trial(100.0, 5.0)));
         assert!(wish.is_worth(&trial(900.0, 11.0), &trial(900.0, 12.0)), "both break it: the nearer one");
         assert!(!wish.is_worth(&trial(102.0, 5.0), &trial(100.0, 5.0)), "that is noise");
+    }
+
+    #[test]
+    fn every_setting_has_values() {
+        assert!(ALL.iter().eq(VARIED.iter().map(|(name, _)| name)));
     }
 
     #[test]

@@ -103,7 +103,7 @@ const LAYERS: &[Layer] = &[
             "windlass-tls",
         ],
     ),
-    layer("windlass-disk", &["windlass-io-log", "windlass-bench", "windlass-report"]),
+    layer("windlass-disk", &["windlass-io-log", "windlass-client", "windlass-bench", "windlass-report"]),
     layer(
         "windlass-utl",
         &[

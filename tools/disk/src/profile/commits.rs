@@ -1,16 +1,13 @@
 //! Reads a member's `/debug/commits`.
 
-use std::io::{Read as _, Write as _};
-use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
+use windlass_client::{Ask, Security, ask};
 
 /// Bound of connecting and of each read and write.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// The largest page that is taken.
-const PAGE_BYTES_MAX: u64 = 64 << 20;
 /// Flushes that are kept; those beyond are counted and left out.
 const FLUSHES_MAX: usize = 2_000_000;
 
@@ -78,15 +75,15 @@ struct Page {
 /// Reads on and on.
 pub struct Reader {
     endpoint: String,
+    security: Security,
     next: u64,
     pid: u32,
 }
 
 impl Reader {
-    /// Of the member at `endpoint`, `host:port`, `http://` before it or not.
-    pub fn new(endpoint: &str) -> Self {
-        let endpoint = endpoint.trim_start_matches("http://").trim_end_matches('/');
-        Self { endpoint: endpoint.to_owned(), next: 0, pid: 0 }
+    /// Of the member at `endpoint`. The TLS of `security` must not offer HTTP/2.
+    pub fn new(endpoint: &str, security: Security) -> Self {
+        Self { endpoint: endpoint.to_owned(), security, next: 0, pid: 0 }
     }
 
     /// The member's process, after the first read.
@@ -131,7 +128,14 @@ impl Reader {
     }
 
     fn page(&self, since: u64) -> Result<Page> {
-        let body = get(&self.endpoint, &format!("/debug/commits?since={since}"))?;
+        let path = format!("/debug/commits?since={since}");
+        let get = Ask { method: "GET", path: &path, ..Ask::default() };
+        let (status, body) = ask(&self.endpoint, &self.security, get, TIMEOUT)?;
+        if status != 200 {
+            bail!(
+                "it answers with status {status}: is it a Windlass of this version, and does it serve HTTP there?"
+            );
+        }
         let page: Page =
             serde_json::from_str(&body).context("it answers with something else than commits")?;
         let stages = page.columns.iter().skip(4).map(|column| column.trim_end_matches("_ns"));
@@ -152,42 +156,9 @@ fn flush(row: &[u64]) -> Option<Flush> {
     })
 }
 
-/// One page over HTTP/1.0, which ends with the connection.
-fn get(endpoint: &str, path: &str) -> Result<String> {
-    let address = endpoint.to_socket_addrs()?.next().context("the host has no address")?;
-    let mut socket = TcpStream::connect_timeout(&address, TIMEOUT)?;
-    socket.set_read_timeout(Some(TIMEOUT))?;
-    socket.set_write_timeout(Some(TIMEOUT))?;
-    write!(socket, "GET {path} HTTP/1.1\r\nHost: {endpoint}\r\nConnection: close\r\n\r\n")?;
-    let mut answer = Vec::new();
-    socket.take(PAGE_BYTES_MAX).read_to_end(&mut answer)?;
-    body(&answer)
-}
-
-fn body(answer: &[u8]) -> Result<String> {
-    let text = std::str::from_utf8(answer).context("it does not speak HTTP")?;
-    let (head, body) = text.split_once("\r\n\r\n").context("it does not speak HTTP")?;
-    let status = head.lines().next().unwrap_or_default();
-    if status.split(' ').nth(1) != Some("200") {
-        bail!("it answers {status:?}: is it a Windlass of this version?");
-    }
-    if head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
-        bail!("it answers in chunks, which this reader does not take");
-    }
-    Ok(body.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn answers_are_told_apart() {
-        assert_eq!(body(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").expect("is a page"), "{}");
-        let refusal = body(b"HTTP/1.1 404 Not Found\r\n\r\n").expect_err("is none").to_string();
-        assert!(refusal.contains("404"), "{refusal}");
-        assert!(body(b"\x00\x01").is_err());
-    }
 
     #[test]
     fn a_row_is_a_flush() {

@@ -21,7 +21,9 @@ pub struct Report {
     pub device: Device,
     /// What was to be reached, in a sentence.
     pub goal: String,
-    /// The defaults.
+    /// The running member that was tuned; without one, a server was started for each trial.
+    pub member: Option<String>,
+    /// The defaults, or the running member as it was.
     pub base: Trial,
     /// What was varied, in order.
     pub steps: Vec<Step>,
@@ -33,6 +35,16 @@ pub struct Report {
     pub holds: bool,
     #[serde(skip)]
     goal_is_latency: bool,
+}
+
+/// What a tuning was done with.
+pub(super) struct Around {
+    pub machine: Machine,
+    pub device: Device,
+    pub clients: u64,
+    pub rate: u64,
+    pub write_iops: Option<u64>,
+    pub member: Option<String>,
 }
 
 /// One setting, varied.
@@ -51,9 +63,9 @@ pub struct Step {
 }
 
 impl Step {
-    /// Why it ended as it did, in a sentence.
+    /// Why it ended as it did, in a sentence; `unset` is the value that it has where none is tried.
     #[must_use]
-    pub fn words(&self) -> String {
+    pub fn words(&self, unset: &str) -> String {
         let figures = |trial: &Trial| {
             format!("{} puts/s, p99 {}", thousands(trial.puts_per_s), ns(trial.p99_ns as u64))
         };
@@ -61,7 +73,7 @@ impl Step {
             self.tried.iter().map(|one| format!("{} {}", one.value(&self.name), figures(one))).collect();
         let others = others.join("; ");
         let before = match self.before.value(&self.name) {
-            "" => "the default".to_owned(),
+            "" => unset.to_owned(),
             value => value.to_owned(),
         };
         match self.kept == self.before {
@@ -78,15 +90,17 @@ impl Step {
 
 impl Report {
     pub(super) fn new(
-        machine: Machine,
-        device: Device,
+        around: Around,
         wish: Wish,
-        (clients, rate, write_iops): (u64, u64, Option<u64>),
         (base, steps, confirmed): (Trial, Vec<Step>, (Trial, Trial)),
         trials: Vec<Trial>,
     ) -> Self {
-        let disk =
-            write_iops.map_or(String::new(), |iops| format!(", on a disk limited to {iops} writes a second"));
+        let Around { machine, device, clients, rate, write_iops, member } = around;
+        let disk = match (&member, write_iops) {
+            (Some(member), _) => format!(", on the running member {member}"),
+            (None, Some(iops)) => format!(", on a disk limited to {iops} writes a second"),
+            (None, None) => String::new(),
+        };
         let goal = match (wish.goal, wish.p99_ns_max) {
             (Goal::Latency, _) => format!("The least p99 at {} puts a second{disk}.", thousands(rate as f64)),
             (Goal::Throughput, None) => format!("The most puts a second from {clients} clients{disk}."),
@@ -99,7 +113,12 @@ impl Report {
         };
         let holds = wish.score(&confirmed.0) > wish.score(&confirmed.1);
         let goal_is_latency = wish.goal == Goal::Latency;
-        Self { machine, device, goal, base, steps, confirmed, trials, holds, goal_is_latency }
+        Self { machine, device, goal, member, base, steps, confirmed, trials, holds, goal_is_latency }
+    }
+
+    /// What winners are compared with.
+    fn base_words(&self) -> &'static str {
+        if self.member.is_some() { "its own settings" } else { "the defaults" }
     }
 
     /// What follows, in sentences.
@@ -107,7 +126,7 @@ impl Report {
     pub fn words(&self) -> Vec<String> {
         let mut words = vec![self.goal.clone()];
         for step in &self.steps {
-            words.push(step.words());
+            words.push(step.words(if self.member.is_some() { "its own value" } else { "the default" }));
             words.extend(step.refused.iter().map(|why| why.trim_end().replace('\n', " ")));
         }
         let (winner, base) = &self.confirmed;
@@ -119,17 +138,14 @@ impl Report {
                 ns(trial.p99_ns as u64)
             )
         };
+        let (won, lost, known) = (figures(winner), figures(base), self.base_words());
         words.push(match (winner.settings.is_empty(), self.holds) {
-            (true, _) => format!("Nothing was clearly better than the defaults ({}): keep them.", figures(base)),
-            (false, true) => format!(
-                "Once more, side by side: {} with these settings, {} with the defaults.",
-                figures(winner),
-                figures(base)
-            ),
+            (true, _) => format!("Nothing was clearly better than {known} ({lost}): keep them."),
+            (false, true) => {
+                format!("Once more, side by side: {won} with these settings, {lost} with {known}.")
+            }
             (false, false) => format!(
-                "Once more, side by side, the settings did not win ({}) over the defaults ({}): keep the defaults.",
-                figures(winner),
-                figures(base)
+                "Once more, side by side, the settings did not win ({won}) over {known} ({lost}): keep {known}."
             ),
         });
         words
@@ -154,7 +170,7 @@ impl Report {
         let mut table = Table::new(&["settings", "puts/s", "p50", "p99", "CPU us"]);
         for trial in &self.trials {
             table.row([
-                trial.words(),
+                trial.words(if self.member.is_some() { "as it is" } else { "defaults" }),
                 thousands(trial.puts_per_s),
                 ns(trial.p50_ns as u64),
                 ns(trial.p99_ns as u64),
@@ -230,14 +246,15 @@ mod tests {
         let confirmed = (Trial { puts_per_s: second, ..better.clone() }, base.clone());
         let wish = Wish { goal: Goal::Throughput, p99_ns_max: None };
         let trials = vec![base.clone(), better];
-        Report::new(
-            Machine::default(),
-            Device::default(),
-            wish,
-            (9, 0, Some(500)),
-            (base, vec![step], confirmed),
-            trials,
-        )
+        let around = Around {
+            machine: Machine::default(),
+            device: Device::default(),
+            clients: 9,
+            rate: 0,
+            write_iops: Some(500),
+            member: None,
+        };
+        Report::new(around, wish, (base, vec![step], confirmed), trials)
     }
 
     #[test]

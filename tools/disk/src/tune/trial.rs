@@ -1,17 +1,20 @@
 //! One server with one set of settings under one load.
 
 use std::num::NonZeroU64;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use serde::Serialize;
+use windlass_bench::access::Access;
 use windlass_bench::keys::{Keys, Spread};
 use windlass_bench::launch::{Cluster, Launch};
 use windlass_bench::plan::{After, Job, Plan, Reach};
 use windlass_bench::throttle::Throttle;
 use windlass_bench::workload::{Shape, Workload};
 use windlass_bench::{Report as LoadReport, run};
+use windlass_client::Endpoint;
 
+use super::live::Live;
 use crate::flags::{Goal, TuneFlags};
 
 const KEY_SPACE: u64 = 100_000;
@@ -44,23 +47,63 @@ impl Trial {
         self.settings.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
     }
 
-    /// The settings in one line.
+    /// The settings in one line; `none` where there are none.
     #[must_use]
-    pub fn words(&self) -> String {
+    pub fn words(&self, none: &str) -> String {
         if self.settings.is_empty() {
-            return "defaults".to_owned();
+            return none.to_owned();
         }
         let words: Vec<_> = self.settings.iter().map(|(name, value)| format!("{name} {value}")).collect();
         words.join(", ")
     }
 }
 
+/// Where a load goes.
+pub struct Target<'a> {
+    /// Its members.
+    pub endpoints: Vec<Endpoint>,
+    /// Whom to trust and as whom to ask.
+    pub access: Access,
+    /// Of the keys.
+    pub prefix: &'a str,
+    /// How many different ones.
+    pub key_space: u64,
+    /// Processes whose CPU time is counted.
+    pub pids: Vec<u32>,
+}
+
+/// What trials are run on.
+pub enum Subject<'a> {
+    /// A server for each, started in a folder.
+    Own {
+        /// Windlass.
+        program: PathBuf,
+        /// Where.
+        folder: PathBuf,
+        /// A slow disk.
+        throttle: Option<&'a Throttle>,
+    },
+    /// A member that runs.
+    Live(&'a Live),
+}
+
+/// Settings whose first value to try is the server's default.
+const WITH_DEFAULT: &[&str] = &["flush-depth", "batch-linger", "batch-bytes"];
+
+impl Subject<'_> {
+    /// What there is where no settings are tried.
+    pub fn base_words(&self) -> &'static str {
+        match self {
+            Self::Own { .. } => "defaults",
+            Self::Live(_) => "as it is",
+        }
+    }
+}
+
 /// Runs trials and remembers them.
 pub struct Trials<'a> {
     flags: &'a TuneFlags,
-    program: PathBuf,
-    folder: PathBuf,
-    throttle: Option<&'a Throttle>,
+    subject: Subject<'a>,
     /// Puts of one trial.
     puts: u64,
     all: Vec<Trial>,
@@ -68,18 +111,24 @@ pub struct Trials<'a> {
 
 impl<'a> Trials<'a> {
     /// None yet.
-    pub fn new(
-        flags: &'a TuneFlags,
-        program: PathBuf,
-        folder: PathBuf,
-        throttle: Option<&'a Throttle>,
-    ) -> Self {
-        Self { flags, program, folder, throttle, puts: CALIBRATION_PUTS, all: Vec::new() }
+    pub fn new(flags: &'a TuneFlags, subject: Subject<'a>) -> Self {
+        Self { flags, subject, puts: CALIBRATION_PUTS, all: Vec::new() }
+    }
+
+    /// The value that a setting has where it is not tried; empty if that is not known.
+    pub fn default_of(&self, name: &str, values: &[&str]) -> String {
+        match &self.subject {
+            Subject::Live(live) => live.value(name).to_owned(),
+            Subject::Own { .. } if WITH_DEFAULT.contains(&name) => {
+                values.first().copied().unwrap_or_default().to_owned()
+            }
+            Subject::Own { .. } => String::new(),
+        }
     }
 
     /// The server's defaults, after a first run that finds out how many puts fill the wanted time.
     pub fn calibrated(&mut self) -> Result<Trial> {
-        let rate = match self.flags.goal {
+        let rate = match self.flags.goal() {
             Goal::Latency => self.flags.rate as f64,
             Goal::Throughput => self.perform(&[])?.puts_per_s,
         };
@@ -90,7 +139,8 @@ impl<'a> Trials<'a> {
     /// Tries settings.
     pub fn run(&mut self, settings: &[(String, String)]) -> Result<Trial> {
         let trial = self.perform(settings)?;
-        eprintln!("{}: {:.0} puts/s, p99 {:.3} ms", trial.words(), trial.puts_per_s, trial.p99_ns / 1e6);
+        let words = trial.words(self.subject.base_words());
+        eprintln!("{words}: {:.0} puts/s, p99 {:.3} ms", trial.puts_per_s, trial.p99_ns / 1e6);
         self.all.push(trial.clone());
         Ok(trial)
     }
@@ -106,24 +156,14 @@ impl<'a> Trials<'a> {
     }
 
     fn perform(&self, settings: &[(String, String)]) -> Result<Trial> {
-        let flags: Vec<_> = settings.iter().map(|(name, value)| format!("--{name}={value}")).collect();
-        let place = self.folder.join("trial");
-        std::fs::create_dir_all(&place)?;
-        let launch = Launch {
-            label: "windlass",
-            program: &self.program,
-            nodes: 1,
-            flags: &flags,
-            folder: &place,
-            throttle: self.throttle,
-        };
-        let cluster = Cluster::start(&launch)?;
-        let report = self.load(&cluster);
-        cluster.stop()?;
-        std::fs::remove_dir_all(&place)?;
-        let report = report?;
+        let report = match &self.subject {
+            Subject::Own { program, folder, throttle } => {
+                self.on_a_server(program, folder, *throttle, settings)
+            }
+            Subject::Live(live) => live.with_settings(settings, |target| self.load(target)),
+        }?;
         if !report.is_clean() {
-            bail!("the load failed with {flags:?}: {:?}", report.errors);
+            bail!("the load failed with {settings:?}: {:?}", report.errors);
         }
         let latency =
             |percent| report.sections.first().map_or(0.0, |section| section.latency_ns.at(percent) as f64);
@@ -136,17 +176,41 @@ impl<'a> Trials<'a> {
         })
     }
 
-    fn load(&self, cluster: &Cluster) -> Result<LoadReport> {
+    /// Starts one, loads it, and removes what it leaves.
+    fn on_a_server(
+        &self,
+        program: &Path,
+        folder: &Path,
+        throttle: Option<&Throttle>,
+        settings: &[(String, String)],
+    ) -> Result<LoadReport> {
+        let flags: Vec<_> = settings.iter().map(|(name, value)| format!("--{name}={value}")).collect();
+        let place = folder.join("trial");
+        std::fs::create_dir_all(&place)?;
+        let launch = Launch { label: "windlass", program, nodes: 1, flags: &flags, folder: &place, throttle };
+        let cluster = Cluster::start(&launch)?;
+        let endpoints = cluster.endpoints();
+        let access = Access::default();
+        let report =
+            self.load(Target { endpoints, access, prefix: "", key_space: KEY_SPACE, pids: cluster.pids() });
+        cluster.stop()?;
+        std::fs::remove_dir_all(&place)?;
+        report
+    }
+
+    fn load(&self, target: Target<'_>) -> Result<LoadReport> {
         let conns = self.flags.conns.min(self.flags.clients);
         let reach = Reach {
             conns: conns as usize,
             clients: self.flags.clients as usize,
-            ..Reach::narrow(cluster.endpoints())
+            access: target.access,
+            ..Reach::narrow(target.endpoints)
         };
-        let keys = Keys::new(KEY_SPACE, Spread::Uniform, 1);
+        let keys = Keys::new(target.key_space, Spread::Uniform, 1);
         let value_bytes = self.flags.val_size as usize;
-        let workload = Workload::put(Shape { keys, key_bytes: KEY_BYTES, value_bytes, seed: 1 });
-        let rate = match self.flags.goal {
+        let shape = Shape { keys, key_bytes: KEY_BYTES, value_bytes, seed: 1 };
+        let workload = Workload::put_below(target.prefix, shape);
+        let rate = match self.flags.goal() {
             Goal::Latency => NonZeroU64::new(self.flags.rate),
             Goal::Throughput => None,
         };
@@ -157,7 +221,7 @@ impl<'a> Trials<'a> {
             after: After::default(),
             warm_up: self.puts / 10,
             repeats: 1,
-            pids: cluster.pids(),
+            pids: target.pids,
         })
     }
 }

@@ -1,6 +1,9 @@
 //! The tools used for real, for seconds: a probe of the disk under the temporary files, and a started server that is
 //! profiled under load and tuned.
 
+mod live;
+mod signals;
+
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
