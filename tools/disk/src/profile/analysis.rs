@@ -18,6 +18,12 @@ const FOREIGN_BYTES_PER_S: f64 = 4e6;
 const CPU_PRESSURE_MIN: f64 = 0.3;
 /// A slow flush takes so many times the median, or there is nothing to explain.
 const SLOW_TIMES: f64 = 2.0;
+/// Causes that are named.
+const FINDINGS_MAX: usize = 3;
+/// Slow flushes that a cause leaves over need another one from so many on; fewer are chance.
+const REST_MIN: usize = 5;
+/// Writers that are looked at one by one.
+const WRITERS_MAX: usize = 8;
 const DEVICE_WRITE: usize = 3;
 const QUEUE: usize = 0;
 const QUORUM: usize = 4;
@@ -86,7 +92,7 @@ pub fn analyse(timeline: &Timeline, moments: &[Moment]) -> Analysis {
     let slow: Vec<&Flush> = all.iter().copied().filter(|flush| flush.answered_ns() >= slow_ns).collect();
     let slow_stage = most_common_stage(&slow);
     let view = View { all: &all, slow_ns, moments, activities: &timeline.activities };
-    let findings = if slow.is_empty() { Vec::new() } else { view.findings(&slow_stage.0) };
+    let findings = if slow.is_empty() { Vec::new() } else { view.findings() };
     let words = words(&all, (median_ns, slow_ns), &largest_stage, &slow_stage, slow.len(), &findings);
     Analysis { largest_stage, slow_ns, slow_stage, findings, words }
 }
@@ -115,29 +121,75 @@ struct View<'a> {
     activities: &'a [Activity],
 }
 
+/// Something that went on beside some flushes.
+struct Condition {
+    cause: Cause,
+    /// For each flush, whether it did.
+    holds: Vec<bool>,
+}
+
 impl View<'_> {
-    fn findings(&self, slow_stage: &str) -> Vec<Finding> {
-        let mut findings = Vec::new();
+    /// The strongest cause first. Each further one explains what those before it leave over.
+    fn findings(&self) -> Vec<Finding> {
+        let conditions = self.conditions();
+        let mut open: Vec<usize> = (0..self.all.len()).collect();
+        let mut findings: Vec<Finding> = Vec::new();
+        while findings.len() < FINDINGS_MAX {
+            let slow: Vec<&Flush> =
+                open.iter().map(|&place| self.all[place]).filter(|one| self.is_slow(one)).collect();
+            let is_first = findings.is_empty();
+            if !is_first && slow.len() < REST_MIN {
+                break;
+            }
+            // A disk does not wait for CPUs.
+            let waits_for_disk = most_common_stage(&slow).0 == STAGES[DEVICE_WRITE];
+            let possible = conditions.iter().filter(|one| one.cause != Cause::CpuPressure || !waits_for_disk);
+            let found = possible.filter_map(|one| Some((self.finding(one, &open, is_first)?, one)));
+            let score = |finding: &Finding| finding.lift * finding.of_slow;
+            let best = found.max_by(|(one, _), (two, _)| score(one).total_cmp(&score(two)));
+            let Some((finding, condition)) = best else { break };
+            open.retain(|&place| !condition.holds[place]);
+            findings.push(finding);
+        }
+        findings
+    }
+
+    fn is_slow(&self, flush: &Flush) -> bool {
+        flush.answered_ns() >= self.slow_ns
+    }
+
+    /// Whatever went on. Where two explain the same, the later one is the better word for it.
+    fn conditions(&self) -> Vec<Condition> {
+        let pressed =
+            |flush: &Flush| self.moments_of(flush).any(|moment| moment.cpu_pressure > CPU_PRESSURE_MIN);
+        let mut conditions = vec![self.condition(Cause::CpuPressure, pressed)];
         let foreign =
             |flush: &Flush| self.moments_of(flush).any(|moment| moment.others_per_s() > FOREIGN_BYTES_PER_S);
-        let writer = self.largest_writer();
-        findings.extend(self.finding(Cause::ForeignWriter(writer), foreign));
+        let writers = self.largest_writers();
+        if let Some((name, sum)) = writers.first() {
+            let cause = Cause::ForeignWriter(format!("{name} with {}", bytes(*sum)));
+            conditions.push(self.condition(cause, foreign));
+        }
+        for (name, sum) in writers.iter().take(WRITERS_MAX) {
+            let writes = |flush: &Flush| {
+                self.moments_of(flush).any(|moment| moment.per_s_of(name) > FOREIGN_BYTES_PER_S)
+            };
+            let cause = Cause::ForeignWriter(format!("{name} with {}", bytes(*sum)));
+            conditions.push(self.condition(cause, writes));
+        }
         let mut works: Vec<&str> = self.activities.iter().map(|activity| activity.work.as_str()).collect();
         works.sort_unstable();
         works.dedup();
         for work in works {
             let beside =
                 |flush: &Flush| self.activities.iter().any(|one| one.work == work && overlaps(one, flush));
-            findings.extend(self.finding(Cause::Work(work.to_owned()), beside));
+            conditions.push(self.condition(Cause::Work(work.to_owned()), beside));
         }
-        let pressed =
-            |flush: &Flush| self.moments_of(flush).any(|moment| moment.cpu_pressure > CPU_PRESSURE_MIN);
-        // A disk does not wait for CPUs.
-        if slow_stage != STAGES[DEVICE_WRITE] {
-            findings.extend(self.finding(Cause::CpuPressure, pressed));
-        }
-        findings.sort_by(|one, two| (two.lift * two.of_slow).total_cmp(&(one.lift * one.of_slow)));
-        findings
+        conditions
+    }
+
+    fn condition(&self, cause: Cause, holds: impl Fn(&Flush) -> bool) -> Condition {
+        Condition { cause, holds: self.all.iter().map(|flush| holds(flush)).collect() }
     }
 
     /// The moments that a flush falls into: mostly one.
@@ -147,14 +199,15 @@ impl View<'_> {
         self.moments[first..].iter().take_while(move |moment| moment.began_ns < end_ns)
     }
 
-    /// A condition, if it explains slow flushes.
-    fn finding(&self, cause: Cause, holds: impl Fn(&Flush) -> bool) -> Option<Finding> {
+    /// A condition, if it explains slow ones of these flushes.
+    fn finding(&self, condition: &Condition, open: &[usize], is_first: bool) -> Option<Finding> {
         let (mut within, mut beside) = (Group::default(), Group::default());
-        for flush in self.all {
-            let group = if holds(flush) { &mut within } else { &mut beside };
-            group.add(flush.answered_ns(), self.slow_ns);
+        for &place in open {
+            let group = if condition.holds[place] { &mut within } else { &mut beside };
+            group.add(self.all[place].answered_ns(), self.slow_ns);
         }
-        let of_slow = within.slow as f64 / (within.slow + beside.slow).max(1) as f64;
+        let slow = within.slow + beside.slow;
+        let of_slow = within.slow as f64 / slow.max(1) as f64;
         let fast = (within.count - within.slow, beside.count - beside.slow);
         let of_others = fast.0 as f64 / (fast.0 + fast.1).max(1) as f64;
         // Half a slow one beside it where there was none: a lift is a number.
@@ -163,36 +216,45 @@ impl View<'_> {
         if within.slow == 0 || beside.count == 0 || lift < LIFT_MIN || of_slow < COVER_MIN {
             return None;
         }
-        let mean_ns = (within.mean_ns(), beside.mean_ns());
-        let words = self.sentence(&cause, of_slow, of_others, mean_ns);
+        let (cause, mean_ns) = (condition.cause.clone(), (within.mean_ns(), beside.mean_ns()));
+        let whose =
+            if is_first { "the slow flushes".to_owned() } else { format!("the other {slow} slow flushes") };
+        let words = sentence(&cause, &whose, (of_slow, of_others), mean_ns);
         Some(Finding { cause, of_slow, of_others, lift, mean_ns, words })
     }
 
-    fn sentence(&self, cause: &Cause, of_slow: f64, of_others: f64, mean_ns: (f64, f64)) -> String {
-        let percent = |share: f64| format!("{:.0} %", share * 100.0);
-        let (slow, others) = (percent(of_slow), percent(of_others));
-        let times = format!("{} on average then, {} otherwise", ns(mean_ns.0 as u64), ns(mean_ns.1 as u64));
-        let while_what = match cause {
-            Cause::ForeignWriter(name) => format!("while other processes wrote, most of all {name}"),
-            Cause::Work(work) => format!("beside a {work} of the member itself"),
-            Cause::CpuPressure => "while tasks waited for a CPU".to_owned(),
-            Cause::Stage(stage) => format!("in {stage}"),
-        };
-        format!("{slow} of the slow flushes, but {others} of the others, happened {while_what}: {times}.")
-    }
-
-    /// The process that wrote most, with its sum.
-    fn largest_writer(&self) -> String {
+    /// Who wrote beside the slow flushes, most first, with their sums there.
+    fn largest_writers(&self) -> Vec<(&str, u64)> {
+        let mut beside_slow = vec![false; self.moments.len()];
+        for flush in self.all.iter().filter(|flush| self.is_slow(flush)) {
+            let first = self.moments.partition_point(|moment| moment.ended_ns <= flush.began_ns);
+            let count = self.moments_of(flush).count();
+            beside_slow[first..first + count].fill(true);
+        }
         let mut sums: Vec<(&str, u64)> = Vec::new();
-        for (name, bytes) in self.moments.iter().flat_map(|moment| &moment.others) {
+        let moments = self.moments.iter().zip(beside_slow).filter(|(_, is_beside)| *is_beside);
+        for (name, bytes) in moments.flat_map(|(moment, _)| &moment.others) {
             match sums.iter_mut().find(|(known, _)| known == name) {
                 Some((_, sum)) => *sum += bytes,
                 None => sums.push((name, *bytes)),
             }
         }
-        let largest = sums.into_iter().max_by_key(|(_, sum)| *sum);
-        largest.map_or("nobody".to_owned(), |(name, sum)| format!("{name} with {}", bytes(sum)))
+        sums.sort_by_key(|(_, sum)| std::cmp::Reverse(*sum));
+        sums
     }
+}
+
+fn sentence(cause: &Cause, whose: &str, (of_slow, of_others): (f64, f64), mean_ns: (f64, f64)) -> String {
+    let percent = |share: f64| format!("{:.0} %", share * 100.0);
+    let (slow, others) = (percent(of_slow), percent(of_others));
+    let times = format!("{} on average then, {} otherwise", ns(mean_ns.0 as u64), ns(mean_ns.1 as u64));
+    let while_what = match cause {
+        Cause::ForeignWriter(name) => format!("while other processes wrote, most of all {name}"),
+        Cause::Work(work) => format!("beside a {work} of the member itself"),
+        Cause::CpuPressure => "while tasks waited for a CPU".to_owned(),
+        Cause::Stage(stage) => format!("in {stage}"),
+    };
+    format!("{slow} of {whose}, but {others} of those that were not slow, happened {while_what}: {times}.")
 }
 
 #[derive(Default)]
@@ -247,12 +309,13 @@ fn words(
         slow_stage.1 * 100.0,
         slow_stage.0,
     ));
-    match findings.first() {
-        Some(first) => {
-            words.push(format!("Culprit: {}", culprit(&first.cause)));
-            words.extend(findings.iter().map(|finding| finding.words.clone()));
-        }
-        None => words.push(advice(&slow_stage.0).to_owned()),
+    for (place, finding) in findings.iter().enumerate() {
+        let which = if place == 0 { "Culprit" } else { "Besides" };
+        words.push(format!("{which}: {}", culprit(&finding.cause)));
+        words.push(finding.words.clone());
+    }
+    if findings.is_empty() {
+        words.push(advice(&slow_stage.0).to_owned());
     }
     words
 }
@@ -354,6 +417,54 @@ mod tests {
         assert_eq!(analysis.findings.len(), 1, "{analysis:?}");
         assert_eq!(analysis.findings[0].cause, Cause::Work("checkpoint".to_owned()));
         assert!(analysis.findings[0].of_slow > 0.99 && analysis.findings[0].lift > 10.0);
+    }
+
+    #[test]
+    fn a_checkpoint_and_a_foreign_writer_are_told_apart_in_one_profile() {
+        // A checkpoint for 0.3 s, and later a foreign writer for two; somebody else writes a little all the time.
+        let checkpoint = Activity {
+            work: "checkpoint".into(),
+            shard: 0,
+            began_ns: 2_000 * MS,
+            ended_ns: Some(2_300 * MS),
+        };
+        let copies = |ms: u64| (6_000..8_000).contains(&ms);
+        let slow = |ms: u64| (2_000..2_300).contains(&ms) || copies(ms);
+        let activities = vec![checkpoint];
+        let timeline =
+            Timeline { flushes: flushes(|ms| slow(ms) && ms.is_multiple_of(11)), activities, missed: 0 };
+        let mut moments = moments(|_| 1_000_000);
+        for moment in moments.iter_mut().filter(|moment| copies(moment.began_ns / MS)) {
+            moment.others.insert(0, ("cp (process 3)".to_owned(), 30_000_000));
+        }
+        let analysis = analyse(&timeline, &moments);
+        let named: Vec<_> = analysis.findings.iter().map(|finding| finding.cause.clone()).collect();
+        let [Cause::ForeignWriter(writer), Cause::Work(work)] = &named[..] else { panic!("{named:?}") };
+        assert!(writer.starts_with("cp (process 3)") && work == "checkpoint", "{named:?}");
+        let words = analysis.words.join("\n");
+        assert!(
+            words.contains("\nCulprit: another") && words.contains("\nBesides: the member's own"),
+            "{words}"
+        );
+    }
+
+    #[test]
+    fn the_writer_beside_slow_flushes_is_named_and_not_the_one_that_wrote_most() {
+        let copies = |moment: u64| moment.is_multiple_of(25);
+        let timeline = Timeline {
+            flushes: flushes(|ms| copies(ms / 100) && ms.is_multiple_of(3)),
+            ..Timeline::default()
+        };
+        let mut moments = moments(|_| 60_000_000);
+        for (_, moment) in moments.iter_mut().enumerate().filter(|(n, _)| copies(*n as u64)) {
+            moment.others.push(("cp (process 3)".to_owned(), 20_000_000));
+        }
+        let analysis = analyse(&timeline, &moments);
+        let named: Vec<_> = analysis.findings.iter().map(|finding| finding.cause.clone()).collect();
+        assert!(
+            matches!(&named[..], [Cause::ForeignWriter(name)] if name.starts_with("cp (process 3)")),
+            "{named:?}"
+        );
     }
 
     #[test]

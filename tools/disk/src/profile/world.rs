@@ -34,7 +34,15 @@ pub struct Moment {
 impl Moment {
     /// Bytes that others sent to disks, per second.
     pub fn others_per_s(&self) -> f64 {
-        let bytes: u64 = self.others.iter().map(|(_, bytes)| bytes).sum();
+        self.per_s(self.others.iter().map(|(_, bytes)| bytes).sum())
+    }
+
+    /// The same of one of them.
+    pub fn per_s_of(&self, name: &str) -> f64 {
+        self.per_s(self.others.iter().find(|(known, _)| known == name).map_or(0, |(_, bytes)| *bytes))
+    }
+
+    fn per_s(&self, bytes: u64) -> f64 {
         bytes as f64 / (self.ended_ns.saturating_sub(self.began_ns).max(1) as f64 / 1e9)
     }
 }
