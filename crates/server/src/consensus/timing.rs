@@ -6,7 +6,7 @@ use std::sync::Arc;
 use windlass_io_log::op::Ticket;
 use windlass_types::LogIndex;
 
-use crate::stages::{Flush, Stage, Stages, clock_ns};
+use crate::stages::{Flush, Stage, Stages, UNTIMED, clock_ns};
 
 /// Flushes that are followed at a time. Those beyond are forgotten, oldest first: only entries that are never committed,
 /// after a change of leaders, stay so long.
@@ -73,12 +73,18 @@ impl Timing {
 
     /// Commands came.
     pub fn gathered(&mut self) {
+        if UNTIMED {
+            return;
+        }
         self.gathered_ns.get_or_insert_with(clock_ns);
     }
 
     /// A flush that began at `began_ns` took `commands` of the gathered commands and left `rest`. `last_index` is the
     /// log's, if it grew by them; otherwise they went to another member, and are followed there.
     pub fn cut(&mut self, began_ns: u64, commands: usize, rest: usize, last_index: Option<LogIndex>) {
+        if UNTIMED {
+            return;
+        }
         let oldest_ns = if rest == 0 { self.gathered_ns.take() } else { self.gathered_ns };
         let Some(index) = last_index else { return };
         let oldest_ns = oldest_ns.unwrap_or(began_ns).min(began_ns);
@@ -99,6 +105,9 @@ impl Timing {
 
     /// A write of `bytes` begins.
     pub fn started(&mut self, ticket: Ticket, bytes: usize) {
+        if UNTIMED {
+            return;
+        }
         let built = self.open.iter().position(|open| open.done == Done::Built);
         let place = built.unwrap_or_else(|| {
             let now_ns = clock_ns();
