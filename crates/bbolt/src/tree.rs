@@ -7,6 +7,14 @@ use crate::writer::{PAGE_BYTES, Pages};
 /// Children that a branch page has at least: bbolt takes one with fewer for damage when it deletes from it.
 const CHILDREN_MIN: usize = 2;
 
+/// A leaf ends when what is left of its last page is at most this part of it. Until then it goes on in a further page, as
+/// large values would leave much of a page empty otherwise.
+const SPARE_PART_MAX: usize = 16;
+
+/// A leaf ends with the page that takes it to so many bytes, whatever is left of it: whoever changes an element writes its
+/// whole leaf.
+const LEAF_BYTES_MAX: usize = 8 * PAGE_BYTES;
+
 /// A tree in the making.
 #[derive(Debug, Default)]
 pub struct Tree {
@@ -34,6 +42,14 @@ struct BranchPage {
 impl LeafPage {
     fn len_bytes(&self) -> usize {
         HEAD_BYTES + self.elements.len() * ENTRY_BYTES + self.data.len()
+    }
+
+    /// Whether an element of `more` bytes belongs to the next leaf.
+    fn ends_before(&self, more: usize) -> bool {
+        let used = self.len_bytes();
+        let end = used.next_multiple_of(PAGE_BYTES);
+        let is_dense = (end - used) * SPARE_PART_MAX <= end;
+        used + more > end && (is_dense || end >= LEAF_BYTES_MAX)
     }
 
     /// Empties it; its bytes but for the head, and its first key.
@@ -85,8 +101,7 @@ impl Tree {
     pub fn put(&mut self, flags: u32, key: &[u8], value: &[u8], pages: &mut Pages, out: &mut Vec<u8>) {
         let is_first = self.leaf.elements.is_empty() && self.branches.is_empty();
         assert!(is_first || self.leaf.last_key.as_slice() < key, "keys are put in ascending order");
-        let more = ENTRY_BYTES + key.len() + value.len();
-        if !self.leaf.elements.is_empty() && self.leaf.len_bytes() + more > PAGE_BYTES {
+        if !self.leaf.elements.is_empty() && self.leaf.ends_before(ENTRY_BYTES + key.len() + value.len()) {
             self.flush_leaf(pages, out);
         }
         self.leaf.elements.push((flags, key.len(), value.len()));
@@ -143,7 +158,7 @@ impl Tree {
 fn write_page(flags: u16, count: usize, body: &[u8], pages: &mut Pages, out: &mut Vec<u8>) -> u64 {
     let used = (HEAD_BYTES + body.len()).div_ceil(PAGE_BYTES);
     let id = pages.take(used);
-    let count = u16::try_from(count).expect("elements of 16 bytes and more in a page of 4096");
+    let count = u16::try_from(count).expect("elements of 16 bytes and more in some pages of 4096");
     let overflow = u32::try_from(used - 1).expect("a value is far below 16 TiB");
     let end = out.len() + used * PAGE_BYTES;
     out.extend_from_slice(&Head { id, flags, count, overflow }.encode());

@@ -52,6 +52,20 @@ fn buckets_of_every_size_are_read_back() {
     }
 }
 
+/// Values of any size leave little of their pages empty: bbolt itself, which puts two of 10,000 bytes side by side, needs
+/// no less.
+#[test]
+fn pages_are_filled() {
+    for value_len in [100, 300, 700, 1000, 1400, 2000, 2100, 3000, 4000, 5000, 10_000, 100_000] {
+        let count = 20_000_000 / value_len as u64;
+        let file = written(&[(b"key", numbered(count, value_len))]);
+        let payload = count as usize * (16 + 8 + value_len);
+        let spent = file.len() as f64 / payload as f64;
+        assert!(spent < 1.085, "values of {value_len} bytes take {spent:.3} of their size");
+        assert_eq!(read(&file).expect("sound")[0].1.len(), count as usize);
+    }
+}
+
 #[test]
 fn a_file_without_buckets_is_one() {
     assert_eq!(read(&written(&[])).expect("sound"), []);
