@@ -10,10 +10,10 @@ use windlass_rpc::{BUCKETS, Durations};
 /// Labels of a client's requests, as etcd names them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ClientLabels {
-    /// `unary` or `stream`
-    pub r#type: &'static str,
     /// What the client says that it speaks; `unknown` where it says nothing.
     pub client_api_version: String,
+    /// `unary` or `stream`
+    pub r#type: &'static str,
 }
 
 /// How long calls took: a histogram to which whole histograms are added.

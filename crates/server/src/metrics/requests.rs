@@ -14,8 +14,8 @@ use super::Handling;
 /// Labels of a request's duration.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
-    r#type: &'static str,
     success: &'static str,
+    r#type: &'static str,
 }
 
 /// Whether it ended well.

@@ -15,9 +15,9 @@ use super::Handling;
 /// etcd's labels; an entry is applied whole, whatever it holds, and cannot fail.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ApplyLabels {
-    version: &'static str,
     op: &'static str,
     success: &'static str,
+    version: &'static str,
 }
 
 const APPLIED: ApplyLabels = ApplyLabels { version: "v3", op: "Batch", success: "true" };

@@ -78,17 +78,16 @@ impl Tally {
 
 fn add_route(route: &Route, now: &RouteCounters, told: &RouteCounters, metrics: &Metrics) {
     let labels = labels(route);
-    // A method that nobody called yet is shown too, as 0: rates can be taken from its first call on.
+    // A method that nobody called yet, and a code that none ended with, are shown too, as 0: rates can be taken from
+    // the first one on, and the rules that divide failed calls by all find both.
     metrics.grpc_started.get_or_create(&labels).inc_by(now.started - told.started);
     metrics.grpc_received.get_or_create(&labels).inc_by(now.received - told.received);
     metrics.grpc_sent.get_or_create(&labels).inc_by(now.sent - told.sent);
     metrics.grpc_handling.get_or_create(&labels).add(&now.handling.since(&told.handling));
     metrics.requests.add(route.path, now, told);
     for (number, (now, told)) in (0..).zip(now.handled.iter().zip(&told.handled)) {
-        if now > told {
-            let labels = GrpcLabels { grpc_code: name(Code::from_number(number)), ..labels.clone() };
-            metrics.grpc_handled.get_or_create(&labels).inc_by(now - told);
-        }
+        let labels = GrpcLabels { grpc_code: name(Code::from_number(number)), ..labels.clone() };
+        metrics.grpc_handled.get_or_create(&labels).inc_by(now - told);
     }
 }
 

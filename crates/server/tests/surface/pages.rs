@@ -150,12 +150,12 @@ fn metrics_tell_the_truth() {
     assert_eq!(grown("etcd_mvcc_txn_total"), 2.0);
     assert_eq!(grown("etcd_mvcc_range_total"), 1.0);
     assert_eq!(grown("etcd_server_range_duration_seconds_count{success=\"true\"}"), 1.0);
-    assert_eq!(grown("etcd_server_request_duration_seconds_count{type=\"Put\",success=\"false\"}"), 1.0);
+    assert_eq!(grown("etcd_server_request_duration_seconds_count{success=\"false\",type=\"Put\"}"), 1.0);
     assert!(after["go_threads"] >= 3.0);
     let handled = |method: &str, code: &str| {
         grown(&format!(
-            "grpc_server_handled_total{{grpc_type=\"unary\",grpc_service=\"etcdserverpb.KV\",\
-             grpc_method=\"{method}\",grpc_code=\"{code}\"}}"
+            "grpc_server_handled_total{{grpc_code=\"{code}\",grpc_method=\"{method}\",\
+             grpc_service=\"etcdserverpb.KV\",grpc_type=\"unary\"}}"
         ))
     };
     assert_eq!(handled("Put", "OK"), 1.0);
@@ -216,7 +216,7 @@ fn compactions_and_applies_are_counted() {
     let seen = || {
         let samples = samples(&get(&member, "/metrics").body);
         let applied =
-            "etcd_server_apply_duration_seconds_count{version=\"v3\",op=\"Batch\",success=\"true\"}";
+            "etcd_server_apply_duration_seconds_count{op=\"Batch\",success=\"true\",version=\"v3\"}";
         samples[applied] >= 1.0
             && samples["etcd_mvcc_delete_total"] == 1.0
             && samples["etcd_debugging_mvcc_db_compaction_keys_total"] == 9.0
