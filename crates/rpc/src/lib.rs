@@ -26,7 +26,7 @@ mod status;
 pub use call::CallId;
 pub use counters::{Counters, RouteCounters, SlowCall};
 pub use durations::{BUCKETS, Durations};
-pub use http1::{BodyError, HttpHandler, RequestBody, ResponseBody};
+pub use http1::{BodyError, HttpHandler, RequestBody, ResponseBody, Upgraded};
 pub use limits::Limits;
 pub use listen::{BindError, Listener, bind, bind_unix};
 pub use meta::Meta;

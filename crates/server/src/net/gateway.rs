@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 mod tests;
+mod websocket;
 
 use std::pin::Pin;
 use std::sync::LazyLock;
@@ -32,8 +33,16 @@ pub fn is_path(path: &str) -> bool {
     path.starts_with("/v3/")
 }
 
+/// Answers one request of the gateway, or makes its connection a WebSocket.
+pub async fn admit(net: &Net, path: &str, request: Request<RequestBody>) -> Response<ResponseBody> {
+    if websocket::is_asked(request.headers()) {
+        return websocket::answer(net, path, &request);
+    }
+    answer(net, path, request).await
+}
+
 /// Answers one request of the gateway.
-pub async fn answer(net: &Net, path: &str, request: Request<RequestBody>) -> Response<ResponseBody> {
+async fn answer(net: &Net, path: &str, request: Request<RequestBody>) -> Response<ResponseBody> {
     let Some((grpc_path, method)) = method_of(path).and_then(|m| Some((m, TRANSCODER.method(m)?))) else {
         return plain(StatusCode::NOT_FOUND, "Not Found\n");
     };

@@ -1,5 +1,6 @@
 //! HTTP/1.1: health, version and metrics, and the way to the JSON gateway. Source: etcd `server/etcdserver/api/etcdhttp`.
 
+mod clean;
 mod console;
 mod settings;
 
@@ -121,6 +122,10 @@ impl Http {
             Some(rest) => format!("/v3/{rest}"),
             None => path.to_owned(),
         };
+        let below = (rules.gateway && path == "/v3").then(|| "/v3/".to_owned());
+        if let Some(plain) = clean::cleaned(&path).or(below) {
+            return moved(&request, plain).map(ResponseBody::from);
+        }
         if rules.gateway && gateway::is_path(&path) {
             if self.names_a_user(&request) {
                 // In etcd's words. The gateway has tokens alone.
@@ -128,7 +133,7 @@ impl Http {
                                 as expected\n";
                 return text(StatusCode::BAD_REQUEST, sentence).map(ResponseBody::from);
             }
-            return gateway::answer(&self.net, &path, request).await;
+            return gateway::admit(&self.net, &path, request).await;
         }
         if settings::is_path(&path) {
             return self.settings(request).await.map(ResponseBody::from);
@@ -148,6 +153,9 @@ impl Http {
     async fn page(&self, request: Request<()>) -> Response<Bytes> {
         let path = request.uri().path();
         let query = Query(request.uri().query().unwrap_or_default().to_owned());
+        if let Some(plain) = clean::cleaned(path) {
+            return moved(&request, plain);
+        }
         if !is_known(path) || (self.rules.is_none() && !is_for_metrics(path)) {
             return text(StatusCode::NOT_FOUND, "404 page not found\n");
         }
@@ -329,6 +337,23 @@ fn version() -> Response<Bytes> {
 pub(super) fn page(kind: &'static str, body: String) -> Response<Bytes> {
     let mut response = Response::new(Bytes::from(body));
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+    response
+}
+
+/// Sends a client to the plain spelling of the path that it asked for, which may change its method: as Go does.
+fn moved<B>(request: &Request<B>, mut location: String) -> Response<Bytes> {
+    if let Some(query) = request.uri().query() {
+        location.extend(["?", query]);
+    }
+    let is_shown = matches!(request.method().as_str(), "GET" | "HEAD");
+    let mut response = Response::new(Bytes::new());
+    if is_shown {
+        response = page("text/html; charset=utf-8", clean::page(&location));
+    }
+    *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+    if let Ok(location) = location.parse() {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
     response
 }
 

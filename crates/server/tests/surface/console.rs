@@ -43,7 +43,7 @@ fn pages_come_with_a_strict_policy_from_every_http_address() {
         }
         let moved = get(address, "/console/");
         assert_eq!((moved.status, moved.headers["location"].as_str()), (308, "../console"));
-        for target in ["/console/nothing.js", "/console/../console", "/consoles"] {
+        for target in ["/console/nothing.js", "/consoles"] {
             assert_eq!(get(address, target).status, 404, "{target}");
         }
         assert_eq!(http(address, "POST", "/console/state", "").status, 405);

@@ -116,6 +116,12 @@ const ASKED: &[(&str, &str, &str)] = &[
     ("GET", "/v3/nothing", ""),
     ("POST", "/v3/kv/rangestream", "{}"),
     ("POST", "/v4/kv/range", "{}"),
+    ("POST", "/v3//kv/range", "{}"),
+    ("GET", "/v3/./kv/../kv/range?a=b&c", ""),
+    ("GET", "/v3", ""),
+    ("POST", "/v3", ""),
+    ("GET", "//health", ""),
+    ("GET", "/health/../version/", ""),
 ];
 
 /// The headers that say what an answer is.
@@ -127,6 +133,7 @@ fn told(page: &Page) -> HashMap<&str, &str> {
         "access-control-allow-methods",
         "access-control-allow-headers",
         "x-content-type-options",
+        "location",
     ];
     names.into_iter().filter_map(|name| Some((name, page.headers.get(name)?.as_str()))).collect()
 }

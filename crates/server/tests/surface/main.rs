@@ -25,3 +25,4 @@ mod settings;
 mod store;
 mod threads;
 mod top;
+mod websocket;
