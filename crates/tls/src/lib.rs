@@ -20,6 +20,6 @@ pub use blocking::BlockingStream;
 pub use error::{Error, HandshakeError};
 pub use identity::Identity;
 pub use self_signed::self_signed;
-pub use settings::{Protocols, Settings, Version};
+pub use settings::{Protocols, Settings, Version, unavailable_suites};
 pub use stream::Stream;
 pub use tls::Tls;

@@ -105,10 +105,18 @@ impl Protocols {
         }
         let mut suites: Vec<_> = ALL_CIPHER_SUITES.iter().filter(|suite| is_tls13(suite)).copied().collect();
         for name in suite_names {
-            let suite = find(name)?;
-            if !suites.contains(&suite) {
-                suites.push(suite);
+            match find(name) {
+                Some(suite) if suites.contains(&suite) => {}
+                Some(suite) => suites.push(suite),
+                None if UNAVAILABLE.contains(&name.as_str()) => {}
+                None => return Err(unexpected(name)),
             }
+        }
+        // Of a list with none that is there nothing would be left.
+        if let (Some(first), false) =
+            (suite_names.first(), suite_names.iter().any(|name| find(name).is_some()))
+        {
+            return Err(unexpected(first));
         }
         if suite_names.is_empty() {
             suites = ALL_CIPHER_SUITES.to_vec();
@@ -141,16 +149,42 @@ fn name_of(suite: &SupportedCipherSuite) -> String {
     format!("{:?}", suite.suite()).replace("TLS13_", "TLS_")
 }
 
-fn find(name: &str) -> Result<SupportedCipherSuite, Error> {
+/// Suites of Go's that are not there: without forward secrecy, or with CBC. A list that names them beside others is
+/// taken, as Go takes it.
+const UNAVAILABLE: [&str; 14] = [
+    "TLS_RSA_WITH_RC4_128_SHA",
+    "TLS_RSA_WITH_3DES_EDE_CBC_SHA",
+    "TLS_RSA_WITH_AES_128_CBC_SHA",
+    "TLS_RSA_WITH_AES_256_CBC_SHA",
+    "TLS_RSA_WITH_AES_128_CBC_SHA256",
+    "TLS_RSA_WITH_AES_128_GCM_SHA256",
+    "TLS_RSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA",
+    "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA",
+    "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256",
+    "TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA",
+];
+
+/// Those of `names` that are known and not there.
+pub fn unavailable_suites(names: &[String]) -> impl Iterator<Item = &str> {
+    names.iter().map(String::as_str).filter(|name| UNAVAILABLE.contains(name))
+}
+
+fn unexpected(name: &str) -> Error {
+    let known: Vec<String> = ALL_CIPHER_SUITES.iter().map(name_of).collect();
+    Error::Settings(format!("unexpected TLS cipher suite {name:?}; supported are {}", known.join(", ")))
+}
+
+fn find(name: &str) -> Option<SupportedCipherSuite> {
     let is_named = |suite: &&SupportedCipherSuite| {
         let known = name_of(suite);
         // Go has the ChaCha20 suites under their former names, too.
         known == name || (known.contains("CHACHA20") && known.strip_suffix("_SHA256") == Some(name))
     };
-    ALL_CIPHER_SUITES.iter().find(is_named).copied().ok_or_else(|| {
-        let known: Vec<String> = ALL_CIPHER_SUITES.iter().map(name_of).collect();
-        Error::Settings(format!("unexpected TLS cipher suite {name:?}; supported are {}", known.join(", ")))
-    })
+    ALL_CIPHER_SUITES.iter().find(is_named).copied()
 }
 
 #[cfg(test)]
@@ -196,6 +230,12 @@ mod tests {
             error.contains("TLS_RSA_WITH_AES_128_CBC_SHA") && error.contains("TLS_AES_256_GCM_SHA384"),
             "{error}"
         );
+        let secure = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256";
+        let mixed = ["TLS_RSA_WITH_AES_256_GCM_SHA384", secure].map(str::to_owned);
+        let taken = Protocols::new(Version::V12, None, &mixed).unwrap();
+        assert_eq!(taken.suites().iter().filter(|suite| !is_tls13(suite)).count(), 1);
+        assert_eq!(unavailable_suites(&mixed).collect::<Vec<_>>(), [&mixed[0]]);
+        assert!(protocols(Version::V12, None, &["TLS_NULL", secure]).is_err());
         let with_13_only = protocols(Version::V13, None, &["TLS_AES_128_GCM_SHA256"]).unwrap_err();
         assert_eq!(with_13_only, "cipher suites cannot be configured when only TLS1.3 is enabled");
         assert!(protocols(Version::V12, Some(Version::V12), &["TLS_AES_128_GCM_SHA256"]).is_err());

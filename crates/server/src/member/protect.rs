@@ -42,7 +42,8 @@ fn side<'a>(
     side: &Side,
     urls: impl Iterator<Item = &'a Url> + Clone,
 ) -> Result<Option<Tls>, Error> {
-    if !side.is_on() && !urls.clone().any(|url| url.scheme() == Scheme::Https) {
+    // Certificates for plain addresses are shown to nobody.
+    if !urls.clone().any(|url| url.scheme() == Scheme::Https) {
         return Ok(None);
     }
     if side.settings.cert_file.is_some() || !side.auto {

@@ -94,6 +94,13 @@ impl Level {
 
     /// The level with etcd's name `text`.
     pub fn parse(text: &str) -> Option<Self> {
+        let lower = text.to_lowercase();
+        let text = match &*lower {
+            "" => "info",
+            // zap's panic of development.
+            "dpanic" => "panic",
+            text => text,
+        };
         Self::NAMES.iter().find(|(name, _)| *name == text).map(|(_, level)| *level)
     }
 
@@ -135,11 +142,8 @@ pub fn parse_outputs(text: &str) -> Result<Vec<Target>, String> {
     let target = |word: &&str| match *word {
         "default" | "stderr" => Ok(Target::Stderr),
         "stdout" => Ok(Target::Stdout),
-        "systemd/journal" => {
-            Err("--log-outputs=systemd/journal is not supported in this version: use stderr, \
-                                  which systemd sends to the journal"
-                .to_owned())
-        }
+        // systemd sends it to the journal.
+        "systemd/journal" => Ok(Target::Stderr),
         path => Ok(Target::File(path.into())),
     };
     words.iter().map(target).collect()
@@ -180,6 +184,7 @@ pub fn report(notices: &[Notice]) {
             Notice::Gate { gate, reason } => {
                 warn!(gate, reason, "feature gate is accepted but has no effect")
             }
+            Notice::Ignored { what } => warn!("{what}"),
             Notice::NoMeaning { flag, reason } => warn!(flag, reason, "flag is accepted but has no effect"),
         }
     }
@@ -460,7 +465,8 @@ mod tests {
         assert_eq!(parse_outputs("default"), Ok(vec![Target::Stderr]));
         assert_eq!(parse_outputs("stdout, /x"), Ok(vec![Target::Stdout, Target::File("/x".into())]));
         assert!(parse_outputs("").is_err() && parse_outputs("stderr,default").is_err());
-        assert!(parse_outputs("systemd/journal").unwrap_err().contains("use stderr"));
+        assert_eq!(parse_outputs("systemd/journal"), Ok(vec![Target::Stderr]));
+        assert_eq!([Level::parse(""), Level::parse("WARN")], [Some(Level::Info), Some(Level::Warn)]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use windlass_tls::{Settings, Tls};
+use windlass_tls::{Settings, Stream, Tls};
 
 use authority::Authority;
 use process::{Launch, Member, Scratch, etcd_folder, free_address};
@@ -137,20 +137,32 @@ fn pages_are_served_over_tls() {
     let _member = start(launch, &ctl);
     assert!(scratch.path().join("data/fixtures/client/cert.pem").exists());
 
-    let settings =
-        Settings { insecure_skip_verify: true, alpn: vec![b"http/1.1".to_vec()], ..Settings::default() };
-    let tls = Tls::new(settings).expect("nothing to read");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let page = runtime.block_on(async {
-        let tcp = tokio::net::TcpStream::connect(&address).await.expect("the member accepts");
-        let mut stream = tls.connect(tcp, "127.0.0.1").await.expect("a handshake");
-        let request = format!("GET /health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.expect("the member reads");
-        let mut page = String::new();
-        stream.read_to_string(&mut page).await.expect("the member answers and closes");
-        page
-    });
-    assert!(page.starts_with("HTTP/1.1 200") && page.contains("{\"health\":\"true\""), "{page}");
+    // Who offers both, as curl, Prometheus and Go's clients do, gets pages; who speaks gRPC offers HTTP/2 alone.
+    for (offered, agreed) in
+        [(&["h2", "http/1.1"][..], "http/1.1"), (&["http/1.1"], "http/1.1"), (&["h2"], "h2"), (&[], "")]
+    {
+        let alpn = offered.iter().map(|&name| name.into()).collect();
+        let tls = Tls::new(Settings { insecure_skip_verify: true, alpn, ..Settings::default() });
+        let (protocol, page) = runtime.block_on(page(&tls.expect("nothing to read"), &address));
+        assert_eq!(protocol, agreed, "of {offered:?}");
+        assert!(page.starts_with("HTTP/1.1 200") && page.contains("{\"health\":\"true\""), "{page}");
+    }
+}
+
+/// The protocol that is agreed on with a member, and its page on health: what is spoken shows in the first bytes.
+async fn page(tls: &Tls, address: &str) -> (String, String) {
+    let tcp = tokio::net::TcpStream::connect(address).await.expect("the member accepts");
+    let mut stream = tls.connect(tcp, "127.0.0.1").await.expect("a handshake");
+    let agreed = match &stream {
+        Stream::Tls(stream) => stream.get_ref().1.alpn_protocol().unwrap_or_default().to_vec(),
+        Stream::Plain(_) => panic!("it is protected"),
+    };
+    let request = format!("GET /health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("the member reads");
+    let mut page = String::new();
+    stream.read_to_string(&mut page).await.expect("the member answers and closes");
+    (String::from_utf8(agreed).expect("a name"), page)
 }
 
 #[test]

@@ -46,7 +46,10 @@ impl Bootstrap {
             }
         }
         let members = match values.text("initial-cluster") {
-            "" => BTreeMap::from([(name.to_owned(), advertise_peer.to_vec())]),
+            // Said to be empty, it has no members.
+            "" if !values.is_set("initial-cluster") => {
+                BTreeMap::from([(name.to_owned(), advertise_peer.to_vec())])
+            }
             given => parse_members(given)?,
         };
         check_members(&members, name, advertise_peer)?;

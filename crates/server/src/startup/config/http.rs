@@ -17,6 +17,11 @@ pub struct HttpRules {
 impl HttpRules {
     pub(super) fn from_values(values: &Values) -> Result<Self, Error> {
         let cors = list(values.text("cors"));
+        if values.is_set("cors") && cors.is_empty() {
+            return refuse(
+                "invalid value \"\" for flag -cors: URL scheme must be http, https, unix, or unixs: ",
+            );
+        }
         for origin in cors.iter().filter(|origin| *origin != "*") {
             if let Err(reason) = Url::parse(origin) {
                 return refuse(format!("invalid value {:?} for flag -cors: {reason}", values.text("cors")));

@@ -207,6 +207,7 @@ impl Config {
         let data_dir = data_dir(values);
         let urls = Urls::from_values(values)?;
         let storage = Storage::from_values(values, cores)?;
+        let (tls, ignored) = Protection::from_values(values, &urls)?;
         Ok(Self {
             bootstrap: Bootstrap::from_values(values, &name, &urls.advertise_peer)?,
             raft: Raft::from_values(values)?,
@@ -215,7 +216,7 @@ impl Config {
             connections: Connections::from_values(values),
             http: HttpRules::from_values(values)?,
             watch_progress_interval: watch_progress_interval(values)?,
-            tls: Protection::from_values(values, &urls)?,
+            tls,
             auth: AuthOptions::from_values(values)?,
             logging: logging_settings(values)?,
             observation: Observation {
@@ -224,7 +225,7 @@ impl Config {
                 extensive_metrics: values.text("metrics") == "extensive",
             },
             wal_dir: Some(values.text("wal-dir")).filter(|path| !path.is_empty()).map(PathBuf::from),
-            notices: values.notices().to_vec(),
+            notices: [values.notices(), &ignored].concat(),
             name,
             data_dir,
             urls,
@@ -411,23 +412,23 @@ fn watch_progress_interval(values: &Values) -> Result<Duration, Error> {
 /// Source: etcd `embed/etcd.go` `parseCompactionRetention`.
 fn retention(values: &Values) -> Result<Option<Retention>, Error> {
     let text = values.text("auto-compaction-retention");
-    let number = text.parse::<u64>().ok();
-    let retention = match (values.text("auto-compaction-mode"), number) {
-        (_, Some(0)) => return Ok(None),
-        ("revision", Some(count)) => Retention::Revisions(i64::try_from(count).unwrap_or(i64::MAX)),
-        ("revision", None) => {
-            return refuse(format!(
-                "--auto-compaction-retention must be a number of revisions (set to {text})"
-            ));
-        }
-        (_, Some(hours)) => Retention::Period(Duration::from_secs(hours.saturating_mul(3600))),
-        (_, None) => match flags::parse_duration(text) {
-            Ok(Duration::ZERO) => return Ok(None),
-            Ok(period) => Retention::Period(period),
-            Err(why) => return refuse(format!("--auto-compaction-retention: {why} (set to {text})")),
-        },
+    let (number, mode) = (text.parse::<u64>().ok(), values.text("auto-compaction-mode"));
+    if text.is_empty() || number == Some(0) || (mode.is_empty() && number.is_some()) {
+        return Ok(None);
+    }
+    let revisions = |count| Retention::Revisions(i64::try_from(count).unwrap_or(i64::MAX));
+    let period = match number {
+        Some(count) if mode == "revision" => return Ok(Some(revisions(u128::from(count)))),
+        Some(hours) => Ok(Duration::from_secs(hours.saturating_mul(3600))),
+        None => flags::parse_duration(text),
     };
-    Ok(Some(retention))
+    match period {
+        Ok(Duration::ZERO) => Ok(None),
+        // A duration is its nanoseconds there: so many revisions that nothing is compacted.
+        Ok(period) if mode == "revision" => Ok(Some(revisions(period.as_nanos()))),
+        Ok(period) => Ok(Some(Retention::Period(period))),
+        Err(why) => refuse(format!("--auto-compaction-retention: {why} (set to {text})")),
+    }
 }
 
 fn logging_settings(values: &Values) -> Result<logging::Settings, Error> {

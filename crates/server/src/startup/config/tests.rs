@@ -125,13 +125,53 @@ fn what_does_not_fit_together_is_refused_in_one_sentence() {
             "cannot listen on https://127.0.0.1:1 without a certificate",
         ),
         ("--listen-metrics-urls=unixs://x", "TLS on Unix sockets is not supported"),
-        ("--cert-file=x", "--cert-file and --key-file must both be present"),
-        ("--peer-crl-file=x", "rules for certificates are given"),
+        (
+            "--peer-cert-file=x --listen-peer-urls=https://127.0.0.1:1",
+            "--peer-cert-file and --peer-key-file must both be present",
+        ),
+        ("--cors=", "invalid value \"\" for flag -cors: URL scheme must be"),
+        ("--cipher-suites=", "unexpected TLS cipher suite \"\""),
+        ("--initial-cluster=", "couldn't find local name \"default\""),
         ("--tls-min-version=TLS1.3 --tls-max-version=TLS1.2", "min version (TLS1.3) is greater"),
     ] {
         let refusal = refusal(arguments);
         assert!(refusal.starts_with(start), "{refusal}");
     }
+}
+
+#[test]
+fn what_means_nothing_without_tls_is_told_of() {
+    for (arguments, told) in [
+        ("--cert-file=x", 0),
+        ("--client-cert-auth", 1),
+        ("--peer-crl-file=x", 1),
+        ("--peer-cert-allowed-cn=x", 1),
+        (
+            "--cert-file=c --key-file=k --client-cert-auth --advertise-client-urls=http://h:1 \
+             --listen-client-urls=https://10.0.0.1:1,http://127.0.0.1:1,http://127.0.0.2:1",
+            2,
+        ),
+        ("--cipher-suites=TLS_RSA_WITH_AES_128_CBC_SHA,TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", 1),
+    ] {
+        let notices = config(arguments).unwrap().notices;
+        let ignored = notices.iter().filter(|notice| matches!(notice, flags::Notice::Ignored { .. }));
+        assert_eq!(ignored.count(), told, "{arguments}: {notices:?}");
+    }
+}
+
+#[test]
+fn retention_is_read_as_etcd_reads_it() {
+    let of = |arguments: &str| config(arguments).unwrap().retention;
+    for none in ["", "--auto-compaction-retention=", "--auto-compaction-mode= --auto-compaction-retention=1"]
+    {
+        assert_eq!(of(none), None, "{none}");
+    }
+    let hour = Duration::from_secs(3600);
+    assert_eq!(of("--auto-compaction-retention=1"), Some(Retention::Period(hour)));
+    assert_eq!(of("--auto-compaction-retention=30m"), Some(Retention::Period(hour / 2)));
+    let revisions = "--auto-compaction-mode=revision --auto-compaction-retention";
+    assert_eq!(of(&format!("{revisions}=1000")), Some(Retention::Revisions(1000)));
+    assert_eq!(of(&format!("{revisions}=1us")), Some(Retention::Revisions(1000)));
 }
 
 #[test]

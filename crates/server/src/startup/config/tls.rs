@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use windlass_tls::{Protocols, Settings};
+use windlass_tls::{Protocols, Settings, unavailable_suites};
 
 use super::http::list;
 use super::{Urls, refuse};
-use crate::startup::flags::{Error, Scheme, Url, Values};
+use crate::startup::flags::{Error, Notice, Scheme, Url, Values};
 
 /// How both kinds of connections are protected.
 #[derive(Clone, Debug)]
@@ -29,12 +29,14 @@ pub struct Side {
 }
 
 impl Protection {
-    pub(super) fn from_values(values: &Values, urls: &Urls) -> Result<Self, Error> {
+    /// Also what of it is ignored.
+    pub(super) fn from_values(values: &Values, urls: &Urls) -> Result<(Self, Vec<Notice>), Error> {
         let mut clients = Side::from_values(values, "", "client-cert-auth", "client-crl-file")?;
         clients.settings.allowed_cn = list(values.text("client-cert-allowed-cn"));
         clients.settings.allowed_hostname = list(values.text("client-cert-allowed-hostname"));
-        // gRPC, and HTTP/1.1 for those who do not ask for more.
-        clients.settings.alpn = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        // A client of gRPC offers HTTP/2 alone. Who offers both, such as curl or Prometheus, wants a page, and pages are
+        // served over HTTP/1.1.
+        clients.settings.alpn = vec![b"http/1.1".to_vec(), b"h2".to_vec()];
         let mut peers = Side::from_values(values, "peer-", "peer-client-cert-auth", "peer-crl-file")?;
         peers.settings.allowed_cn = list(values.text("peer-cert-allowed-cn"));
         peers.settings.allowed_hostname = list(values.text("peer-cert-allowed-hostname"));
@@ -44,9 +46,12 @@ impl Protection {
             clients.check_listening(url, "")?;
         }
         urls.listen_peer.iter().try_for_each(|url| peers.check_listening(url, "peer-"))?;
-        clients.check_needed(&urls.listen_client, "")?;
-        peers.check_needed(&urls.listen_peer, "peer-")?;
-        Ok(Self { clients, peers })
+        clients.check_pairs(&urls.listen_client, "")?;
+        peers.check_pairs(&urls.listen_peer, "peer-")?;
+        let mut ignored = ignored_suites(values);
+        ignored.extend(clients.ignored(&urls.listen_client, ""));
+        ignored.extend(peers.ignored(&urls.listen_peer, "peer-"));
+        Ok((Self { clients, peers }, ignored))
     }
 }
 
@@ -66,16 +71,6 @@ impl Side {
             protocols: protocols(values)?,
             ..Settings::default()
         };
-        for (cert, key, name) in [
-            (&settings.cert_file, &settings.key_file, ""),
-            (&settings.client_cert_file, &settings.client_key_file, "client-"),
-        ] {
-            if cert.is_some() != key.is_some() {
-                return refuse(format!(
-                    "--{prefix}{name}cert-file and --{prefix}{name}key-file must both be present"
-                ));
-            }
-        }
         let auto = values.boolean(&format!("{prefix}auto-tls"));
         let validity_years = u32::try_from(values.number("self-signed-cert-validity")).unwrap_or(u32::MAX);
         Ok(Self { settings, auto, validity_years })
@@ -100,22 +95,47 @@ impl Side {
         }
     }
 
-    /// Rules for who connects are nothing without TLS: to go on would protect less than was asked for.
-    fn check_needed(&self, listened: &[Url], prefix: &str) -> Result<(), Error> {
+    /// A certificate is nothing without its key, where one is shown.
+    fn check_pairs(&self, listened: &[Url], prefix: &str) -> Result<(), Error> {
+        let settings = &self.settings;
+        for (cert, key, name) in [
+            (&settings.cert_file, &settings.key_file, ""),
+            (&settings.client_cert_file, &settings.client_key_file, "client-"),
+        ] {
+            if cert.is_some() != key.is_some() && listened.iter().any(|url| url.scheme() == Scheme::Https) {
+                return refuse(format!(
+                    "--{prefix}{name}cert-file and --{prefix}{name}key-file must both be present"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is not asked of who connects without TLS: a member may serve the machine it runs on so, beside others.
+    fn ignored(&self, listened: &[Url], prefix: &str) -> Vec<Notice> {
         let settings = &self.settings;
         let has_rules = settings.client_cert_auth
             || settings.crl_file.is_some()
             || !settings.allowed_cn.is_empty()
             || !settings.allowed_hostname.is_empty();
-        let is_open = |url: &&Url| url.scheme() == Scheme::Http;
-        match listened.iter().find(is_open) {
-            Some(url) if has_rules => refuse(format!(
-                "rules for certificates are given (--{prefix}client-cert-auth and the like), but at {url} nobody shows \
-                 one: make it an https URL, or leave the rules out"
-            )),
-            _ => Ok(()),
-        }
+        let open = listened.iter().filter(|url| url.scheme() == Scheme::Http && has_rules);
+        let ignored = |url| Notice::Ignored {
+            what: format!(
+                "scheme is http while rules for certificates are given (--{prefix}client-cert-auth and the like): \
+                 nobody shows one at {url}, so whoever reaches it is let in"
+            ),
+        };
+        open.map(ignored).collect()
     }
+}
+
+/// Cipher suites that are known and not there: the others of the list are used.
+fn ignored_suites(values: &Values) -> Vec<Notice> {
+    let named = list(values.text("cipher-suites"));
+    let ignored = |suite| Notice::Ignored {
+        what: format!("cipher suite {suite} is not safe enough to be there, and never agreed on"),
+    };
+    unavailable_suites(&named).map(ignored).collect()
 }
 
 fn protocols(values: &Values) -> Result<Protocols, Error> {
@@ -126,6 +146,9 @@ fn protocols(values: &Values) -> Result<Protocols, Error> {
             .map(Some)
             .map_err(|error: windlass_tls::Error| Error::Configuration(error.to_string())),
     };
+    if values.is_set("cipher-suites") && list(values.text("cipher-suites")).is_empty() {
+        return refuse("unexpected TLS cipher suite \"\"");
+    }
     let min = version("tls-min-version")?.unwrap_or(windlass_tls::Version::V12);
     Protocols::new(min, version("tls-max-version")?, &list(values.text("cipher-suites")))
         .map_err(|error| Error::Configuration(error.to_string()))

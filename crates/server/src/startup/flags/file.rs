@@ -1,8 +1,8 @@
 //! The configuration file, `--config-file`: flags by their names in YAML or JSON, with etcd's sections for certificates
 //! and sockets. Where there is a file, nothing else counts.
 //!
-//! Pure: it is given the text. Beyond etcd's file, every flag of the table may be in it, and durations may be written as
-//! on the command line; what etcd ignores without a word is told of.
+//! Pure: it is given the text. Beyond etcd's file, every flag of the table may be in it; Windlass's own may have durations
+//! as on the command line. What etcd ignores without a word is told of.
 
 use super::parse::{Error, Notice, Values, check};
 use super::table::{self, Flag};
@@ -120,10 +120,8 @@ fn take(values: &mut Values, flag: &'static Flag, path: &str, value: &Value) -> 
             let texts: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
             texts.ok_or_else(|| wrong_type(value, path, "[]string"))?.join(",")
         }
-        (Value::String(text), Kind::Text | Kind::Urls | Kind::Choice(_) | Kind::Gates) if !is_list => {
-            text.clone()
-        }
-        (Value::String(text), Kind::Duration | Kind::DurationOr(_)) => text.clone(),
+        (Value::String(text), kind) if !is_list && is_text(kind) => text.clone(),
+        (Value::String(text), Kind::Duration | Kind::DurationOr(_)) if table::is_own(flag) => text.clone(),
         (Value::Bool(flag), Kind::Bool) => flag.to_string(),
         (Value::Number(number), Kind::Number { .. } | Kind::Integer) => whole(number),
         // Go's: nanoseconds.
@@ -139,7 +137,8 @@ fn take(values: &mut Values, flag: &'static Flag, path: &str, value: &Value) -> 
             return Err(wrong_type(value, path, if is_list { "[]string" } else { go_type(kind) }));
         }
     };
-    if text.is_empty() {
+    // A cluster that is said to be empty has no members, instead of this one.
+    if text.is_empty() && flag.name != "initial-cluster" {
         return Ok(());
     }
     check(flag, &text).map_err(|why| {
@@ -195,8 +194,12 @@ fn go_type(kind: Kind) -> &'static str {
         Kind::Number { .. } => "uint",
         Kind::Integer => "int64",
         Kind::Duration | Kind::DurationOr(_) => "time.Duration",
-        Kind::Text | Kind::Urls | Kind::Choice(_) | Kind::Gates => "string",
+        Kind::Text | Kind::Urls | Kind::Choice(_) | Kind::AnyCase(_) | Kind::Gates => "string",
     }
+}
+
+fn is_text(kind: Kind) -> bool {
+    go_type(kind) == "string"
 }
 
 fn configuration(text: String) -> Error {
@@ -227,7 +230,7 @@ cors:
 strict-reconfig-check: false
 enable-pprof: true
 grpc-keepalive-min-time: 5000000000
-watch-progress-notify-interval: 5s
+watch-progress-notify-interval: 5000000000
 client-transport-security:
   cert-file: c.pem
   key-file: k.pem
@@ -249,6 +252,7 @@ log-outputs: [stderr]
 experimental-max-learners: 3
 feature-gates: LeaseCheckpoint=true
 shards: 2
+shard-flush-interval: 2s
 ";
 
     #[test]
@@ -274,6 +278,7 @@ shards: 2
         }
         assert_eq!(values.duration("grpc-keepalive-min-time").as_secs(), 5);
         assert_eq!(values.duration("watch-progress-notify-interval").as_secs(), 5);
+        assert_eq!(values.duration("shard-flush-interval").as_secs(), 2);
         assert!(!values.boolean("strict-reconfig-check"));
         assert!(values.text("cipher-suites").ends_with(",TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"));
         assert!(matches!(&values.notices()[0], Notice::File { path } if path == "c.yml"));
@@ -327,8 +332,12 @@ shards: 2
             ),
             ("peer-transport-security: x", "invalid peer-transport-security".to_owned()),
             (
-                "grpc-keepalive-min-time: 5x",
-                "invalid value \"5x\" for grpc-keepalive-min-time: parse error".to_owned(),
+                "grpc-keepalive-min-time: 5s",
+                format!("{of} string {field}.grpc-keepalive-min-time of type time.Duration"),
+            ),
+            (
+                "shard-flush-interval: 5x",
+                "invalid value \"5x\" for shard-flush-interval: parse error".to_owned(),
             ),
             (
                 "grpc-keepalive-min-time: -1",

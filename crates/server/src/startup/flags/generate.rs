@@ -38,9 +38,15 @@ fn shape(kind: Kind) -> String {
         Kind::Duration => "duration".to_owned(),
         Kind::DurationOr(word) => format!("duration, {word}"),
         Kind::Urls => "URLs".to_owned(),
-        Kind::Choice(words) => words.join(", "),
+        Kind::Choice(words) | Kind::AnyCase(words) => listed(words, ", "),
         Kind::Gates => "gates".to_owned(),
     }
+}
+
+/// The words of a choice, of which one may be nothing.
+fn listed(words: &[&str], separator: &str) -> String {
+    let told: Vec<&str> = words.iter().copied().filter(|word| !word.is_empty()).collect();
+    told.join(separator)
 }
 
 fn markdown() -> String {
@@ -107,7 +113,7 @@ fn names() -> Vec<String> {
 /// Flags of few values, with these.
 fn choices() -> Vec<(&'static str, String)> {
     let words = |flag: &'static Flag| match flag.kind {
-        Kind::Choice(words) => Some((flag.name, words.join(" "))),
+        Kind::Choice(words) | Kind::AnyCase(words) => Some((flag.name, listed(words, " "))),
         _ => None,
     };
     table::all().filter_map(|(_, flag)| words(flag)).chain([("generate", KINDS.join(" "))]).collect()
@@ -132,7 +138,7 @@ fn zsh() -> String {
         let what = effect(flag).replace('\'', "'\\''").replace(['[', ']'], " ").replace(':', "\\:");
         let value = match flag.kind {
             Kind::Bool => String::new(),
-            Kind::Choice(words) => format!(":value:({})", words.join(" ")),
+            Kind::Choice(words) | Kind::AnyCase(words) => format!(":value:({})", listed(words, " ")),
             _ if flag.name.ends_with("-file") || flag.name.ends_with("-dir") => ":path:_files".to_owned(),
             _ => ":value:".to_owned(),
         };
@@ -149,7 +155,7 @@ fn fish() -> String {
         let what = effect(flag).replace('\'', "\\'");
         let value = match flag.kind {
             Kind::Bool => String::new(),
-            Kind::Choice(words) => format!(" -x -a '{}'", words.join(" ")),
+            Kind::Choice(words) | Kind::AnyCase(words) => format!(" -x -a '{}'", listed(words, " ")),
             _ => " -r".to_owned(),
         };
         let _ = writeln!(lines, "complete -c windlass -l {}{value} -d '{what}'", flag.name);

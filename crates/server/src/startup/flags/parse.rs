@@ -6,7 +6,7 @@ use super::{
     generate::{KINDS, generate},
     settings,
     table::{self, Flag, Status},
-    value::{Kind, Url, parse_bool, parse_duration, parse_integer, parse_number, parse_urls},
+    value::{Kind, Url, parse_bool, parse_integer, parse_number, parse_signed_duration, parse_urls},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -77,6 +77,11 @@ pub enum Notice {
         gate: &'static str,
         /// Why.
         reason: &'static str,
+    },
+    /// What a flag asks for is ignored in part, as etcd ignores it.
+    Ignored {
+        /// What, and why.
+        what: String,
     },
     /// A flag was set that means nothing here.
     NoMeaning {
@@ -323,7 +328,7 @@ impl Values {
     }
 
     pub(in crate::startup) fn duration(&self, name: &str) -> Duration {
-        parse_duration(self.text(name)).expect("checked when it was set")
+        parse_signed_duration(self.text(name)).expect("checked when it was set")
     }
 
     pub(in crate::startup) fn urls(&self, name: &str) -> Vec<Url> {

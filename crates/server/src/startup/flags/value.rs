@@ -18,7 +18,7 @@ pub enum Kind {
     },
     /// A whole number that may be negative.
     Integer,
-    /// A Go duration that is not negative, such as `1m30s`.
+    /// A Go duration, such as `1m30s`. A negative one counts as zero, which is how etcd takes them.
     Duration,
     /// Such a duration, or this word.
     DurationOr(&'static str),
@@ -26,6 +26,8 @@ pub enum Kind {
     Urls,
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// One of these words in letters of any case; nothing is the default.
+    AnyCase(&'static [&'static str]),
     /// Feature gates, `A=true,B=false`.
     Gates,
 }
@@ -42,11 +44,12 @@ impl Kind {
             Self::Number { max } => parse_number(text, max).map(drop),
             Self::Integer => parse_integer(text).map(drop),
             Self::DurationOr(word) if text == word => Ok(()),
-            Self::Duration | Self::DurationOr(_) => parse_duration(text).map(drop),
+            Self::Duration | Self::DurationOr(_) => parse_signed_duration(text).map(drop),
             Self::Urls => parse_urls(text).map(drop),
             Self::Gates => parse_gates(text).map(drop),
             Self::Choice(words) if words.contains(&text) => Ok(()),
-            Self::Choice(_) => Err("invalid value".to_owned()),
+            Self::AnyCase(words) if text.is_empty() || words.contains(&&*text.to_lowercase()) => Ok(()),
+            Self::Choice(_) | Self::AnyCase(_) => Err("invalid value".to_owned()),
         }
     }
 
@@ -55,7 +58,7 @@ impl Kind {
         match self {
             Self::Bool => parse_bool(left) == parse_bool(right),
             Self::Duration | Self::DurationOr(_) => {
-                left == right || parse_duration(left) == parse_duration(right)
+                left == right || parse_signed_duration(left) == parse_signed_duration(right)
             }
             _ => left == right,
         }
@@ -74,22 +77,52 @@ pub fn parse_bool(text: &str) -> Result<bool, String> {
     }
 }
 
-/// A decimal number up to `max`.
+/// A number up to `max`, in any base that Go's flags know.
 pub fn parse_number(text: &str, max: u64) -> Result<u64, String> {
-    match text.parse::<u64>() {
-        Ok(number) if number <= max => Ok(number),
-        Ok(_) => Err(OUT_OF_RANGE.to_owned()),
-        Err(error) if *error.kind() == IntErrorKind::PosOverflow => Err(OUT_OF_RANGE.to_owned()),
-        Err(_) => Err(PARSE_ERROR.to_owned()),
+    match parse_digits(text)? {
+        number if number <= u128::from(max) => u64::try_from(number).map_err(|_| OUT_OF_RANGE.to_owned()),
+        _ => Err(OUT_OF_RANGE.to_owned()),
     }
 }
 
-/// A decimal number with an optional sign.
+/// Such a number with an optional sign.
 pub fn parse_integer(text: &str) -> Result<i64, String> {
-    text.parse::<i64>().map_err(|error| match error.kind() {
-        IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => OUT_OF_RANGE.to_owned(),
+    let (digits, sign) = match text.strip_prefix('-') {
+        Some(digits) => (digits, -1),
+        None => (text.strip_prefix('+').unwrap_or(text), 1),
+    };
+    let number = i128::try_from(parse_digits(digits)?).map_err(|_| OUT_OF_RANGE.to_owned())?;
+    i64::try_from(sign * number).map_err(|_| OUT_OF_RANGE.to_owned())
+}
+
+/// Go's `strconv.ParseUint` with base 0: `0x`, `0o`, `0b` and `0` in front name the base, and underscores may part
+/// digits.
+fn parse_digits(text: &str) -> Result<u128, String> {
+    let lower = text.to_ascii_lowercase();
+    let (radix, digits) = match lower.as_bytes() {
+        [b'0', b'x', ..] => (16, &lower[2..]),
+        [b'0', b'o', ..] => (8, &lower[2..]),
+        [b'0', b'b', ..] => (2, &lower[2..]),
+        [b'0', _, ..] => (8, &lower[1..]),
+        _ => (10, &*lower),
+    };
+    // An underscore may stand between digits, and behind what names the base.
+    let parted = if radix == 10 { digits } else { digits.strip_prefix('_').unwrap_or(digits) };
+    if parted.split('_').any(|part| part.is_empty() || !part.chars().all(|char| char.is_digit(radix))) {
+        return Err(PARSE_ERROR.to_owned());
+    }
+    u128::from_str_radix(&parted.replace('_', ""), radix).map_err(|error| match error.kind() {
+        IntErrorKind::PosOverflow => OUT_OF_RANGE.to_owned(),
         _ => PARSE_ERROR.to_owned(),
     })
+}
+
+/// As [`parse_duration`]; a negative duration is zero.
+pub fn parse_signed_duration(text: &str) -> Result<Duration, String> {
+    match text.strip_prefix('-') {
+        Some(rest) if !rest.starts_with('+') => parse_duration(rest).map(|_| Duration::ZERO),
+        _ => parse_duration(text),
+    }
 }
 
 /// Go's `time.ParseDuration` without negative values: numbers with units (ns, us, ms, s, m, h), or a bare 0.
@@ -228,10 +261,11 @@ fn host_length(address: &str) -> Option<usize> {
     (well_formed && has_port).then_some(host.len())
 }
 
-/// URLs separated by commas, sorted as etcd sorts them; the error is etcd's text.
+/// URLs separated by commas, each once and sorted as etcd sorts them; the error is etcd's text.
 pub fn parse_urls(text: &str) -> Result<Vec<Url>, String> {
     let mut urls = text.split(',').map(Url::parse).collect::<Result<Vec<_>, _>>()?;
     urls.sort();
+    urls.dedup();
     Ok(urls)
 }
 
@@ -298,7 +332,7 @@ mod tests {
 
     #[test]
     fn urls_are_split_trimmed_and_sorted() {
-        let urls = parse_urls("http://b:2, http://[::1]:3,http://a:1").unwrap();
+        let urls = parse_urls("http://b:2, http://[::1]:3,http://a:1,http://b:2").unwrap();
         let parts: Vec<_> = urls.iter().map(|url| (url.as_str(), url.host(), url.address())).collect();
         assert_eq!(
             parts,
@@ -306,6 +340,32 @@ mod tests {
         );
         let socket = Url::parse("unix:///run/windlass.sock").unwrap();
         assert_eq!((socket.scheme(), socket.address()), (Scheme::Unix, "/run/windlass.sock"));
+    }
+
+    #[test]
+    fn numbers_are_read_as_go_reads_them() {
+        for (text, number) in [
+            ("0", Some(0)),
+            ("100", Some(100)),
+            ("0100", Some(64)),
+            ("0x_1F", Some(31)),
+            ("0b101", Some(5)),
+            ("0o17", Some(15)),
+            ("1_000", Some(1000)),
+            ("0_7", Some(7)),
+            ("_1", None),
+            ("1__0", None),
+            ("1_", None),
+            ("0x", None),
+            ("08", None),
+            ("+1", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_number(text, 5000).ok(), number, "{text:?}");
+        }
+        assert_eq!(parse_integer("+0x10"), Ok(16));
+        assert_eq!(parse_integer("-9223372036854775808"), Ok(i64::MIN));
+        assert_eq!(parse_integer("--1"), Err(PARSE_ERROR.to_owned()));
     }
 
     #[test]
@@ -319,6 +379,11 @@ mod tests {
         assert_eq!(Kind::Integer.check("-9223372036854775809"), out_of_range);
         assert_eq!(Kind::Integer.check("-1"), Ok(()));
         assert_eq!(Kind::Bool.check("yes"), parse_error);
+        let levels = Kind::AnyCase(&["info"]);
+        assert!(levels.check("Info").is_ok() && levels.check("").is_ok() && levels.check("x").is_err());
+        assert_eq!(Kind::Duration.check("-1s"), Ok(()));
+        assert_eq!(Kind::Duration.check("-+1s"), parse_error);
+        assert_eq!(parse_signed_duration("-1s"), Ok(Duration::ZERO));
         assert_eq!(Kind::Choice(&["a"]).check("b"), Err("invalid value".to_owned()));
         assert!(Kind::Bool.same("T", "true") && !Kind::Bool.same("f", "true"));
         assert!(Kind::Duration.same("60s", "1m") && !Kind::Text.same("60s", "1m"));

@@ -72,9 +72,9 @@ pub(super) const FLAGS: &[Flag] = &[
     ),
     Flag::used(
         "auto-compaction-mode",
-        Kind::Choice(&["periodic", "revision"]),
+        Kind::Choice(&["periodic", "revision", ""]),
         "periodic",
-        "What --auto-compaction-retention counts.",
+        "What --auto-compaction-retention counts. Empty: compact only when asked.",
     ),
     Flag::no_meaning("v2-deprecation", Kind::Choice(V2_STAGES), "write-only", "there is no v2 store"),
 ];

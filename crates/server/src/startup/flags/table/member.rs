@@ -55,7 +55,7 @@ pub(super) const FLAGS: &[Flag] = &[
     ),
     Flag::no_meaning("backend-bbolt-freelist-type", Kind::Text, "map", NO_BBOLT),
     Flag::no_meaning("backend-batch-interval", Kind::Duration, "100ms", NO_BBOLT),
-    Flag::no_meaning("backend-batch-limit", Kind::NUMBER, "10000", NO_BBOLT),
+    Flag::no_meaning("backend-batch-limit", Kind::Integer, "10000", NO_BBOLT),
     Flag::used("max-txn-ops", Kind::NUMBER, "128", "Most operations in one transaction."),
     Flag::used("max-request-bytes", Kind::NUMBER, "1572864", "Most bytes in one client request."),
     Flag::used(

@@ -106,6 +106,11 @@ pub fn find(name: &str) -> Option<&'static Flag> {
     .map(|(_, flag)| flag)
 }
 
+/// Whether etcd does not have `flag`.
+pub fn is_own(flag: &Flag) -> bool {
+    windlass::FLAGS.iter().any(|own| own.name == flag.name)
+}
+
 /// The environment variables that set `flag`: its own name first, then the experimental alias.
 pub fn variables(group: &Group, flag: &Flag) -> Vec<String> {
     let variable = |name: &str| format!("{}{}", group.variable_prefix, name.replace('-', "_").to_uppercase());

@@ -13,9 +13,9 @@ pub(super) const MONITORING: &[Flag] = &[
     Flag::no_meaning("enable-pprof", Kind::Bool, "false", "there is no Go runtime to profile; use perf"),
     Flag::used(
         "metrics",
-        Kind::Choice(&["basic", "extensive"]),
+        Kind::Text,
         "basic",
-        "Level of detail of the metrics; extensive adds histograms per gRPC method.",
+        "Level of detail of the metrics: basic, or extensive, which adds histograms per gRPC method.",
     ),
     Flag::used(
         "listen-metrics-urls",
@@ -35,7 +35,7 @@ pub(super) const LOGGING: &[Flag] = &[
     ),
     Flag::used(
         "log-level",
-        Kind::Choice(&["debug", "info", "warn", "error", "panic", "fatal"]),
+        Kind::AnyCase(&["debug", "info", "warn", "error", "dpanic", "panic", "fatal"]),
         "info",
         "Least severe level that is logged: debug, info, warn, error, panic or fatal.",
     ),
