@@ -1,9 +1,10 @@
 //! Whom a certificate names. Reads just that from a certificate that was verified already.
 //!
-//! A reader of DER of our own, because rustls shows no subject and a parser of all of X.509 is a large thing to trust.
 //! It may be given any bytes and must not panic.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::der::{Der, EXTENSIONS, INTEGER, OCTET_STRING, OID, SEQUENCE, VERSION, seconds};
 
 /// The names in a certificate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,16 +19,8 @@ pub struct Identity {
     pub not_after_s: Option<i64>,
 }
 
-const INTEGER: u8 = 0x02;
-const OCTET_STRING: u8 = 0x04;
-const OID: u8 = 0x06;
-const UTC_TIME: u8 = 0x17;
-const GENERALIZED_TIME: u8 = 0x18;
 const BMP_STRING: u8 = 0x1e;
-const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
-const VERSION: u8 = 0xa0;
-const EXTENSIONS: u8 = 0xa3;
 const DNS_NAME: u8 = 0x82;
 const ADDRESS: u8 = 0x87;
 const COMMON_NAME_OID: &[u8] = &[0x55, 0x04, 0x03];
@@ -123,58 +116,6 @@ fn text(tag: u8, value: &[u8]) -> Option<String> {
     char::decode_utf16(units).collect::<Result<_, _>>().ok()
 }
 
-/// `YYMMDDHHMMSSZ` or `YYYYMMDDHHMMSSZ`. Source: RFC 5280, 4.1.2.5.
-fn seconds(tag: u8, text: &[u8]) -> Option<i64> {
-    let text = std::str::from_utf8(text).ok()?.strip_suffix('Z')?;
-    let number = |from: usize, len: usize| text.get(from..from + len)?.parse::<i64>().ok();
-    let (year, rest) = match tag {
-        UTC_TIME => number(0, 2).map(|year| (if year < 50 { 2000 + year } else { 1900 + year }, 2))?,
-        GENERALIZED_TIME => (number(0, 4)?, 4),
-        _ => return None,
-    };
-    let (month, day) = (number(rest, 2)?, number(rest + 2, 2)?);
-    let time = number(rest + 4, 2)? * 3600 + number(rest + 6, 2)? * 60 + number(rest + 8, 2)?;
-    // Days since 1970 in the Gregorian calendar, with years that begin in March.
-    let (year, month) = if month <= 2 { (year - 1, month + 9) } else { (year, month - 3) };
-    let days = year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
-    let days = days + (153 * month + 2) / 5 + day - 1 - 719_468;
-    Some(days * 86_400 + time)
-}
-
-/// What is left of a sequence of tagged values.
-struct Der<'a>(&'a [u8]);
-
-impl<'a> Der<'a> {
-    /// The next value with its tag; none at the end or where it cannot be read.
-    fn next(&mut self) -> Option<(u8, &'a [u8])> {
-        let (&tag, rest) = self.0.split_first()?;
-        let (&first, rest) = rest.split_first()?;
-        let (len, rest) = if first < 0x80 {
-            (usize::from(first), rest)
-        } else {
-            let count = usize::from(first & 0x7f);
-            if count == 0 || count > 4 {
-                return None;
-            }
-            let (digits, rest) = rest.split_at_checked(count)?;
-            (digits.iter().fold(0, |len, digit| len << 8 | usize::from(*digit)), rest)
-        };
-        let (value, rest) = rest.split_at_checked(len)?;
-        self.0 = rest;
-        Some((tag, value))
-    }
-
-    fn expect(&mut self, tag: u8) -> Option<&'a [u8]> {
-        self.next().filter(|(found, _)| *found == tag).map(|(_, value)| value)
-    }
-
-    fn optional(&mut self, tag: u8) {
-        if self.0.first() == Some(&tag) {
-            self.next();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -204,16 +145,6 @@ mod tests {
         assert_eq!(identity.not_after_s, Some(1_930_089_600));
         let nameless = Identity::of(&certificate(None, &[]));
         assert_eq!((nameless.common_name, nameless.dns_names.len()), (None, 0));
-    }
-
-    #[test]
-    fn both_forms_of_time_are_read() {
-        assert_eq!(seconds(UTC_TIME, b"700101000000Z"), Some(0));
-        assert_eq!(seconds(UTC_TIME, b"240229235959Z"), Some(1_709_251_199));
-        assert_eq!(seconds(GENERALIZED_TIME, b"20500101000000Z"), Some(2_524_608_000));
-        for bad in ["", "Z", "7001010000Z", "70010100000Z", "x00101000000Z", "700101000000"] {
-            assert_eq!(seconds(UTC_TIME, bad.as_bytes()), None, "{bad}");
-        }
     }
 
     proptest! {

@@ -7,9 +7,11 @@
 //! and never log a key.
 
 mod blocking;
+mod der;
 mod error;
 mod files;
 mod identity;
+mod leaf;
 mod self_signed;
 mod settings;
 mod stream;

@@ -5,16 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::ServerName;
 use rustls::server::WebPkiClientVerifier;
-use rustls::{ClientConfig, ServerConfig};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, Error as TlsError, InconsistentKeys, ServerConfig};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::files::{self, Stamp};
-use crate::verify::{TakeAny, check_client};
+use crate::leaf::key_of_first_version;
+use crate::verify::{Lenient, TakeAny, check_client};
 use crate::{Error, HandshakeError, Identity, Settings, Stream};
 
 /// How connections are protected. Cheap to clone, and may be used by many threads.
@@ -177,53 +181,72 @@ fn refused(what: &'static str, path: Option<&Path>) -> impl Fn(String) -> Error 
     move |why| Error::Content { what, path: path.clone(), why }
 }
 
+/// A certificate to show, which its key must fit. rustls alone would not read one of the first version.
+fn shown(keys: &CryptoProvider, cert: &Path, key: &Path) -> Result<Arc<SingleCertAndKey>, Error> {
+    let refused = refused("certificate with its key", Some(cert));
+    let chain = files::certificates(cert)?;
+    let key = keys.key_provider.load_private_key(files::key(key)?);
+    let shown = CertifiedKey::new(chain, key.map_err(|error| refused(error.to_string()))?);
+    let first_version = shown.end_entity_cert().ok().and_then(|cert| key_of_first_version(cert));
+    match shown.keys_match() {
+        Ok(()) | Err(TlsError::InconsistentKeys(InconsistentKeys::Unknown)) => {}
+        Err(_) if first_version.is_some() && first_version == shown.key.public_key() => {}
+        Err(error) => return Err(refused(error.to_string())),
+    }
+    Ok(Arc::new(shown.into()))
+}
+
 fn server_config(settings: &Settings) -> Result<ServerConfig, Error> {
     let provider = provider(settings);
+    let keys = provider.clone();
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&settings.protocols.versions())
         .map_err(|error| Error::Settings(error.to_string()))?;
     // As in etcd, a file of authorities alone is enough to ask for certificates.
     let builder = if settings.trusted_ca_file.is_some() || settings.client_cert_auth {
-        let roots = files::roots(settings.trusted_ca_file.as_deref())?;
-        let mut verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        let roots = Arc::new(files::roots(settings.trusted_ca_file.as_deref())?);
+        let mut verifier = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone());
         if let Some(path) = &settings.crl_file {
             // Of authorities without a list nothing is known, which is no reason to refuse.
             verifier = verifier.with_crls(files::revocation_lists(path)?).allow_unknown_revocation_status();
         }
         let path = settings.crl_file.as_deref().or(settings.trusted_ca_file.as_deref());
         let refused = refused("authority or revocation list", path);
-        builder.with_client_cert_verifier(verifier.build().map_err(|error| refused(error.to_string()))?)
+        let inner = verifier.build().map_err(|error| refused(error.to_string()))?;
+        builder.with_client_cert_verifier(match settings.crl_file {
+            // What it does not take is not looked up in the list either.
+            Some(_) => inner,
+            None => Arc::new(Lenient { provider, roots, inner }),
+        })
     } else {
         builder.with_no_client_auth()
     };
     let (Some(cert), Some(key)) = (&settings.cert_file, &settings.key_file) else {
         return Err(Error::Settings("a certificate and its key are needed to listen".to_owned()));
     };
-    let refused = refused("certificate with its key", Some(cert));
-    let mut config = builder
-        .with_single_cert(files::certificates(cert)?, files::key(key)?)
-        .map_err(|error| refused(error.to_string()))?;
+    let mut config = builder.with_cert_resolver(shown(&keys, cert, key)?);
     config.alpn_protocols.clone_from(&settings.alpn);
     Ok(config)
 }
 
 fn client_config(settings: &Settings) -> Result<ClientConfig, Error> {
     let provider = provider(settings);
+    let keys = provider.clone();
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&settings.protocols.versions())
         .map_err(|error| Error::Settings(error.to_string()))?;
     let builder = if settings.insecure_skip_verify {
         builder.dangerous().with_custom_certificate_verifier(Arc::new(TakeAny(provider)))
     } else {
-        builder.with_root_certificates(files::roots(settings.trusted_ca_file.as_deref())?)
+        let roots = Arc::new(files::roots(settings.trusted_ca_file.as_deref())?);
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots.clone(), provider.clone());
+        let refused = refused("authority", settings.trusted_ca_file.as_deref());
+        let inner: Arc<dyn ServerCertVerifier> =
+            verifier.build().map_err(|error| refused(error.to_string()))?;
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(Lenient { provider, roots, inner }))
     };
     let mut config = match client_pair(settings) {
-        (Some(cert), Some(key)) => {
-            let refused = refused("certificate with its key", Some(cert));
-            builder
-                .with_client_auth_cert(files::certificates(cert)?, files::key(key)?)
-                .map_err(|error| refused(error.to_string()))?
-        }
+        (Some(cert), Some(key)) => builder.with_client_cert_resolver(shown(&keys, cert, key)?),
         _ => builder.with_no_client_auth(),
     };
     config.alpn_protocols.clone_from(&settings.alpn);

@@ -68,6 +68,19 @@ impl Authority {
         (cert_file, self.write("key", key.serialize_pem().as_bytes()))
     }
 
+    /// Files of a certificate that signs itself and says that it is an authority, as `openssl req -x509` makes them, and of
+    /// its key.
+    pub fn itself(&self, names: &[&str]) -> (PathBuf, PathBuf) {
+        let mut params =
+            CertificateParams::new(names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>()).unwrap();
+        params.distinguished_name = named("itself");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        let cert_file = self.write("cert", certificate.pem().as_bytes());
+        (cert_file, self.write("key", key.serialize_pem().as_bytes()))
+    }
+
     /// A file of a list that revokes these.
     pub fn revoke(&self, serials: &[u64], as_pem: bool) -> PathBuf {
         let now = SystemTime::now();

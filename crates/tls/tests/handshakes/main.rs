@@ -280,3 +280,56 @@ fn who_says_nothing_is_not_waited_for() {
         assert!(matches!(error, HandshakeError::TimedOut), "{error}");
     });
 }
+
+#[test]
+fn one_certificate_may_be_everybodys_and_its_own_authority() {
+    let ca = Authority::new("ca");
+    let own = |names: &[&str]| {
+        let (cert, key) = ca.itself(names);
+        Settings {
+            cert_file: Some(cert.clone()),
+            key_file: Some(key),
+            trusted_ca_file: Some(cert),
+            client_cert_auth: true,
+            ..Settings::default()
+        }
+    };
+    let settings = own(&["127.0.0.1"]);
+    for version in [Version::V12, Version::V13] {
+        let protocols = Protocols::new(version, Some(version), &[]).unwrap();
+        let both = tls(Settings { protocols, ..settings.clone() });
+        let identity = check_good(&both, &both).expect("a certificate was shown");
+        assert_eq!(identity.common_name.as_deref(), Some("itself"));
+    }
+    let both = tls(settings.clone());
+    check_bad(&both, &tls(own(&["127.0.0.1"])));
+    check_bad(&tls(own(&["127.0.0.1"])), &both);
+    let (accepted, dialled) = handshake(&both, &both, "localhost");
+    assert!(accepted.is_err() && dialled.is_err(), "it is for an address, not for this name");
+    let revoked = Settings { crl_file: Some(ca.revoke(&[1], true)), ..settings };
+    check_bad(&tls(revoked), &both);
+}
+
+/// Made by `openssl x509 -req` without extensions; good until 2126.
+#[test]
+fn clients_may_show_certificates_of_the_first_version() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/handshakes/first_version");
+    let file = |name: &str| Some(folder.join(name));
+    let ca = Authority::new("ca");
+    let listening = Settings { trusted_ca_file: file("ca.pem"), ..server(&ca) };
+    let dialling = Settings {
+        client_cert_file: file("cert.pem"),
+        client_key_file: file("key.pem"),
+        trusted_ca_file: Some(ca.file()),
+        ..Settings::default()
+    };
+    for version in [Version::V12, Version::V13] {
+        let protocols = Protocols::new(version, Some(version), &[]).unwrap();
+        let listening = tls(Settings { protocols, ..listening.clone() });
+        let identity = check_good(&listening, &tls(dialling.clone())).expect("a certificate was shown");
+        assert_eq!(identity.common_name.as_deref(), Some("first"));
+    }
+    check_bad(&tls(server(&ca)), &tls(dialling.clone()));
+    let of_names = Settings { allowed_hostname: vec!["first".to_owned()], ..listening };
+    check_bad(&tls(of_names), &tls(dialling));
+}
