@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::unix::fs::FileTypeExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use windlass_tls::Tls;
 
@@ -55,7 +56,7 @@ impl std::error::Error for BindError {
 }
 
 /// Listens on `address` (`host:port`, the host a name, an IPv4 or a bracketed IPv6 address, or empty for all
-/// interfaces) with `count` sockets among which the kernel spreads connections (`SO_REUSEPORT`). Port 0 lets the system
+/// interfaces; 0.0.0.0 and [::] are all interfaces too, of both families) with `count` sockets among which the kernel spreads connections (`SO_REUSEPORT`). Port 0 lets the system
 /// choose one for all.
 ///
 /// # Errors
@@ -102,11 +103,32 @@ fn resolve(address: &str) -> io::Result<SocketAddr> {
     first.copied().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address"))
 }
 
+/// As Go's `net.Listen`: an address that is any of its family is any of both, where the machine has both.
 fn listen(address: SocketAddr, share: bool) -> io::Result<TcpListener> {
+    if !address.ip().is_unspecified() {
+        return listen_on(address, share);
+    }
+    let [v6, v4] = [Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()];
+    match listen_on(SocketAddr::new(v6, address.port()), share) {
+        Err(error) if is_without_family(&error) => listen_on(SocketAddr::new(v4, address.port()), share),
+        bound => bound,
+    }
+}
+
+/// Whether a machine has no IPv6, or has it switched off.
+fn is_without_family(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(errno, Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
+}
+
+fn listen_on(address: SocketAddr, share: bool) -> io::Result<TcpListener> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        sockopt::set_ipv6_v6only(&socket, false)?;
+    }
     if share {
         sockopt::set_socket_reuseport(&socket, true)?;
     }
@@ -117,6 +139,8 @@ fn listen(address: SocketAddr, share: bool) -> io::Result<TcpListener> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpStream;
+
     use super::*;
 
     #[test]
@@ -133,6 +157,21 @@ mod tests {
         }
         drop(first);
         bind(&address.to_string(), 2).expect("free again");
+    }
+
+    #[test]
+    fn any_address_is_one_of_both_families() {
+        for any in ["0.0.0.0:0", ":0", "[::]:0"] {
+            let bound = bind(any, 2).expect("binds");
+            let port = bound[0].local_addr().expect("bound").port();
+            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("IPv4 reaches it");
+            // Where the machine has it.
+            if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
+                TcpStream::connect((Ipv6Addr::LOCALHOST, port)).expect("IPv6 reaches it");
+            }
+        }
+        let only = bind("127.0.0.1:0", 1).expect("binds");
+        assert!(only[0].local_addr().expect("bound").is_ipv4());
     }
 
     #[test]
