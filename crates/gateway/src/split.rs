@@ -9,6 +9,9 @@ pub struct Unfinished;
 #[derive(Debug, Default)]
 pub struct Splitter {
     bytes: Vec<u8>,
+    /// Bytes that belong to values that were taken, or to none. They are dropped with the next part, not one by one: a body
+    /// may be all white space, or millions of small values.
+    taken: usize,
     /// Bytes that were looked at.
     seen: usize,
     depth: usize,
@@ -19,6 +22,9 @@ pub struct Splitter {
 impl Splitter {
     /// Appends a part of the body.
     pub fn feed(&mut self, part: &[u8]) {
+        self.bytes.drain(..self.taken);
+        self.seen -= self.taken;
+        self.taken = 0;
         self.bytes.extend_from_slice(part);
     }
 
@@ -36,18 +42,24 @@ impl Splitter {
                 b'}' | b']' => self.depth = self.depth.saturating_sub(1),
                 b'"' => self.in_string = self.depth > 0,
                 b' ' | b'\t' | b'\r' | b'\n' if self.depth == 0 => {
-                    self.drop_seen();
+                    self.taken = self.seen;
                     continue;
                 }
                 _ => {}
             }
             if self.depth == 0 {
-                let value = self.bytes[..self.seen].to_vec();
-                self.drop_seen();
+                let value = self.bytes[self.taken..self.seen].to_vec();
+                self.taken = self.seen;
                 return Some(value);
             }
         }
         None
+    }
+
+    /// Bytes of a value that has not ended.
+    #[must_use]
+    pub fn waiting_bytes(&self) -> usize {
+        self.bytes.len() - self.taken
     }
 
     /// Whether the body may end here.
@@ -55,12 +67,7 @@ impl Splitter {
     /// # Errors
     /// If it ends within a value.
     pub fn finish(&self) -> Result<(), Unfinished> {
-        if self.bytes.is_empty() { Ok(()) } else { Err(Unfinished) }
-    }
-
-    fn drop_seen(&mut self) {
-        self.bytes.drain(..self.seen);
-        self.seen = 0;
+        if self.taken == self.bytes.len() { Ok(()) } else { Err(Unfinished) }
     }
 }
 
@@ -80,11 +87,22 @@ mod tests {
         splitter.feed(b" {\"a\":\"}\\\"{\"}\n{\"b\":[{}]} {\"c\"");
         assert_eq!(all(&mut splitter), ["{\"a\":\"}\\\"{\"}", "{\"b\":[{}]}"]);
         assert_eq!(splitter.finish(), Err(Unfinished));
+        assert_eq!(splitter.waiting_bytes(), 4);
         splitter.feed(b":1}  ");
         assert_eq!(all(&mut splitter), ["{\"c\":1}"]);
         assert_eq!(splitter.finish(), Ok(()));
         splitter.feed(b"xx");
         assert_eq!(all(&mut splitter), ["x", "x"]);
+    }
+
+    #[test]
+    fn a_body_of_nothing_but_space_or_small_values_takes_its_length_not_its_square() {
+        let mut splitter = Splitter::default();
+        splitter.feed(&vec![b' '; 8 << 20]);
+        assert_eq!(splitter.next_value(), None);
+        assert_eq!(splitter.finish(), Ok(()));
+        splitter.feed(&b"{}".repeat(4 << 20));
+        assert_eq!(std::iter::from_fn(|| splitter.next_value()).count(), 4 << 20);
     }
 
     proptest! {

@@ -71,7 +71,7 @@ async fn answer(net: &Net, path: &str, request: Request<RequestBody>) -> Respons
             Err((code, text)) => refusal(code, &text),
         },
         (true, _) => {
-            let messages = read_messages(method, body);
+            let messages = read_messages(method, body, net.limits().http_body_bytes_max);
             stream(call, method, Some(messages)).await
         }
     }
@@ -116,8 +116,8 @@ fn json(method: &Method, message: &[u8]) -> Result<Vec<u8>, (Code, String)> {
 /// What the body of a stream holds next; the end of the channel is the end of the body.
 type Message = Result<Vec<u8>, (Code, String)>;
 
-/// Reads a body message by message while the stream is answered. The task ends with the body, or with the receiver.
-fn read_messages(method: &Method, mut body: RequestBody) -> mpsc::Receiver<Message> {
+/// Reads a body message by message, none of them larger than `value_bytes_max`, while the stream is answered. The task ends with the body, or with the receiver.
+fn read_messages(method: &Method, mut body: RequestBody, value_bytes_max: usize) -> mpsc::Receiver<Message> {
     let (sender, receiver) = mpsc::channel(MESSAGES_AHEAD_MAX);
     let method = method.clone();
     tokio::task::spawn_local(async move {
@@ -135,6 +135,9 @@ fn read_messages(method: &Method, mut body: RequestBody) -> mpsc::Receiver<Messa
                 () = sender.closed() => return,
             };
             let refused = match part {
+                Ok(Some(part)) if part.len() > value_bytes_max.saturating_sub(splitter.waiting_bytes()) => {
+                    Some(body_refusal(BodyError::TooLarge))
+                }
                 Ok(Some(part)) => {
                     splitter.feed(&part);
                     continue;
