@@ -1,7 +1,5 @@
 //! From what a start found to the consensus core of this run: the options, Raft, the sequencer.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use windlass_io_log::raft_log::{RaftLog, Recovered};
 use windlass_raft::Raft;
 use windlass_records::batch::Origin;
@@ -14,6 +12,7 @@ use crate::net::{REQUEST_TIMEOUT_BASE, Ticket};
 use crate::shard::OpenedShards;
 use crate::startup::Config;
 use crate::startup::config::{Bootstrap, ClusterState};
+use crate::startup::data_folder;
 
 /// Most bytes of log in memory, twice what `--catch-up-bytes` takes. A follower that needs more gets a snapshot.
 const RETAINED_BYTES_MAX: usize = 256 << 20;
@@ -21,10 +20,10 @@ const RETAINED_BYTES_MAX: usize = 256 << 20;
 /// How long a member must have been connected to count as healthy, in seconds. Source: etcd `HealthInterval`.
 const HEALTHY_S: u64 = 5;
 
-/// This run of a member.
+/// This run of a member: a number that no other run of it has. Not the time, which may come back: a wall clock may jump,
+/// or stand at the same moment after each start of a machine.
 pub(super) fn run_of(member: MemberId) -> Origin {
-    let started = SystemTime::now().duration_since(UNIX_EPOCH);
-    Origin { member, incarnation: started.map_or(1, |d| d.as_nanos() as u64) }
+    Origin { member, incarnation: data_folder::random() }
 }
 
 /// Whether a member whose log and shards hold nothing founds a cluster, and does not join one.
