@@ -21,6 +21,9 @@ pub struct Config {
     pub incarnation: u64,
     /// Of the randomness in the time between attempts to connect; members should differ.
     pub seed: u64,
+    /// Whether this member has never said who it is with the data that it has, until
+    /// [`Peers::set_published`](crate::Peers::set_published). Others who know who it is then know that it lost its data.
+    pub unpublished: bool,
     /// What other members are told, for their metrics and for people.
     pub server_version: String,
     /// Where peers connect.
@@ -57,6 +60,7 @@ impl Config {
             member,
             incarnation,
             seed,
+            unpublished: false,
             server_version: String::new(),
             listen: Vec::new(),
             tls: None,
@@ -75,6 +79,8 @@ pub enum Admission {
     Member,
     /// It was; it is told.
     Removed,
+    /// It is, and has lost its data, or it would know that it has said who it is; it is told.
+    Forgotten,
     /// Not as far as this member knows, which may be behind.
     Unknown,
 }
@@ -163,13 +169,20 @@ pub enum Event {
         /// Who says so.
         by: MemberId,
     },
+    /// A member knows from the log who this one is, and this one has not said so with the data that it has: it lost its
+    /// disk, and must not take part.
+    Forgotten {
+        /// Who knows it.
+        by: MemberId,
+    },
 }
 
 /// What hears of everything. Called on the loop's thread, never from within a call into [`Peers`](crate::Peers), so
 /// every call back into it is allowed.
 pub trait Handler {
-    /// Whether `from`, which connects, is a member.
-    fn admit(&self, from: MemberId) -> Admission;
+    /// Whether `from`, which connects, is a member. `unpublished` is what it says of itself:
+    /// [`Config::unpublished`].
+    fn admit(&self, from: MemberId, unpublished: bool) -> Admission;
 
     /// Frames from `from`, in order: all that one read of its connection gave. What is left in `frames` is dropped.
     fn received(&self, from: MemberId, frames: &mut Vec<Frame>);

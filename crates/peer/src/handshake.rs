@@ -207,11 +207,15 @@ fn judge(shared: &Shared, hello: &Hello, question: Bytes) -> Result<Option<Bytes
         let text = format!("member {:x} is at this address, not {:x}", shared.member.0, hello.to.0);
         return Err((Refusal::WrongMember, text));
     }
-    match shared.handler.admit(hello.from) {
+    match shared.handler.admit(hello.from, hello.unpublished) {
         Admission::Member if shared.link(hello.from).is_some() => Ok(None),
         Admission::Removed => {
             Err((Refusal::Removed, format!("member {:x} was removed from the cluster", hello.from.0)))
         }
+        Admission::Forgotten => Err((
+            Refusal::Forgotten,
+            format!("member {:x} was here before, and has lost its data", hello.from.0),
+        )),
         Admission::Member | Admission::Unknown => {
             Err((Refusal::NotMember, format!("member {:x} is not known here", hello.from.0)))
         }

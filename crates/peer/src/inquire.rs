@@ -71,6 +71,7 @@ async fn ask(url: &Url, question: Bytes, server_version: &str, tls: Option<&Tls>
         to: MemberId::ZERO,
         incarnation: 0,
         server_version: server_version.to_owned(),
+        unpublished: false,
     };
     let mut stream = dial::connect(url, tls).await?;
     let mut assembler = Assembler::new(HELLO_BYTES_MAX);

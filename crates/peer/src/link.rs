@@ -207,10 +207,16 @@ async fn dial_any(
             Ok(connected) => return Some(connected),
             Err(broken) => {
                 let is_news = log.failed(link, url, &broken);
-                if let Broken::Refused(HelloReply { refusal: Some(Refusal::Removed), .. }) = broken
-                    && is_news
-                {
-                    shared.handler.event(Event::Removed { by: link.peer });
+                let Broken::Refused(HelloReply { refusal, .. }) = broken else { continue };
+                match refusal {
+                    Some(Refusal::Removed) if is_news => {
+                        shared.handler.event(Event::Removed { by: link.peer });
+                    }
+                    // If it has said who it is meanwhile, that is what the other one knows.
+                    Some(Refusal::Forgotten) if shared.unpublished.get() => {
+                        shared.handler.event(Event::Forgotten { by: link.peer });
+                    }
+                    _ => {}
                 }
             }
         }
@@ -237,6 +243,7 @@ pub(crate) async fn dial(
         to: link.peer,
         incarnation: shared.incarnation,
         server_version: shared.server_version.clone(),
+        unpublished: shared.unpublished.get(),
     };
     let attempt = async {
         let mut stream = dial::connect(url, shared.tls.as_ref()).await?;

@@ -36,6 +36,7 @@ pub(crate) struct Shared {
     pub member: MemberId,
     pub incarnation: u64,
     pub seed: u64,
+    pub unpublished: Cell<bool>,
     pub server_version: String,
     pub dead_after: Duration,
     pub frame_bytes_max: usize,
@@ -175,6 +176,7 @@ impl Peers {
             member: config.member,
             incarnation: config.incarnation,
             seed: config.seed,
+            unpublished: Cell::new(config.unpublished),
             server_version: config.server_version,
             dead_after: config.dead_after,
             frame_bytes_max: config.frame_bytes_max.min(u32::MAX as usize),
@@ -200,6 +202,11 @@ impl Peers {
             shared.spawn(accept::run(shared.clone(), listener, tls));
         }
         Ok(Self { shared })
+    }
+
+    /// This member is about to say who it is, or has, and its data knows it: see [`Config::unpublished`].
+    pub fn set_published(&self) {
+        self.shared.unpublished.set(false);
     }
 
     /// Names the peers and where they are; this member itself is passed over. Links to those that are not named end:

@@ -4,6 +4,7 @@
 //! result of a log must not depend on the number of shards. Nothing here may do I/O, read a clock or start a thread.
 
 pub mod alarm;
+pub mod amnesia;
 pub mod auth;
 pub mod backup;
 pub mod checks;

@@ -21,6 +21,7 @@ pub fn hello(from: u64, to: u64) -> Hello {
         to: MemberId(to),
         incarnation: 5,
         server_version: "raw".to_owned(),
+        unpublished: false,
     }
 }
 

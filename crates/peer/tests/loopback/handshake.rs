@@ -57,6 +57,24 @@ fn a_removed_member_learns_of_it() {
 }
 
 #[test]
+fn a_member_that_lost_its_data_learns_of_it() {
+    run(async {
+        let (socket, _) = listener();
+        let (a, b) = (start_with(Config { unpublished: true, ..config(1, socket) }), start(2));
+        connect(&[&a, &b]).await;
+        assert_eq!(a.notes.count(|e| matches!(e, Event::Forgotten { .. })), 0, "nobody knows it yet");
+        let b = start(3);
+        b.notes.knows_all.set(true);
+        introduce(&[&a, &b]);
+        a.notes.until_event(|e| matches!(e, Event::Forgotten { by } if *by == b.id)).await;
+        assert!(!b.peers.stats()[0].heard, "nothing of it is heard");
+        // One that says who it is with the data that it has is taken again.
+        a.peers.set_published();
+        a.notes.until_connected(b.id).await;
+    });
+}
+
+#[test]
 fn a_member_with_the_id_of_the_other_is_refused() {
     run(async {
         let (socket, _) = listener();

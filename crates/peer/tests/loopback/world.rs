@@ -36,6 +36,8 @@ pub struct Notes {
     pub offers: RefCell<Vec<BulkOffer>>,
     pub admissions: RefCell<BTreeMap<MemberId, Admission>>,
     pub round_trips: Cell<usize>,
+    /// Whether it knows who every other member is.
+    pub knows_all: Cell<bool>,
     /// Requests are answered at once, in capitals.
     pub echo: Cell<bool>,
     changed: Notify,
@@ -67,7 +69,10 @@ impl Notes {
 }
 
 impl Handler for Notes {
-    fn admit(&self, from: MemberId) -> Admission {
+    fn admit(&self, from: MemberId, unpublished: bool) -> Admission {
+        if unpublished && self.knows_all.get() {
+            return Admission::Forgotten;
+        }
         self.admissions.borrow().get(&from).copied().unwrap_or(Admission::Member)
     }
 

@@ -107,13 +107,13 @@ pub mod windlass {
             since = "2.0.0",
             note = "Use associated constants instead. This will no longer be generated in 2021."
         )]
-        pub const ENUM_MAX_REFUSAL: u8 = 7;
+        pub const ENUM_MAX_REFUSAL: u8 = 8;
         #[deprecated(
             since = "2.0.0",
             note = "Use associated constants instead. This will no longer be generated in 2021."
         )]
         #[allow(non_camel_case_types)]
-        pub const ENUM_VALUES_REFUSAL: [Refusal; 8] = [
+        pub const ENUM_VALUES_REFUSAL: [Refusal; 9] = [
             Refusal::None,
             Refusal::Version,
             Refusal::Cluster,
@@ -122,6 +122,7 @@ pub mod windlass {
             Refusal::OwnId,
             Refusal::WrongMember,
             Refusal::Inquiry,
+            Refusal::Forgotten,
         ];
 
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -137,9 +138,10 @@ pub mod windlass {
             pub const OwnId: Self = Self(5);
             pub const WrongMember: Self = Self(6);
             pub const Inquiry: Self = Self(7);
+            pub const Forgotten: Self = Self(8);
 
             pub const ENUM_MIN: u8 = 0;
-            pub const ENUM_MAX: u8 = 7;
+            pub const ENUM_MAX: u8 = 8;
             pub const ENUM_VALUES: &'static [Self] = &[
                 Self::None,
                 Self::Version,
@@ -149,6 +151,7 @@ pub mod windlass {
                 Self::OwnId,
                 Self::WrongMember,
                 Self::Inquiry,
+                Self::Forgotten,
             ];
             /// Returns the variant's name or "" if unknown.
             pub fn variant_name(self) -> Option<&'static str> {
@@ -161,6 +164,7 @@ pub mod windlass {
                     Self::OwnId => Some("OwnId"),
                     Self::WrongMember => Some("WrongMember"),
                     Self::Inquiry => Some("Inquiry"),
+                    Self::Forgotten => Some("Forgotten"),
                     _ => None,
                 }
             }
@@ -836,6 +840,7 @@ pub mod windlass {
             pub const VT_TO: ::flatbuffers::VOffsetT = 14;
             pub const VT_INCARNATION: ::flatbuffers::VOffsetT = 16;
             pub const VT_SERVER_VERSION: ::flatbuffers::VOffsetT = 18;
+            pub const VT_UNPUBLISHED: ::flatbuffers::VOffsetT = 20;
 
             #[inline]
             pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -856,6 +861,7 @@ pub mod windlass {
                 }
                 builder.add_version_min(args.version_min);
                 builder.add_version(args.version);
+                builder.add_unpublished(args.unpublished);
                 builder.add_purpose(args.purpose);
                 builder.finish()
             }
@@ -918,6 +924,13 @@ pub mod windlass {
                     self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(Hello::VT_SERVER_VERSION, None)
                 }
             }
+            #[inline]
+            pub fn unpublished(&self) -> bool {
+                // Safety:
+                // Created from valid Table for this object
+                // which contains a valid value in this slot
+                unsafe { self._tab.get::<bool>(Hello::VT_UNPUBLISHED, Some(false)).unwrap() }
+            }
         }
 
         impl ::flatbuffers::Verifiable for Hello<'_> {
@@ -939,6 +952,7 @@ pub mod windlass {
                         Self::VT_SERVER_VERSION,
                         false,
                     )?
+                    .visit_field::<bool>("unpublished", Self::VT_UNPUBLISHED, false)?
                     .finish();
                 Ok(())
             }
@@ -952,6 +966,7 @@ pub mod windlass {
             pub to: u64,
             pub incarnation: u64,
             pub server_version: Option<::flatbuffers::WIPOffset<&'a str>>,
+            pub unpublished: bool,
         }
         impl<'a> Default for HelloArgs<'a> {
             #[inline]
@@ -965,6 +980,7 @@ pub mod windlass {
                     to: 0,
                     incarnation: 0,
                     server_version: None,
+                    unpublished: false,
                 }
             }
         }
@@ -1010,6 +1026,10 @@ pub mod windlass {
                 );
             }
             #[inline]
+            pub fn add_unpublished(&mut self, unpublished: bool) {
+                self.fbb_.push_slot::<bool>(Hello::VT_UNPUBLISHED, unpublished, false);
+            }
+            #[inline]
             pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> HelloBuilder<'a, 'b, A> {
                 let start = _fbb.start_table();
                 HelloBuilder { fbb_: _fbb, start_: start }
@@ -1032,6 +1052,7 @@ pub mod windlass {
                 ds.field("to", &self.to());
                 ds.field("incarnation", &self.incarnation());
                 ds.field("server_version", &self.server_version());
+                ds.field("unpublished", &self.unpublished());
                 ds.finish()
             }
         }

@@ -36,6 +36,8 @@ pub struct Hello {
     pub incarnation: u64,
     /// For people and metrics.
     pub server_version: String,
+    /// Whether the dialler has never said who it is with the data that it has: it is new, or lost its data.
+    pub unpublished: bool,
 }
 
 /// Why a connection is refused.
@@ -55,6 +57,8 @@ pub enum Refusal {
     WrongMember,
     /// The question cannot be answered.
     Inquiry,
+    /// The log says who the dialler is, and the dialler has no data of having said it: it lost its disk.
+    Forgotten,
 }
 
 /// Answers a [`Hello`].
@@ -93,6 +97,7 @@ impl Record for Hello {
             to: self.to.0,
             incarnation: self.incarnation,
             server_version: Some(server_version),
+            unpublished: self.unpublished,
         };
         let table = wire::Hello::create(fbb, &args);
         finish(fbb, table);
@@ -114,6 +119,7 @@ impl Record for Hello {
             to: MemberId(hello.to()),
             incarnation: hello.incarnation(),
             server_version: hello.server_version().unwrap_or_default().to_owned(),
+            unpublished: hello.unpublished(),
         })
     }
 }
@@ -160,6 +166,7 @@ fn refusal_to_wire(refusal: Option<Refusal>) -> wire::Refusal {
         Some(Refusal::OwnId) => wire::Refusal::OwnId,
         Some(Refusal::WrongMember) => wire::Refusal::WrongMember,
         Some(Refusal::Inquiry) => wire::Refusal::Inquiry,
+        Some(Refusal::Forgotten) => wire::Refusal::Forgotten,
     }
 }
 
@@ -173,6 +180,7 @@ fn refusal_from_wire(refusal: wire::Refusal) -> Result<Option<Refusal>, Error> {
         wire::Refusal::OwnId => Some(Refusal::OwnId),
         wire::Refusal::WrongMember => Some(Refusal::WrongMember),
         wire::Refusal::Inquiry => Some(Refusal::Inquiry),
+        wire::Refusal::Forgotten => Some(Refusal::Forgotten),
         _ => return Err(Error::Invalid("unknown reason of a refusal")),
     })
 }

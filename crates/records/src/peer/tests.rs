@@ -126,7 +126,7 @@ proptest! {
     }
 
     #[test]
-    fn hellos(numbers: [u64; 4], versions: [u32; 2], purpose in 0..3, text: String, at: prop::sample::Index, with: u8) {
+    fn hellos(numbers: [u64; 4], versions: [u32; 2], purpose in 0..3, text: String, unpublished: bool, at: prop::sample::Index, with: u8) {
         let [cluster, from, to, incarnation] = numbers;
         let [version, version_min] = versions;
         let purpose = [Purpose::Messages, Purpose::Bulk, Purpose::Inquiry][purpose as usize];
@@ -139,12 +139,13 @@ proptest! {
             to: MemberId(to),
             incarnation,
             server_version: text,
+            unpublished,
         };
         check(&hello, at, with);
     }
 
     #[test]
-    fn replies(numbers: [u64; 3], version: u32, refusal in 0..8, text: String, at: prop::sample::Index, with: u8) {
+    fn replies(numbers: [u64; 3], version: u32, refusal in 0..9, text: String, at: prop::sample::Index, with: u8) {
         let [cluster, member, incarnation] = numbers;
         let refusals = [
             None,
@@ -155,6 +156,7 @@ proptest! {
             Some(Refusal::OwnId),
             Some(Refusal::WrongMember),
             Some(Refusal::Inquiry),
+            Some(Refusal::Forgotten),
         ];
         let reply = HelloReply {
             refusal: refusals[refusal as usize],

@@ -20,7 +20,9 @@ use windlass_types::{MemberId, RequestError, RequestId, ShardId};
 use super::links::{FromPeer, Links};
 use super::outgoing::Outgoing;
 use super::{ConsensusActor, survive};
+use crate::member::join;
 use crate::net::{REQUEST_TIMEOUT_BASE, ToArbiter, arbiter_of};
+use crate::startup::data_folder::Unpublished;
 use crate::startup::{Reason, fatal};
 
 /// The request of a change that this member itself asks for. No arbiter makes such an id.
@@ -37,6 +39,8 @@ const PUBLISH_TICKS: u32 = 10;
 pub struct Setup {
     /// What it says of itself once it has started.
     pub own: Member,
+    /// Whether it has not said so yet with the data that it has.
+    pub unpublished: Option<Unpublished>,
     /// Whether the cluster is to consist of this member alone from now on.
     pub force_new_cluster: bool,
     /// The members as they were told to one that joins, until its log says more.
@@ -48,6 +52,7 @@ pub struct Setup {
 /// The actor's part of it.
 pub(super) struct Cluster {
     own: Member,
+    unpublished: Option<Unpublished>,
     force_new_cluster: bool,
     told: Vec<Member>,
     pub(super) links: Links,
@@ -90,10 +95,11 @@ pub struct StepDown;
 
 impl Cluster {
     pub fn new(setup: Setup) -> Self {
-        let Setup { own, force_new_cluster, told, links } = setup;
+        let Setup { own, unpublished, force_new_cluster, told, links } = setup;
         let departure = Departure::new(links.election_ticks);
         Self {
             own,
+            unpublished,
             force_new_cluster,
             told,
             links,
@@ -320,9 +326,29 @@ impl ConsensusActor {
         let is_due = kind == CommandKind::ForceNewCluster || (known.is_some() && !is_known);
         let has_leader = self.core.raft().leader() != MemberId::ZERO;
         if is_due && has_leader && self.core.raft().membership().contains(MemberId(own.id)) {
-            self.cluster.publish_in_ticks = PUBLISH_TICKS;
             let member = Box::new(own.clone());
+            self.cluster.publish_in_ticks = PUBLISH_TICKS;
+            self.end_unpublished();
             self.feed(Input::Change { id: OWN_REQUEST, kind, member });
+        }
+    }
+
+    /// Before the log can say who this member is, its data must say that it asked for that.
+    fn end_unpublished(&mut self) {
+        let Some(unpublished) = self.cluster.unpublished.take() else { return };
+        unpublished.end().unwrap_or_else(|error| fatal(error.reason(), error));
+        if let Some(peers) = &self.cluster.peers {
+            peers.set_published();
+        }
+    }
+
+    /// Another member says that this one was here before, and has lost its data. Whoever has not said who it is with the
+    /// data that it has is new, or that is true.
+    pub(super) fn said_forgotten(&mut self, by: MemberId) {
+        tracing::error!(%by, "a member says that this one has been here before");
+        if self.cluster.unpublished.is_some() {
+            let error = join::Error::AlreadyBootstrapped(self.cluster.own.id);
+            fatal(error.reason(), error);
         }
     }
 

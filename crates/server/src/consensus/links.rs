@@ -16,6 +16,7 @@ use windlass_api::etcdserverpb::{MemberListResponse, ResponseHeader};
 use windlass_peer::{Admission, Ask, BulkOffer, Event, Frame, Peers, Reply};
 use windlass_records::batch::Origin;
 use windlass_records::state::State;
+use windlass_replica::amnesia::has_forgotten;
 use windlass_replica::consensus::Input;
 use windlass_replica::lease::LeaseAsk;
 use windlass_replica::task::SnapshotId;
@@ -84,6 +85,8 @@ pub(super) enum FromPeer {
     Dropped(MemberId),
     /// A member says that this one was removed.
     Removed(MemberId),
+    /// A member says that this one lost its data.
+    Forgotten(MemberId),
     /// A member asks something about damage.
     Question(MemberId, Question),
     /// Commands could not be sent to the leader.
@@ -121,10 +124,13 @@ struct Ears {
 }
 
 impl windlass_peer::Handler for Ears {
-    fn admit(&self, from: MemberId) -> Admission {
+    fn admit(&self, from: MemberId, unpublished: bool) -> Admission {
         let members = self.published.members();
         if members.is_removed(from) {
             return Admission::Removed;
+        }
+        if has_forgotten(&members, from, unpublished) {
+            return Admission::Forgotten;
         }
         // A member that has not seen itself become one knows only what it was told: others may know better.
         let is_joining = members.get(self.published.member).is_none();
@@ -167,6 +173,7 @@ impl windlass_peer::Handler for Ears {
             Event::Connected { peer, .. } => FromPeer::Connected(peer),
             Event::Disconnected { peer, .. } => FromPeer::Disconnected(peer),
             Event::Removed { by } => FromPeer::Removed(by),
+            Event::Forgotten { by } => FromPeer::Forgotten(by),
             Event::Heard { .. } | Event::Unheard { .. } => return,
         };
         self.actor.do_send(message);
@@ -225,6 +232,7 @@ impl Handler<FromPeer> for ConsensusActor {
             FromPeer::Disconnected(peer) => self.feed(Input::Unreachable(peer)),
             FromPeer::Dropped(peer) => self.feed(Input::Dropped(peer)),
             FromPeer::Removed(by) => self.said_removed(by),
+            FromPeer::Forgotten(by) => self.said_forgotten(by),
             FromPeer::Question(from, question) => self.questioned(from, &question),
             FromPeer::NotForwarded { ids, error } => {
                 let Published { member, incarnation, .. } = *self.published;

@@ -2,14 +2,17 @@
 //! cluster that it would found exists already.
 //!
 //! A member that lost its disk has forgotten whom it voted for and what it acknowledged. Under its old identity it would
-//! break what the others rely on, so it is refused and must be added anew. Source: etcd `bootstrap.go`.
+//! break what the others rely on, so it is refused and must be added anew: see `windlass_replica::amnesia`, which also says
+//! what happens where nobody answers. Source: etcd `bootstrap.go`.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message;
+use tokio::task::{LocalSet, spawn_local};
 use windlass_api::etcdserverpb::{Member, MemberListResponse};
+use windlass_replica::amnesia::has_served;
 use windlass_tls::Tls;
 use windlass_types::{ClusterId, MemberId};
 
@@ -98,8 +101,9 @@ impl Error {
 /// # Errors
 /// See [`Error`].
 pub fn identify(config: &Config, tls: Option<&Tls>) -> Result<(MemberId, Told), Error> {
-    let urls = config.bootstrap.peers_of(&config.name);
-    let told = ask(&urls, tls, JOIN_TIMEOUT).map_err(Error::NoAnswer)?;
+    let mut all = ask_all(config, tls, JOIN_TIMEOUT).map_err(Error::NoAnswer)?;
+    let served = |id: u64| all.iter().any(|told| told.says_served(MemberId(id)));
+    let told = &all[0];
     let (named, has) = (config.bootstrap.members.len(), told.members.len());
     if named != has {
         return Err(Error::Unequal { named, has });
@@ -110,9 +114,10 @@ pub fn identify(config: &Config, tls: Option<&Tls>) -> Result<(MemberId, Told), 
         return Err(Error::NotAdded { urls: own.join(",") });
     };
     // Then it had data. etcd asks this of founding members alone.
-    if has_served(member) {
+    if served(member.id) {
         return Err(Error::AlreadyBootstrapped(member.id));
     }
+    let id = MemberId(member.id);
     let others = config.bootstrap.members.iter().filter(|(name, _)| **name != config.name);
     // Names are not compared, as in etcd.
     let strangers: Vec<String> = others
@@ -124,7 +129,7 @@ pub fn identify(config: &Config, tls: Option<&Tls>) -> Result<(MemberId, Told), 
         let has: Vec<&str> = rest.iter().flat_map(|member| &member.peer_ur_ls).map(String::as_str).collect();
         return Err(Error::Unmatched { named: strangers.join(","), has: has.join(",") });
     }
-    Ok((MemberId(member.id), told))
+    Ok((id, all.swap_remove(0)))
 }
 
 fn texts(urls: &[Url]) -> Vec<String> {
@@ -160,26 +165,52 @@ fn places(urls: &[String]) -> Option<Vec<(bool, SocketAddr)>> {
 /// # Errors
 /// See [`Error`].
 pub fn check_founder(config: &Config, id: MemberId, tls: Option<&Tls>) -> Result<(), Error> {
-    let urls = config.bootstrap.peers_of(&config.name);
-    let Ok(told) = ask(&urls, tls, FOUND_TIMEOUT) else { return Ok(()) };
-    let known = told.members.iter().find(|member| member.id == id.0);
-    if told.cluster == config.bootstrap.cluster_id && known.is_some_and(has_served) {
+    let Ok(all) = ask_all(config, tls, FOUND_TIMEOUT) else { return Ok(()) };
+    let is_ours = |told: &&Told| told.cluster == config.bootstrap.cluster_id;
+    if all.iter().filter(is_ours).any(|told| told.says_served(id)) {
         return Err(Error::AlreadyBootstrapped(id.0));
     }
     Ok(())
 }
 
-/// A member tells the log where clients reach it before it serves.
-fn has_served(member: &Member) -> bool {
-    !member.client_ur_ls.is_empty()
+impl Told {
+    fn says_served(&self, id: MemberId) -> bool {
+        self.members.iter().any(|member| member.id == id.0 && has_served(member))
+    }
 }
 
-/// One answer of any of the members at `urls`.
-fn ask(urls: &[String], tls: Option<&Tls>, time_max: Duration) -> Result<Told, String> {
+/// The answers of all the other members, of which there is one at least, in the order of the flag: one may know what another
+/// has yet to hear of.
+fn ask_all(config: &Config, tls: Option<&Tls>, time_max: Duration) -> Result<Vec<Told>, String> {
+    let urls = config.bootstrap.peers_of(&config.name);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
-    let inquiry = windlass_peer::inquire(urls, Bytes::new(), ETCD_VERSION, tls, time_max);
-    let answer = runtime.block_on(inquiry).map_err(|error| error.to_string())?;
+    let questions = async {
+        // All at once, or those that are silent would hold up the others.
+        let asked: Vec<_> =
+            urls.into_iter().map(|url| spawn_local(ask(url, tls.cloned(), time_max))).collect();
+        let mut answers = Vec::new();
+        for answer in asked {
+            answers.push(answer.await.map_err(|error| error.to_string()).flatten());
+        }
+        answers
+    };
+    let answers = LocalSet::new().block_on(&runtime, questions);
+    let (told, silent): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+    if told.is_empty() {
+        let why: Vec<String> = silent.into_iter().filter_map(Result::err).collect();
+        return Err(if why.is_empty() {
+            "nobody to ask: no peer URLs are given".to_owned()
+        } else {
+            why.join("; ")
+        });
+    }
+    Ok(told.into_iter().filter_map(Result::ok).collect())
+}
+
+async fn ask(url: String, tls: Option<Tls>, time_max: Duration) -> Result<Told, String> {
+    let inquiry = windlass_peer::inquire(&[url], Bytes::new(), ETCD_VERSION, tls.as_ref(), time_max).await;
+    let answer = inquiry.map_err(|error| error.to_string())?;
     let response = MemberListResponse::decode(answer).map_err(|error| error.to_string())?;
     let cluster = response.header.map_or(ClusterId::ZERO, |header| ClusterId(header.cluster_id));
     Ok(Told { cluster, members: response.members })

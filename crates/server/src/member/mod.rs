@@ -5,7 +5,7 @@
 
 mod assemble;
 pub mod examine;
-mod join;
+pub(crate) mod join;
 mod listeners;
 mod open;
 pub mod protect;

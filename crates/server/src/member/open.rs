@@ -202,7 +202,11 @@ pub fn open(config: &mut Config) -> Result<Start, OpenError> {
         tracing::warn!("there is no data to make a new cluster of: --force-new-cluster has no effect");
         config.bootstrap.force_new = false;
     }
+    let is_empty = found.is_empty();
     let folder = examined.prepare()?;
+    if is_empty {
+        folder.set_unpublished()?;
+    }
     let started = found.start(config, &folder)?;
     let Started { core, us, disk, shards } = started;
     let told = told.map(|told| told.members).unwrap_or_default();

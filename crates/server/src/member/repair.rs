@@ -110,7 +110,7 @@ struct Ears {
 
 impl Handler for Ears {
     /// Whoever has the cluster's id: nothing is taken from anybody but a snapshot, which the others check as members.
-    fn admit(&self, _: MemberId) -> Admission {
+    fn admit(&self, _: MemberId, _: bool) -> Admission {
         Admission::Member
     }
 

@@ -315,14 +315,18 @@ fn cluster_setup(
         client_ur_ls: texts(&config.urls.advertise_client),
         is_learner: false,
     };
-    let peers = transport(config, cluster, us, (sockets, tls));
+    let unpublished = folder.unpublished();
+    let peers = windlass_peer::Config {
+        unpublished: unpublished.is_some(),
+        ..transport(config, cluster, us, (sockets, tls))
+    };
     let links = Links {
         election_ticks: election_ticks(config),
         config: Some(peers),
         snapshot_folder: folder.path().join(crate::snapshot::FOLDER_NAME),
         actor: None,
     };
-    consensus::Setup { own, force_new_cluster: config.bootstrap.force_new, told, links }
+    consensus::Setup { own, unpublished, force_new_cluster: config.bootstrap.force_new, told, links }
 }
 
 /// Says that the member serves: to log readers in etcd's words, to systemd, and to people with what to type next.

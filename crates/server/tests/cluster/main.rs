@@ -6,6 +6,7 @@
 
 #![allow(clippy::print_stderr, reason = "figures are printed for whoever reads the test's output")]
 
+mod amnesia;
 mod cluster;
 mod differs;
 mod etcdctl;

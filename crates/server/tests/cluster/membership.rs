@@ -13,7 +13,7 @@ use crate::load::{Load, client_of};
 use crate::state::{check, check_equal};
 
 /// The exit code of a member whose data is not what the cluster knows of it.
-const FOLDER_IDENTITY: i32 = 13;
+pub const FOLDER_IDENTITY: i32 = 13;
 
 fn hex(id: u64) -> String {
     format!("{id:x}")

@@ -127,6 +127,8 @@ pub enum Error {
 const IDENTITY_FILE: &str = "identity";
 /// Becomes the identity file when it is durable; a crash may leave it.
 const IDENTITY_FILE_NEW: &str = "identity.new";
+/// Is there while the member has not said who it is with the data in this folder.
+const UNPUBLISHED_FILE: &str = "unpublished";
 /// A mount point of ext4 has this one in it.
 const LOST_AND_FOUND: &str = "lost+found";
 /// Certificates made here, as etcd has them.
@@ -195,7 +197,7 @@ pub struct DataFolder {
     identity: Identity,
     is_new: bool,
     /// Locked while it is open.
-    _lock: File,
+    lock: File,
 }
 
 /// Looks at the folder, locks it where it exists, and refuses whatever is wrong. Writes nothing.
@@ -262,7 +264,7 @@ impl Examined {
             fill(&self.path).map_err(Error::access("fill", &self.path))?;
             write_identity(&self.path, &self.identity, &lock)?;
         }
-        Ok(DataFolder { path: self.path, identity: self.identity, is_new: self.is_new, _lock: lock })
+        Ok(DataFolder { path: self.path, identity: self.identity, is_new: self.is_new, lock })
     }
 }
 
@@ -280,6 +282,46 @@ impl DataFolder {
     /// Whether this start made it. A crash before the logs were made leaves a folder that is not new, but empty.
     pub fn is_new(&self) -> bool {
         self.is_new
+    }
+}
+
+/// The note that the member whose folder this is has not yet asked the log to say who it is: see
+/// `windlass_replica::amnesia`.
+#[derive(Debug)]
+pub struct Unpublished {
+    folder: PathBuf,
+}
+
+impl DataFolder {
+    /// Notes it, durably: the folder holds no data yet, whatever it held before.
+    pub fn set_unpublished(&self) -> Result<(), Error> {
+        let path = self.path.join(UNPUBLISHED_FILE);
+        let make = || {
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?.sync_all()?;
+            self.lock.sync_all()
+        };
+        make().map_err(Error::access("write", &path))
+    }
+
+    /// Whether it was noted, and is still true.
+    pub fn unpublished(&self) -> Option<Unpublished> {
+        let folder = self.path.clone();
+        self.path.join(UNPUBLISHED_FILE).exists().then_some(Unpublished { folder })
+    }
+}
+
+impl Unpublished {
+    /// It is not true any more from now on, durably.
+    pub fn end(self) -> Result<(), Error> {
+        let path = self.folder.join(UNPUBLISHED_FILE);
+        let remove = || {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            File::open(&self.folder)?.sync_all()
+        };
+        remove().map_err(Error::access("remove", &path))
     }
 }
 
