@@ -83,11 +83,15 @@ pub enum Bug {
     ReadsForAll,
     /// What permitted a read is not looked at again when it was read.
     PermittedOnce,
+    /// A leader ends leases by the clock on the wall.
+    LeaseByWallClock,
+    /// A member that lost its disks takes part under its old identity.
+    WipedTakesPart,
 }
 
 impl Bug {
     /// Every one.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 40] = [
         Self::EarlyAcknowledgement,
         Self::LostFrame,
         Self::LoadedBeyondStable,
@@ -126,6 +130,8 @@ impl Bug {
         Self::AnothersName,
         Self::ReadsForAll,
         Self::PermittedOnce,
+        Self::LeaseByWallClock,
+        Self::WipedTakesPart,
     ];
 
     /// In which kind of run it shows.
@@ -151,7 +157,9 @@ impl Bug {
             | Self::ForgottenAlarms
             | Self::AnothersName
             | Self::ReadsForAll
-            | Self::PermittedOnce => Kind::Full,
+            | Self::PermittedOnce
+            | Self::LeaseByWallClock => Kind::Full,
+            Self::WipedTakesPart => Kind::FullCluster,
             _ => Kind::Single,
         }
     }
@@ -191,7 +199,8 @@ impl Bug {
             Self::StreamLeftFull => &[Check::WatchSilent],
             Self::TruncatedFrame => &[Check::Missing],
             Self::CompareAfterWrite => &[Check::Answer, Check::State],
-            Self::RevokedByDeposed => &[Check::LeaseEndedEarly],
+            Self::RevokedByDeposed | Self::LeaseByWallClock => &[Check::LeaseEndedEarly],
+            Self::WipedTakesPart => &[Check::Amnesia],
             Self::ForgottenAlarms => &[Check::Answer, Check::State],
             Self::AnothersName | Self::ReadsForAll | Self::PermittedOnce => &[Check::Permission],
         }

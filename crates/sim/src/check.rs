@@ -47,6 +47,8 @@ pub enum Check {
     NoQuorum,
     /// A member remembers for whom it voted.
     VoteForgotten,
+    /// Nobody hears one that lost its disks and is started under its old identity.
+    Amnesia,
     /// A watch is told of every event that it wants.
     EventMissing,
     /// A watch is told of each event once, in order.

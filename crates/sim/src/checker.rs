@@ -12,6 +12,7 @@ mod model;
 mod rules;
 mod site;
 mod watch;
+mod wiped;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -54,6 +55,8 @@ struct Mark {
 /// The judge.
 pub struct Checker {
     sites: Vec<Site>,
+    /// Members that lost their disks, as they were before: what they helped to commit is committed.
+    lost: BTreeMap<usize, Site>,
     /// The entries that some member has applied, from 1.
     committed: Vec<Logged>,
     oracle: Rc<Oracle>,
@@ -97,6 +100,7 @@ impl Checker {
         let mark = Mark { state: State::EMPTY, hash: oracle.hash(), system: None, rules: Rc::default() };
         Self {
             sites: (0..sites).map(|_| Site::default()).collect(),
+            lost: BTreeMap::new(),
             committed: Vec::new(),
             oracle: Rc::new(oracle),
             history: History::default(),

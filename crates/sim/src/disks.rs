@@ -81,6 +81,13 @@ impl Disks {
         }
     }
 
+    /// All of it is gone; there are empty ones in their place.
+    pub fn lose(&mut self, shards: u16, random: &mut Random) {
+        let full = self.full;
+        *self = Self::new(shards, random);
+        self.set_full(full);
+    }
+
     fn any(&self, random: &mut Random) -> DiskId {
         match random.below(u64::from(self.layout.count()) + 3) {
             0 | 1 => DiskId::Log,

@@ -14,6 +14,7 @@ use crate::bug::Bug;
 use crate::check::Violation;
 use crate::checker::Checker;
 use crate::clients::Clients;
+use crate::clock::Clock;
 use crate::disks::{DiskId, Disks};
 use crate::network::{Network, Packet};
 use crate::profile::{Kind, Profile};
@@ -60,6 +61,10 @@ pub enum Fault {
     Partition,
     /// It is whole again.
     Heal,
+    /// Something happens to the machine's clock.
+    Clock,
+    /// All its disks are lost.
+    Wipe,
 }
 
 /// Everything that happens at some time. What belongs to a process names its life, and is void in the next one.
@@ -101,6 +106,8 @@ pub enum Event {
     Told(usize, StreamId, Box<WatchResponse>),
     /// An operator does something.
     Operate,
+    /// An operator replaces the member here, which lost its disks.
+    Replace,
     /// Something goes wrong.
     Fault(Fault),
 }
@@ -138,8 +145,8 @@ pub struct Site {
     pub up: bool,
     /// Whether it lets clients in.
     pub serves: bool,
-    /// Time of one tick, in nanoseconds: clocks differ.
-    pub tick_ns: u64,
+    /// By which time is measured here.
+    pub clock: Clock,
     /// Whether everything takes longer.
     pub slow: bool,
     /// Whether the member is told that it founds the cluster.
@@ -150,6 +157,14 @@ pub struct Site {
     pub gone: bool,
     /// Whether something on its disks rotted since it was started last.
     pub rotten: bool,
+    /// Whether the member has never said who it is with the data that it has.
+    pub unpublished: bool,
+    /// The first life after all its disks were lost.
+    pub wiped: Option<u32>,
+    /// Whether they were, and nothing is on them yet.
+    pub is_empty: bool,
+    /// Whether it was told so, and is not started any more.
+    pub lost: bool,
     /// When there was room again for the last time, in nanoseconds.
     room_since_ns: Option<u64>,
 }
@@ -178,6 +193,8 @@ pub struct Env {
     pub trace: Option<Vec<String>>,
     /// Whether faults have stopped.
     pub calm: bool,
+    /// When somebody last wanted the members changed, in nanoseconds.
+    pub changed_ns: Option<u64>,
     /// Properties of the run.
     pub profile: Profile,
     /// Which thread runs when.
@@ -205,12 +222,16 @@ impl Env {
             life: 0,
             up: false,
             serves: false,
-            tick_ns: profile.tick_ns(&mut clocks),
+            clock: clock_of(&profile, &mut clocks),
             slow: false,
             founds: at < profile.founders,
             joins: false,
             gone: false,
             rotten: false,
+            unpublished: true,
+            wiped: None,
+            is_empty: false,
+            lost: false,
             room_since_ns: None,
         };
         let sites: Vec<Site> = (0..profile.members).map(site).collect();
@@ -226,6 +247,7 @@ impl Env {
             record: Record::new(wanted.record),
             trace: wanted.trace.then(Vec::new),
             calm: false,
+            changed_ns: None,
             profile,
             scheduling: stream(seed, Concern::Scheduling),
             latency: stream(seed, Concern::Latency),
@@ -266,6 +288,18 @@ impl Env {
     /// Plans an event here after a delay.
     pub fn after(&mut self, delay_ns: u64, event: Event) {
         self.agenda.after(delay_ns, (self.at, event));
+    }
+
+    /// What the clock here shows that only goes on, in nanoseconds.
+    #[must_use]
+    pub fn shows_ns(&self) -> u64 {
+        self.site().clock.shows_ns(self.agenda.now_ns())
+    }
+
+    /// Plans an event here for when the clock here shows this time.
+    pub fn plan_shown(&mut self, shown_ns: u64, event: Event) {
+        let at_ns = self.site().clock.true_ns(shown_ns);
+        self.plan(at_ns, event);
     }
 
     /// Plans an event here.
@@ -403,6 +437,12 @@ impl Env {
         self.connections_end(power);
         self.audience.site_ended(self.at);
     }
+}
+
+/// Only where clients do everything do all timers go by the member's own clock, so that other runs stay as they are.
+fn clock_of(profile: &Profile, random: &mut Random) -> Clock {
+    let clock = Clock::of_ticks(profile.tick_ns(random));
+    if profile.kind.is_full() { clock.skewed(random) } else { clock }
 }
 
 /// The member of a site.

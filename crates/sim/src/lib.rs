@@ -14,6 +14,7 @@ pub mod bug;
 pub mod check;
 mod checker;
 mod clients;
+mod clock;
 mod disks;
 mod env;
 mod mailbox;

@@ -148,6 +148,13 @@ impl Env {
         link.connected == Some(self.sites[peer].life) && !link.cut
     }
 
+    /// Whether a process that begins here gets an answer of this member, if that is there.
+    #[must_use]
+    pub fn can_ask(&self, peer: usize) -> bool {
+        let (here, links) = (self.at, &self.network.links);
+        peer != here && self.sites[peer].up && !links[here][peer].cut && !links[peer][here].cut
+    }
+
     /// A connection is made and refused at once.
     pub fn connection_refused(&mut self, peer: usize) {
         self.network.links[self.at][peer].connected = None;
@@ -233,6 +240,15 @@ impl Env {
                     self.cut(from, to, random);
                 }
             }
+        }
+    }
+
+    /// Cuts this machine off from all others.
+    pub fn cut_off(&mut self, random: &mut Random) {
+        let here = self.at;
+        for peer in (0..self.sites.len()).filter(|&peer| peer != here) {
+            self.cut(here, peer, random);
+            self.cut(peer, here, random);
         }
     }
 

@@ -25,22 +25,44 @@ enum Operation {
 /// Does something, by way of the member at this site. A site that is to join is started.
 pub fn operate(member: &mut Member, random: &mut Random, env: &mut Env) {
     let Some(operation) = choose(member, random, env) else { return };
+    // Whoever knows that a member is lost sees to that first: with another one less there may be no majority.
+    let is_one_lost = env.sites.iter().any(|site| site.wiped.is_some() && !site.gone);
     match operation {
+        Operation::Change(..) if is_one_lost => {}
         Operation::Move(to) => {
             env.totals.count(Count::Transfers);
             member.move_leader(to, env);
         }
-        Operation::Change(kind, record) => {
-            let id = MemberId(record.id);
-            env.tell(|| format!("an operator asks for {kind:?} of {id}"));
-            member.change(kind, record, env);
-            let site = site_of(id);
-            if kind == CommandKind::MemberAdd && !env.sites[site].joins {
-                env.sites[site].joins = true;
-                env.agenda.after(1 + random.below(SECOND_NS), (site, Event::Start));
-            }
-        }
+        Operation::Change(kind, record) => change(kind, record, member, random, env),
     }
+}
+
+fn change(kind: CommandKind, record: Record, member: &mut Member, random: &mut Random, env: &mut Env) {
+    let id = MemberId(record.id);
+    env.tell(|| format!("an operator asks for {kind:?} of {id}"));
+    env.changed_ns = Some(env.agenda.now_ns());
+    member.change(kind, record, env);
+    let site = site_of(id);
+    if kind == CommandKind::MemberAdd && !env.sites[site].joins {
+        env.sites[site].joins = true;
+        env.agenda.after(1 + random.below(SECOND_NS), (site, Event::Start));
+    }
+}
+
+/// Asks for the removal of a member that lost its disks.
+pub fn remove(lost: MemberId, member: &mut Member, random: &mut Random, env: &mut Env) {
+    change(CommandKind::MemberRemove, Record { id: lost.0, ..Record::default() }, member, random, env);
+}
+
+/// Lets a machine that was no member yet join in the place of one that is gone.
+pub fn put_in_place(member: &mut Member, random: &mut Random, env: &mut Env) {
+    let mut machines = env.profile.founders..env.sites.len();
+    let Some(site) = machines.find(|&site| !env.sites[site].joins).filter(|_| !env.calm) else { return };
+    let id = member_of(site);
+    let record =
+        Record { id: id.0, peer_ur_ls: urls_of(site), is_learner: random.one_in(2), ..Record::default() };
+    env.totals.count(Count::Replaced);
+    change(CommandKind::MemberAdd, record, member, random, env);
 }
 
 fn choose(member: &Member, random: &mut Random, env: &Env) -> Option<Operation> {

@@ -7,6 +7,7 @@ use windlass_io_log::{raft_log, stream};
 use windlass_replica::consensus::{self, Linger};
 
 use crate::agenda::{MICROSECOND_NS, MILLISECOND_NS, SECOND_NS};
+use crate::clock::TICK_NS;
 use crate::random::{Concern, Random, between};
 
 /// Most shards of a simulated member.
@@ -15,8 +16,8 @@ pub const SHARDS_MAX: u64 = 4;
 /// Largest value that clients write, in bytes: larger than the smallest frame, so that some entries need more than one.
 pub const VALUE_BYTES_MAX: u64 = 6000;
 
-/// Time of one tick, in nanoseconds.
-const TICK_NS: u64 = 100 * MILLISECOND_NS;
+/// Most members of a cluster at a time, and most machines.
+const MEMBERS_MAX: usize = 7;
 
 const BLOCK_BYTES: usize = 4096;
 
@@ -111,6 +112,10 @@ pub struct Profile {
     pub faults_max: u64,
     /// Whether processes end, disks fail and lack room, or there are only slow machines and cuts of the network.
     pub processes_end: bool,
+    /// Changes of clocks.
+    pub clocks_max: u64,
+    /// Members whose disks are lost.
+    pub wipes_max: u64,
     /// Clients that watch.
     pub viewers: u64,
     /// Longest time until a watch is told how far it is, in nanoseconds.
@@ -263,6 +268,8 @@ impl Profile {
             segment_blocks: between(random, 12, 20),
             flush_bytes: between(random, 1000, 8000) as usize,
             flush_age_ns: between(random, MILLISECOND_NS, 40 * MILLISECOND_NS),
+            clocks_max: 0,
+            wipes_max: 0,
             viewers: 0,
             progress_ns_max: SECOND_NS,
             fragment_bytes: VALUE_BYTES_MAX as usize,
@@ -275,14 +282,30 @@ impl Profile {
             viewers: random.below(4),
             progress_ns_max: between(random, 50 * MILLISECOND_NS, SECOND_NS),
             fragment_bytes: 1 << between(random, 7, 12),
+            clocks_max: random.below(8),
             ..self
         }
+        .with_lost_disks(random)
+    }
+
+    /// Disks are lost, and there are machines to take the place of those members.
+    fn with_lost_disks(mut self, random: &mut Random) -> Self {
+        if self.founders > 1 && self.members > 2 {
+            self.wipes_max = random.below(3);
+            self.members = MEMBERS_MAX.min(self.members + self.wipes_max as usize);
+            self.shards.resize_with(self.members, || between(random, 1, SHARDS_MAX) as u16);
+        }
+        self
     }
 
     /// Time of one tick of a member's clock, in nanoseconds.
     #[must_use]
     pub fn tick_ns(&self, random: &mut Random) -> u64 {
-        if self.kind.is_cluster() { between(random, TICK_NS * 9 / 10, TICK_NS * 11 / 10) } else { TICK_NS }
+        if self.kind.is_cluster() || self.kind.is_full() {
+            between(random, TICK_NS * 9 / 10, TICK_NS * 11 / 10)
+        } else {
+            TICK_NS
+        }
     }
 
     /// How the Raft log is laid out at one start; sizes may change from start to start.

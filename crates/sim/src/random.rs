@@ -30,6 +30,10 @@ pub enum Concern {
     Watching,
     /// What administrators ask for, and who asks.
     Administration,
+    /// What happens to clocks.
+    Time,
+    /// Whose disks are lost.
+    Wipes,
 }
 
 /// The stream of one concern of a run.

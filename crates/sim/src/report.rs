@@ -109,11 +109,23 @@ pub enum Count {
     ReadsForbidden,
     /// Questions about leases that were answered.
     LeaseAnswers,
+    /// Times that a clock on the wall jumped.
+    ClockJumps,
+    /// Times that a clock began to go faster or slower.
+    ClockRates,
+    /// Members whose disks were lost.
+    Wiped,
+    /// Starts of such members to which nobody said that they had been there.
+    WipedUnseen,
+    /// Such members that were told so, and ended.
+    WipedRefused,
+    /// Members that an operator added in place of such ones.
+    Replaced,
 }
 
 impl Count {
     /// Every count.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 50] = [
         Self::Events,
         Self::Writes,
         Self::WritesAcknowledged,
@@ -158,6 +170,12 @@ impl Count {
         Self::Rules,
         Self::ReadsForbidden,
         Self::LeaseAnswers,
+        Self::ClockJumps,
+        Self::ClockRates,
+        Self::Wiped,
+        Self::WipedUnseen,
+        Self::WipedRefused,
+        Self::Replaced,
     ];
 }
 

@@ -1,10 +1,14 @@
 //! One run: members, their clients and their faults, from the seed to the verdict.
 
+mod clocks;
+mod wipes;
+
 use crate::agenda::{MILLISECOND_NS, SECOND_NS};
 use crate::bug::Bug;
 use crate::check::{Check, Violation, ensure};
-use crate::env::{Env, Event, Fault, Site, Stop};
+use crate::env::{Env, Event, Fault, Site, Stop, member_of};
 use crate::member::Member;
+use crate::network::{Content, Packet};
 use crate::operator;
 use crate::profile::{Kind, SHARDS_MAX};
 use crate::random::{Concern, Random, between, stream};
@@ -75,6 +79,10 @@ pub struct World {
     shards: Vec<u16>,
     faults: Random,
     rot: Random,
+    time: Random,
+    wiping: Random,
+    clocks_left: u64,
+    wipes_left: u64,
     faults_left: u64,
     operations_left: u64,
     phase: Phase,
@@ -100,6 +108,10 @@ impl World {
             members: env.sites.iter().map(|_| None).collect(),
             repairs: env.sites.iter().map(|_| None).collect(),
             rot: stream(seed, Concern::Rot),
+            time: stream(seed, Concern::Time),
+            wiping: stream(seed, Concern::Wipes),
+            clocks_left: env.profile.clocks_max,
+            wipes_left: env.profile.wipes_max,
             shards: env.profile.shards.clone(),
             env,
             faults: Random::new(faults.number()),
@@ -109,6 +121,8 @@ impl World {
         };
         world.plan_fault();
         world.plan_operation();
+        world.plan_clock();
+        world.plan_wipe();
         world
     }
 
@@ -171,6 +185,10 @@ impl World {
                 self.operate();
                 return Ok(());
             }
+            Event::Replace => {
+                self.replace();
+                return Ok(());
+            }
             Event::View(viewer) => return Ok(self.env.view(viewer)?),
             Event::Told(viewer, stream, response) => {
                 self.env.told(viewer, stream, *response);
@@ -196,31 +214,40 @@ impl World {
             Event::ReadTimeout(life, id) if life == now => member.reads_time_out(id, env),
             Event::Patience(life, id) if life == now => member.patience_ends(id, env),
             Event::WatchAsked(life, stream, ask) if life == now => member.watch_asked(stream, ask, env),
-            Event::Connect(life, peer) if life == now => self.connect(peer),
+            Event::Connect(life, peer) if life == now => return self.connect(peer),
             Event::Disconnect(life, peer, epoch) if life == now && env.disconnect(peer, epoch) => {
                 member.disconnected(peer, env);
             }
-            Event::Arrive(packet) if env.reaches(&packet) => return member.arrive(packet, env),
+            Event::Arrive(packet) if env.reaches(&packet) => {
+                comes_from_memory(&packet, env)?;
+                return member.arrive(packet, env);
+            }
             _ => {}
         }
         Ok(())
     }
 
-    /// The process here tries to connect with another one, which may know that its member was removed, and says so.
-    fn connect(&mut self, peer: usize) {
-        let Self { env, members, .. } = self;
-        if !env.connect(peer) {
-            return;
+    /// The process here tries to connect with another one, which may know that its member was removed or lost its data, and
+    /// says so.
+    fn connect(&mut self, peer: usize) -> Result<(), Stop> {
+        if !self.env.connect(peer) {
+            return Ok(());
         }
+        let is_forgotten = self.is_forgotten_by(peer)?;
+        let Self { env, members, .. } = self;
         let other = members[peer].as_ref();
         let refused = other.is_some_and(|other| other.core().members().is_removed(env.member()));
-        let Some(member) = &mut members[env.at] else { return };
+        let Some(member) = &mut members[env.at] else { return Ok(()) };
         if refused {
             env.connection_refused(peer);
             member.said_removed(peer);
+        } else if is_forgotten {
+            env.connection_refused(peer);
+            self.has_forgotten();
         } else {
             member.connected(peer, env);
         }
+        Ok(())
     }
 
     /// Some member that lives is asked for something.
@@ -245,9 +272,14 @@ impl World {
 
     fn start(&mut self) -> Result<(), Stop> {
         let at = self.env.at;
-        if self.env.site().gone {
+        if self.env.site().gone || self.env.site().lost {
             return Ok(());
         }
+        if self.env.site().is_empty && !self.may_begin() {
+            return Ok(());
+        }
+        let now_ns = self.env.agenda.now_ns();
+        self.env.site_mut().clock.begin(now_ns);
         assert!(self.members[at].is_none(), "one process at a time");
         if self.phase == Phase::Busy && self.faults.one_in(4) {
             self.shards[at] = between(&mut self.faults, 1, SHARDS_MAX) as u16;
@@ -258,6 +290,7 @@ impl World {
                 env.totals.count(Count::Starts);
                 env.site_mut().up = true;
                 env.site_mut().rotten = false;
+                env.site_mut().is_empty = false;
                 self.members[at] = Some(Member::run(started, env)?);
                 Ok(())
             }
@@ -301,7 +334,7 @@ impl World {
     fn die(&mut self, power: bool) {
         let at = self.env.at;
         let site = self.env.site();
-        if site.gone || !(site.founds || site.joins) {
+        if site.gone || site.lost || !(site.founds || site.joins) {
             return;
         }
         let lived = self.members[at].take().is_some() | self.repairs[at].take().is_some();
@@ -317,7 +350,8 @@ impl World {
     /// Something on a disk may rot meanwhile, of one member at a time: who repairs it must be a majority.
     fn rot(&mut self) {
         let Self { env, rot, .. } = self;
-        let others_are_sound = env.checker.voters() > 2 && !env.sites.iter().any(|site| site.rotten);
+        let is_unsound = |site: &Site| site.rotten || (site.wiped.is_some() && !site.gone);
+        let others_are_sound = env.checker.voters() > 2 && !env.sites.iter().any(is_unsound);
         if !env.calm && others_are_sound && rot.one_in(ROT_ONE_IN) && env.site_mut().disks.rot(rot) {
             env.totals.count(Count::Rotted);
             env.tell(|| "a bit of the shards rots".into());
@@ -378,6 +412,8 @@ impl World {
             Fault::Room => return self.env.set_full(false),
             Fault::Fast => return self.env.site_mut().slow = false,
             Fault::Heal => return self.env.heal(),
+            Fault::Clock => return self.change_clock(),
+            Fault::Wipe => return self.wipe(),
         }
         self.plan_fault();
     }
@@ -499,4 +535,16 @@ impl World {
             ),
         }
     }
+}
+
+/// Nobody hears a member that lost its disks since: it has forgotten what it promised.
+fn comes_from_memory(packet: &Packet, env: &Env) -> Result<(), Violation> {
+    let lost_before = env.sites[packet.from].wiped.is_some_and(|life| packet.from_life >= life);
+    let matters = matches!(packet.content, Content::Raft(_)) && env.checker.is_member(env.at);
+    ensure(!(lost_before && matters), Check::Amnesia, || {
+        let (here, from) = (env.member(), member_of(packet.from));
+        format!(
+            "{here} hears {from}, which lost its disks and has forgotten whom it voted for and what it acknowledged"
+        )
+    })
 }

@@ -85,8 +85,12 @@ fn promises_are_kept_in_clusters() {
     }
 }
 
+/// What clusters with all kinds of faults must have gone through besides.
+const MUST_HAPPEN_IN_FULL_CLUSTERS: [Count; 4] =
+    [Count::Wiped, Count::WipedUnseen, Count::WipedRefused, Count::Replaced];
+
 /// What runs with all kinds of clients must have gone through besides.
-const MUST_HAPPEN_WHERE_ALL_IS_ASKED: [Count; 9] = [
+const MUST_HAPPEN_WHERE_ALL_IS_ASKED: [Count; 11] = [
     Count::WatchStreams,
     Count::WatchEvents,
     Count::WatchStalls,
@@ -96,6 +100,8 @@ const MUST_HAPPEN_WHERE_ALL_IS_ASKED: [Count; 9] = [
     Count::Rules,
     Count::ReadsForbidden,
     Count::LeaseAnswers,
+    Count::ClockJumps,
+    Count::ClockRates,
 ];
 
 #[test]
@@ -105,6 +111,9 @@ fn promises_are_kept_whatever_clients_ask() {
         failure.iter().for_each(expect_kept);
         for what in MUST_HAPPEN_WHERE_ALL_IS_ASKED {
             assert!(totals.of(what) > 5, "{what:?}: {}", totals.of(what));
+        }
+        for what in MUST_HAPPEN_IN_FULL_CLUSTERS.into_iter().filter(|_| kind.is_cluster()) {
+            assert!(totals.of(what) > 0, "{what:?}");
         }
     }
 }

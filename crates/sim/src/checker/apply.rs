@@ -114,7 +114,7 @@ impl Checker {
     ) -> Result<Option<Answer>, Violation> {
         let Said { kind, who, payload, .. } = said;
         if is_member_change(*kind) {
-            return Ok(Some(self.membership.change(*kind, payload)));
+            return Ok(Some(self.membership.change(*kind, payload, place.index)));
         }
         if Rules::are_changed_by(*kind) {
             let rules = Rc::make_mut(&mut self.rules);
@@ -154,9 +154,9 @@ impl Checker {
         if self.sites.len() > 1 && index.0 <= self.founders as u64 {
             return Ok(());
         }
-        let keeps = |site: usize| self.sites[site].keeps(index, entry);
+        let keeps = |site: usize| self.keeper(site).keeps(index, entry);
         let keepers: Vec<usize> = (0..self.sites.len()).filter(|&site| keeps(site)).collect();
-        let last = self.sites.iter().map(|site| site.log.last()).max().unwrap_or_default();
+        let last = (0..self.sites.len()).map(|site| self.keeper(site).log.last()).max().unwrap_or_default();
         let commits = |at: u64| keepers.iter().any(|&of| self.is_committed_by(LogIndex(at), of, &keepers));
         ensure((index.0..=last.0).any(commits), Check::NoQuorum, || {
             format!(
@@ -167,8 +167,8 @@ impl Checker {
 
     /// Whether a majority, of these members, has for good and got in its term what is at this place at the member `of`.
     fn is_committed_by(&self, at: LogIndex, of: usize, keepers: &[usize]) -> bool {
-        let Some(entry) = self.sites[of].log.get(at) else { return false };
-        let got = |site: usize| self.sites[site].keeps(at, entry) && self.sites[site].log.is_in_term(at);
+        let Some(entry) = self.keeper(of).log.get(at) else { return false };
+        let got = |site: usize| self.keeper(site).keeps(at, entry) && self.keeper(site).log.is_in_term(at);
         let got: Vec<usize> = keepers.iter().copied().filter(|&site| got(site)).collect();
         let is_quorum = |members: &Members| {
             let voters: Vec<usize> = match members.voting().voters.len() {

@@ -152,6 +152,17 @@ impl Leases {
         self.granted.iter().filter(move |(_, lease)| over(lease)).map(|(&id, lease)| (id, lease.index))
     }
 
+    /// The leases that have run out for somebody who measures like this how much time has passed since a moment, each with
+    /// the entry that granted it.
+    pub fn run_out_by(&self, passed_ns: impl Fn(u64) -> i64) -> impl Iterator<Item = (i64, LogIndex)> {
+        let over = move |lease: &Granted| {
+            let ttl_s = lease.ttl_s.unsigned_abs();
+            let begun_ns = lease.lives_until_ns - ttl_s * SHORTEST_SECOND_NS;
+            passed_ns(begun_ns) >= (ttl_s * SECOND_NS) as i64
+        };
+        self.granted.iter().filter(move |(_, lease)| over(lease)).map(|(&id, lease)| (id, lease.index))
+    }
+
     fn end(
         &mut self,
         oracle: &mut Oracle,

@@ -1,5 +1,6 @@
 //! What the committed log means: the sequential model of the store, and the members.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use windlass_replica::membership::Members;
 use windlass_replica::oracle::Oracle;
 use windlass_replica::sequencer::Response;
 use windlass_replica::system::System;
-use windlass_types::MemberId;
+use windlass_types::{LogIndex, MemberId};
 
 use super::Answer;
 use super::log::{ENCODED, Logged};
@@ -25,15 +26,20 @@ pub struct Membership {
     pub members: Arc<Members>,
     /// As they were before the last change.
     pub before: Arc<Members>,
+    /// The first entry that says of each where clients reach it.
+    pub published: BTreeMap<MemberId, LogIndex>,
     system: System,
 }
 
 impl Membership {
     /// What a change of the members is answered with.
-    pub fn change(&mut self, kind: CommandKind, payload: &[u8]) -> Answer {
+    pub fn change(&mut self, kind: CommandKind, payload: &[u8], index: LogIndex) -> Answer {
         let member = Member::decode(payload).expect(ENCODED);
         let id = MemberId(member.id);
         self.members.check(kind, &member, usize::MAX)?;
+        if kind == CommandKind::MemberPublish {
+            self.published.entry(id).or_insert(index);
+        }
         self.before = Arc::clone(&self.members);
         Arc::make_mut(&mut self.members).apply(kind, member, &mut self.system);
         Ok(Response::Members { kind, id, members: Arc::clone(&self.members) })

@@ -50,6 +50,11 @@ impl Site {
         self.writing.clear();
     }
 
+    /// The same member with empty disks.
+    pub fn emptied(&self) -> Self {
+        Self { life: self.life, ..Self::default() }
+    }
+
     /// Its process writes to the log; index of the first entry, if there is one.
     pub fn submitted(
         &mut self,

@@ -127,7 +127,7 @@ impl Member {
                     self.send_chunk(chunk, env);
                     continue;
                 }
-                ToConsensus::Tick => env.after(env.site().tick_ns, Event::Tick(env.life())),
+                ToConsensus::Tick => env.after(env.site().clock.tick_ns(), Event::Tick(env.life())),
                 ToConsensus::Retry if self.consensus.full => {
                     env.after(SECOND_NS, Event::Retry(env.life()));
                 }
@@ -146,9 +146,9 @@ impl Member {
             let alone = now_ns / LINGER_PERIOD_NS % 2 == 1;
             thread.core.set_linger(if alone { Linger::WhileFlushing } else { Linger::For(0) });
         }
-        let due = thread.core.flush(now_ns, &mut thread.out);
+        let due = thread.core.flush(env.shows_ns(), &mut thread.out);
         if let Some(at_ns) = due.map_err(|e| Stop::Died(e.to_string()))? {
-            env.plan(at_ns, Event::Timer(env.life(), Thread::Consensus));
+            env.plan_shown(at_ns, Event::Timer(env.life(), Thread::Consensus));
         }
         self.carry_out(env)?;
         self.compare(env)

@@ -144,6 +144,7 @@ impl Member {
         }
         self.publish(env);
         self.judge_time_of_others(env);
+        self.judge_time_by_wall(env);
         Ok(())
     }
 

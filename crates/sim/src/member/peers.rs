@@ -128,7 +128,26 @@ impl Member {
         }
         let now_ns = env.agenda.now_ns();
         let over = env.checker.leases().run_out_unless_renewed(now_ns);
-        let leases = over.map(|(id, granted)| LeaseRef { id, granted: granted.0 }).collect();
+        let leases = over.collect();
+        self.end_leases(leases, env);
+    }
+
+    /// A known bug: as leader ends leases by the clock on the wall.
+    pub(super) fn judge_time_by_wall(&mut self, env: &mut Env) {
+        if !self.leads() || !env.has(Bug::LeaseByWallClock) {
+            return;
+        }
+        let (now_ns, clock) = (env.agenda.now_ns(), &env.site().clock);
+        let passed = |from_ns| clock.passed_on_wall_ns(from_ns, now_ns);
+        let leases: Vec<_> = env.checker.leases().run_out_by(passed).collect();
+        if !leases.is_empty() && env.strikes(Bug::LeaseByWallClock, 1) {
+            self.end_leases(leases, env);
+        }
+    }
+
+    /// Each with the entry that granted it.
+    fn end_leases(&mut self, leases: Vec<(i64, LogIndex)>, env: &mut Env) {
+        let leases = leases.into_iter().map(|(id, granted)| LeaseRef { id, granted: granted.0 }).collect();
         let expired = Expired { term: self.consensus.core.raft().term().0, leases };
         let mut batch = BatchBuilder::default();
         batch.push(OWN_REQUEST, CommandKind::LeaseExpire, &expired.encode_to_vec());
@@ -142,7 +161,11 @@ impl Member {
         let is_due = known.is_some_and(|member| member.name.is_empty());
         let can = core.raft().leader() != MemberId::ZERO && core.raft().membership().contains(env.member());
         if is_due && can && env.scheduling.one_in(PUBLISH_TICKS) {
-            let member = Box::new(Record { id: env.member().0, name: "started".into(), ..Record::default() });
+            let reached = env.profile.kind.is_full().then(|| format!("http://{}:1", env.member()));
+            let client_ur_ls = reached.into_iter().collect();
+            let (id, name) = (env.member().0, "started".into());
+            let member = Box::new(Record { id, name, client_ur_ls, ..Record::default() });
+            env.site_mut().unpublished = false;
             let input = Input::Change { id: OWN_REQUEST, kind: CommandKind::MemberPublish, member };
             self.input(Sender::Clock, input, env);
         }

@@ -178,7 +178,7 @@ impl Member {
 
     /// Ends a turn: the time, and some slices of work if there is any.
     fn background(&mut self, shard: u16, out: &mut Vec<Output<Ticket>>, env: &mut Env) -> Result<(), Stop> {
-        let now_ns = env.agenda.now_ns();
+        let now_ns = env.shows_ns();
         let thread = &mut self.shards[usize::from(shard)];
         if !env.calm && env.scheduling.one_in(DEFRAGMENTED_ONE_IN) {
             thread.core.hasten_checkpoint();
@@ -237,7 +237,7 @@ impl Member {
 
     fn state_turn(&mut self, env: &mut Env) {
         let StateSide { stream, reported, requests } = &mut self.state;
-        stream.tick(env.agenda.now_ns(), requests);
+        stream.tick(env.shows_ns(), requests);
         for request in requests.drain(..) {
             env.submit(DiskId::State, request.op);
         }
@@ -252,7 +252,7 @@ impl Member {
         let thread = &mut self.shards[usize::from(shard)];
         let state = (shard == 0).then(|| self.state.stream.deadline_ns()).flatten();
         let due = [thread.core.deadline_ns(), state].into_iter().flatten().min();
-        let now_ns = env.agenda.now_ns();
+        let now_ns = env.shows_ns();
         let set = thread.timer_ns.filter(|&at| at > now_ns);
         if let Some(at_ns) = due
             && set.is_none_or(|set| at_ns < set)
@@ -260,7 +260,7 @@ impl Member {
             // The core has just been told the time: what is due now waits for something else.
             let at_ns = at_ns.max(now_ns + 1);
             thread.timer_ns = Some(at_ns);
-            env.plan(at_ns, Event::Timer(env.life(), Thread::Shard(shard)));
+            env.plan_shown(at_ns, Event::Timer(env.life(), Thread::Shard(shard)));
         }
     }
 }

@@ -112,7 +112,7 @@ impl Member {
         let state = self.consensus.core.numbered();
         let hidden = env.strikes(Bug::HiddenCompaction, 1);
         let compact_revision = if hidden { Revision(-1) } else { state.compact_revision };
-        Now { revision: state.revision, compact_revision, ns: env.agenda.now_ns() }
+        Now { revision: state.revision, compact_revision, ns: env.shows_ns() }
     }
 
     fn watch_carry_out(&mut self, env: &mut Env) {
