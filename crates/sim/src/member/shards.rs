@@ -252,15 +252,15 @@ impl Member {
         let thread = &mut self.shards[usize::from(shard)];
         let state = (shard == 0).then(|| self.state.stream.deadline_ns()).flatten();
         let due = [thread.core.deadline_ns(), state].into_iter().flatten().min();
-        let now_ns = env.shows_ns();
+        let (now_ns, shows_ns) = (env.agenda.now_ns(), env.shows_ns());
+        // The core has just been told the time: what is due now waits for something else.
+        let due = due.map(|shown_ns| env.site().clock.true_ns(shown_ns.max(shows_ns + 1)));
         let set = thread.timer_ns.filter(|&at| at > now_ns);
         if let Some(at_ns) = due
             && set.is_none_or(|set| at_ns < set)
         {
-            // The core has just been told the time: what is due now waits for something else.
-            let at_ns = at_ns.max(now_ns + 1);
             thread.timer_ns = Some(at_ns);
-            env.plan_shown(at_ns, Event::Timer(env.life(), Thread::Shard(shard)));
+            env.plan(at_ns, Event::Timer(env.life(), Thread::Shard(shard)));
         }
     }
 }
