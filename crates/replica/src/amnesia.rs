@@ -6,7 +6,8 @@
 //!
 //! 1. One that starts without data asks the others. Who knows that it served refuses it.
 //! 2. Silence is no reason to refuse: the others may be about to start as well. So each member keeps beside its data that
-//!    it is *unpublished*, from its first start until just before it first asks the log to say where clients reach it.
+//!    it is *unpublished*, from its first start until just before it first asks the log to say where clients reach it, which
+//!    it does when the leader has taken a connection of it.
 //!    Whoever connects says so, and who knows from the log that it served refuses it then.
 //! 3. A member serves no client before the log says who it is, so what clients were told by one is known by others.
 //!

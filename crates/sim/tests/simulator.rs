@@ -231,3 +231,10 @@ fn regression_refused_by_the_log_and_heard_late() {
 fn regression_answer_to_an_earlier_life() {
     expect_kept(&run_seed(1789, Kind::FullCluster, None, false));
 }
+
+/// A member that had lost its disks heard the leader, and was not heard: it took itself for one that says who it is, and was
+/// taken for one by whom it connected with then.
+#[test]
+fn regression_published_before_it_was_refused() {
+    expect_kept(&run_seed(5288, Kind::FullCluster, None, false));
+}

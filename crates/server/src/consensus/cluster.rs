@@ -324,13 +324,21 @@ impl ConsensusActor {
             CommandKind::MemberPublish
         };
         let is_due = kind == CommandKind::ForceNewCluster || (known.is_some() && !is_known);
-        let has_leader = self.core.raft().leader() != MemberId::ZERO;
-        if is_due && has_leader && self.core.raft().membership().contains(MemberId(own.id)) {
+        if is_due && self.is_heard_by_leader() && self.core.raft().membership().contains(MemberId(own.id)) {
             let member = Box::new(own.clone());
             self.cluster.publish_in_ticks = PUBLISH_TICKS;
             self.end_unpublished();
             self.feed(Input::Change { id: OWN_REQUEST, kind, member });
         }
+    }
+
+    /// Whether there is a leader that takes what this member sends. To hear one is not enough: it would refuse a member that
+    /// it knows to have lost its data, and that one must not take itself for published before it is told.
+    fn is_heard_by_leader(&self) -> bool {
+        let leader = self.core.raft().leader();
+        let takes = |peers: &Peers| peers.is_connected(leader);
+        leader == self.published.member
+            || (leader != MemberId::ZERO && self.cluster.peers.as_ref().is_some_and(takes))
     }
 
     /// Before the log can say who this member is, its data must say that it asked for that.

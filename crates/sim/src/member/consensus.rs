@@ -24,10 +24,14 @@ use crate::disks::DiskId;
 use crate::env::{Env, Event, Stop, Thread, site_of};
 use crate::mailbox::{Mailbox, Sender};
 use crate::network::Content;
+use crate::random::between;
 use crate::report::Count;
 
 /// Turns of the consensus thread from one comparison of the shards to the next, about.
 const COMPARED_ONE_IN: u64 = 40;
+
+/// Turns of the consensus thread from one change of how the log is flushed to the next, about, where all is asked.
+const RETUNED_ONE_IN: u64 = 100;
 
 /// How long commands linger in the same way where the server may change it.
 const LINGER_PERIOD_NS: u64 = 4 * MILLISECOND_NS;
@@ -145,6 +149,10 @@ impl Member {
         if env.profile.consensus.linger == Linger::For(0) {
             let alone = now_ns / LINGER_PERIOD_NS % 2 == 1;
             thread.core.set_linger(if alone { Linger::WhileFlushing } else { Linger::For(0) });
+        }
+        if env.profile.kind.is_full() && env.scheduling.one_in(RETUNED_ONE_IN) {
+            thread.core.set_flush_depth(1 << env.scheduling.below(4));
+            thread.core.set_batch_bytes_max(1 << between(&mut env.scheduling, 7, 14));
         }
         let due = thread.core.flush(env.shows_ns(), &mut thread.out);
         if let Some(at_ns) = due.map_err(|e| Stop::Died(e.to_string()))? {

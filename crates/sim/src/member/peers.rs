@@ -159,7 +159,11 @@ impl Member {
         let core = &self.consensus.core;
         let known = core.members().get(env.member());
         let is_due = known.is_some_and(|member| member.name.is_empty());
-        let can = core.raft().leader() != MemberId::ZERO && core.raft().membership().contains(env.member());
+        let leader = core.raft().leader();
+        // As in the server: it must be heard, not only hear.
+        let is_heard =
+            || leader == env.member() || !env.profile.kind.is_full() || env.is_connected(site_of(leader));
+        let can = leader != MemberId::ZERO && is_heard() && core.raft().membership().contains(env.member());
         if is_due && can && env.scheduling.one_in(PUBLISH_TICKS) {
             let reached = env.profile.kind.is_full().then(|| format!("http://{}:1", env.member()));
             let client_ur_ls = reached.into_iter().collect();

@@ -16,10 +16,11 @@ use windlass_io_log::ids::{Epoch, Identity, Nonce, SegmentNumber, Sequence};
 use windlass_io_log::segment::SegmentHeader;
 use windlass_records::batch::{BatchBuilder, CommandKind, Origin};
 use windlass_records::log::{Entry, EntryKind, Frame, HardState};
+use windlass_records::peer::{Answer, EntryId, Failure, Hello, Purpose, Raft, RaftKind, ReadContext, Record};
 use windlass_records::state::State;
 use windlass_records::wal::{FrameBuilder, Live, SystemRecord, Version};
 use windlass_replica::lease::LeaseAsk;
-use windlass_types::{LeaseId, LogIndex, MemberId, RequestId, Revision, Term};
+use windlass_types::{ClusterId, LeaseId, LogIndex, MemberId, RequestId, Revision, Term};
 
 /// The head of a request.
 pub const REQUEST: &[Field<'static>] = &[
@@ -60,6 +61,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         ])],
         "log-frame" => vec![log_frame()],
         "manifest" => texts(&["windlass shards 1\ngeneration 7\nshards 3\ncrc32 42c47a4b\n"]),
+        "peer-records" => peer_records(),
         "protobuf" => protobuf(),
         "settings" => texts(&["# by windlass-disk\nflush-depth = 2\nbatch-linger=1ms\n", "flush-depth=1"]),
         "state" => vec![state()],
@@ -70,6 +72,33 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
 
 fn texts(texts: &[&str]) -> Vec<Vec<u8>> {
     texts.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
+fn peer_records() -> Vec<Vec<u8>> {
+    let hello = Hello {
+        version: 1,
+        version_min: 1,
+        purpose: Purpose::Messages,
+        cluster: ClusterId(1),
+        from: MemberId(2),
+        to: MemberId(3),
+        incarnation: 4,
+        server_version: "3.6.0".to_owned(),
+        unpublished: true,
+    };
+    let mut append = Raft::new(MemberId(2), MemberId(3), Term(4), RaftKind::Append);
+    append.entry = Some(EntryId { index: LogIndex(5), term: Term(3) });
+    append.read = Some(ReadContext { term: Term(4), incarnation: 6, sequence: 7 });
+    let failure = Some(Failure { code: 14, text: "no".to_owned() });
+    let answer = Answer { id: 1, incarnation: 2, failure };
+    vec![numbered(0, &hello), numbered(2, &append), numbered(5, &answer)]
+}
+
+/// Behind the byte that says which it is.
+fn numbered(which: u8, record: &impl Record) -> Vec<u8> {
+    let mut fbb = FlatBufferBuilder::new();
+    record.encode(&mut fbb);
+    [&[which], fbb.finished_data()].concat()
 }
 
 fn batch() -> Vec<u8> {

@@ -5,6 +5,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
+use flatbuffers::FlatBufferBuilder;
 use prost::Message;
 use windlass::startup::flags;
 use windlass_api::etcdserverpb::{DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest, WatchRequest};
@@ -16,6 +17,7 @@ use windlass_io_log::segment::BlockZero;
 use windlass_io_log::stream::manifest::Manifest;
 use windlass_raft::ConfChange;
 use windlass_records::batch::Batch;
+use windlass_records::peer::{self, Record};
 use windlass_records::state::State;
 use windlass_records::{log, wal};
 use windlass_replica::backup::Backend;
@@ -55,6 +57,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "lease-asks", body: lease_asks },
     Target { name: "log-frame", body: log_frame },
     Target { name: "manifest", body: manifest },
+    Target { name: "peer-records", body: peer_records },
     Target { name: "protobuf", body: protobuf },
     Target { name: "segment-header", body: segment_header },
     Target { name: "settings", body: settings },
@@ -250,6 +253,36 @@ fn manifest(bytes: &[u8]) -> String {
         assert_eq!(Manifest::decode(manifest.encode().as_bytes()).ok().as_ref(), Some(manifest));
     }
     said(&decoded)
+}
+
+/// Records of the frames between members: a byte that says which, and the record.
+fn peer_records(bytes: &[u8]) -> String {
+    let Some((which, record)) = bytes.split_first() else { return String::new() };
+    match which % 12 {
+        0 => reread::<peer::Hello>(record),
+        1 => reread::<peer::HelloReply>(record),
+        2 => reread::<peer::Raft>(record),
+        3 => reread::<peer::ForwardRefused>(record),
+        4 => reread::<peer::Ask>(record),
+        5 => reread::<peer::Answer>(record),
+        6 => reread::<peer::Ping>(record),
+        7 => reread::<peer::BulkOpen>(record),
+        8 => reread::<peer::BulkOpened>(record),
+        9 => reread::<peer::BulkChunk>(record),
+        10 => reread::<peer::BulkCredit>(record),
+        _ => reread::<peer::BulkAbort>(record),
+    }
+}
+
+/// What was read is read again as it is written.
+fn reread<R: Record + PartialEq + std::fmt::Debug>(bytes: &[u8]) -> String {
+    let parsed = R::parse(bytes);
+    if let Ok(record) = &parsed {
+        let mut fbb = FlatBufferBuilder::new();
+        record.encode(&mut fbb);
+        assert_eq!(R::parse(fbb.finished_data()).ok().as_ref(), Some(record));
+    }
+    said(&parsed)
 }
 
 /// Requests of clients: a byte that says which, and the message. They are checked, too.
