@@ -33,3 +33,4 @@ pub mod sink;
 pub mod snapshot;
 pub mod stages;
 pub mod startup;
+pub mod waiting;

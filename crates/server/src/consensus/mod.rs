@@ -19,6 +19,7 @@ mod links;
 mod live;
 mod lone;
 mod outgoing;
+mod pace;
 mod timing;
 mod trials;
 
@@ -54,6 +55,7 @@ use leases::PeerAsks;
 use linger::Lingering;
 use live::Live;
 use lone::Lone;
+use pace::Pace;
 use timing::Timing;
 
 pub use asked::{Arbiters, FromArbiter, FromShard, FromShards};
@@ -96,6 +98,7 @@ pub struct ConsensusActor {
     latency: WriteLatency,
     timing: Timing,
     lone: Lone,
+    pace: Pace,
     lingering: Lingering,
     live: Live,
     outputs: Vec<Output>,
@@ -122,6 +125,8 @@ pub struct Wiring {
     pub quota_bytes: Option<u64>,
     /// How the log is flushed, as the member starts.
     pub settings: LogSettings,
+    /// Whether CPUs may be kept from deep sleep.
+    pub hold_cpus: bool,
     /// What makes and reads tokens.
     pub authority: Arc<Authority>,
     /// Time of one tick.
@@ -139,8 +144,8 @@ impl ConsensusActor {
     #[must_use]
     pub fn new(wiring: Wiring) -> Self {
         let Wiring { core, disk, shards, published, metrics, heartbeat, .. } = wiring;
-        let Wiring { retention, quota_bytes, settings, authority, cluster, backup_folder, ready, .. } =
-            wiring;
+        let Wiring { retention, quota_bytes, settings, hold_cpus, authority, cluster, .. } = wiring;
+        let Wiring { backup_folder, ready, .. } = wiring;
         let quota = Quota::new(quota_bytes, published.complete());
         let timing = Timing::new(Arc::clone(&metrics.stages));
         Self {
@@ -169,6 +174,7 @@ impl ConsensusActor {
             latency: WriteLatency::default(),
             timing,
             lone: Lone::default(),
+            pace: Pace::new(hold_cpus),
             lingering: settings.lingering(),
             live: Live::new(settings),
             outputs: Vec::new(),
@@ -304,7 +310,11 @@ impl ConsensusActor {
         if let Op::WriteDurable { ticket, buffer, .. } = &op {
             failpoint!("raftBeforeSave");
             self.metrics.wal_write_bytes.inc_by(buffer.bytes().len() as u64);
-            self.latency.begin(*ticket);
+            let now = Instant::now();
+            if self.latency.is_idle() && self.follows() {
+                self.pace.begins(now);
+            }
+            self.latency.begin(*ticket, now);
             self.lingering.begin(*ticket);
             self.timing.started(*ticket, buffer.bytes().len());
         }
@@ -322,12 +332,20 @@ impl ConsensusActor {
         raft.leader() == raft.id() && raft.peers().next().is_none()
     }
 
+    /// Whether another member decides what is written.
+    fn follows(&self) -> bool {
+        self.core.raft().leader() != self.core.raft().id()
+    }
+
     /// Feeds the operations that ended.
     fn complete(&mut self) {
         let mut completions = std::mem::take(&mut self.completions);
         for completion in completions.drain(..) {
             if let Some(took) = self.latency.end(completion.ticket, &self.metrics.wal_fsync_seconds) {
                 failpoint!("raftAfterSave");
+                if self.latency.is_idle() && self.follows() {
+                    self.pace.ends(Instant::now());
+                }
                 self.lone.observe(took);
                 self.lingering.end(completion.ticket, took, self.core.gathered());
                 self.timing.written(completion.ticket);
@@ -379,6 +397,7 @@ impl Actor for ConsensusActor {
         });
         self.published.set_members(Arc::new(self.core.members().clone()));
         self.published.set_alarms(Arc::clone(self.core.alarms()));
+        self.pace.spawn();
         self.connect(context);
         Self::set_marks(context);
         Self::watch_room(context);

@@ -81,6 +81,7 @@ pub async fn serve(config: &Config, opened: Opened) -> Signal {
         retention: config.retention,
         quota_bytes: config.limits.quota_bytes,
         settings: LogSettings::of(&config.storage),
+        hold_cpus: config.waiting.hold_cpus,
         authority: Arc::clone(&authority),
         backup_folder: folder.path().join(crate::backup::FOLDER_NAME),
         cluster: cluster_setup(config, identity.cluster, us, told, &folder, (peer_sockets, tls.peers)),
@@ -186,6 +187,7 @@ impl Wiring<'_> {
             election_timeout: self.config.raft.election_timeout,
         };
         let http_rules = self.config.http.clone();
+        let waiting = self.config.waiting;
         let lease_seed = data_folder::random();
         move |sockets| {
             let net = NetActor::network(limits);
@@ -202,6 +204,7 @@ impl Wiring<'_> {
                 info,
                 limits,
                 watch,
+                waiting,
                 lease_seed,
             };
             NetActor::new(wiring, http_rules, sockets)

@@ -112,7 +112,7 @@ impl Actor for NetActor {
         self.http_net.start(Box::new(NoMethods), Some(http));
         self.metrics_net.start(Box::new(NoMethods), Some(Rc::new(self.http.for_metrics())));
         actix_rt::spawn(catch_up(Rc::downgrade(&self.arbiter)));
-        actix_rt::spawn(self.arbiter.borrow().awake.window().keep());
+        self.arbiter.borrow().awake.spawn();
         context.run_interval(SWEEP_INTERVAL, |actor, _| actor.arbiter.borrow_mut().sweep(Instant::now()));
     }
 }
@@ -156,6 +156,7 @@ impl Handler<Told> for NetActor {
     fn handle(&mut self, Told(messages): Told, _: &mut Self::Context) {
         let mut arbiter = self.arbiter.borrow_mut();
         messages.into_iter().for_each(|message| arbiter.told(message));
+        arbiter.turn_done();
     }
 }
 

@@ -1,7 +1,5 @@
 //! What the consensus actor and the shards say, turned into answers.
 
-use std::time::Instant;
-
 use windlass_api::etcdserverpb::PutResponse;
 use windlass_records::batch::Batch;
 use windlass_replica::task::ReadAnswer;
@@ -42,9 +40,6 @@ impl Arbiter {
             if let Some(header) = &mut response.header {
                 header.revision += 1;
             }
-        }
-        if self.calls.is_empty() && self.reads.is_empty() {
-            self.awake.answered(Instant::now());
         }
     }
 

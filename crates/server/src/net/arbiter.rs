@@ -14,7 +14,6 @@ use windlass_types::RequestError;
 
 use super::actor::NetActor;
 use super::auth::Passwords;
-use super::awake::Awake;
 use super::calls::{ArbiterId, Calls};
 use super::header::Headers;
 use super::info::{HealthWatches, MemberInfo};
@@ -31,6 +30,8 @@ use crate::consensus::{ConsensusActor, FromArbiter};
 use crate::metrics::Metrics;
 use crate::published::Published;
 use crate::shard::Senders;
+use crate::startup::Waiting;
+use crate::waiting::Awake;
 
 /// Bounds on requests, from the flags.
 #[derive(Clone, Copy, Debug)]
@@ -114,6 +115,8 @@ pub struct Wiring {
     pub limits: RequestLimits,
     /// How watches are served.
     pub watch: WatchOptions,
+    /// How the thread waits for work.
+    pub waiting: Waiting,
     /// Where the ids of leases begin that this arbiter chooses: a number that no other arbiter of the cluster has.
     pub lease_seed: u64,
 }
@@ -123,7 +126,7 @@ impl Arbiter {
     #[must_use]
     pub fn new(wiring: Wiring) -> Self {
         let Wiring { id, net, consensus, shards, published, metrics, info, limits, .. } = wiring;
-        let Wiring { views, authority, watch, lease_seed, .. } = wiring;
+        let Wiring { views, authority, watch, waiting, lease_seed, .. } = wiring;
         let headers = Headers::new(Arc::clone(&published));
         let watch = Watch::new(watch, shards.count(), limits.request_bytes_max, net.clone(), headers.clone());
         Self {
@@ -152,7 +155,7 @@ impl Arbiter {
             tasks: Tasks::default(),
             recipes: Recipes::default(),
             health: HealthWatches::default(),
-            awake: Awake::new(),
+            awake: Awake::new(waiting),
             tally: Tally::default(),
             in_turn: false,
             now: Instant::now(),
@@ -167,7 +170,7 @@ impl Arbiter {
         match event {
             Event::Unary { call, route, meta, message } => {
                 self.tally.count_request(meta, false);
-                self.awake.called();
+                self.awake.called(self.now);
                 let method = Method::of_route(route);
                 let may = check_place(method, message, &self.published);
                 if let Err(error) = may.and_then(|()| check_meta(meta, &self.published)) {
@@ -284,6 +287,13 @@ impl Arbiter {
         if !asks.is_empty() {
             self.consensus.do_send(FromArbiter::Lease(asks));
         }
+        self.turn_done();
+    }
+
+    /// Decides how the thread waits for what comes next.
+    pub(super) fn turn_done(&mut self) {
+        let is_settled = self.calls.is_empty() && self.reads.is_empty();
+        self.awake.turn_done(is_settled);
     }
 
     /// Drops the commands of cancelled calls, as far as they are in no entry yet. Those that are take effect.

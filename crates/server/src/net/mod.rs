@@ -10,7 +10,6 @@ mod alarm;
 mod answer;
 mod arbiter;
 mod auth;
-mod awake;
 mod backup;
 mod calls;
 mod cluster;

@@ -13,7 +13,7 @@ pub mod preflight;
 pub mod rotation;
 mod settings;
 
-pub use config::{Config, HttpRules};
+pub use config::{Config, HttpRules, Waiting};
 pub use fatal::{Reason, fatal};
 
 use std::{

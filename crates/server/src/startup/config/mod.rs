@@ -48,6 +48,8 @@ pub struct Config {
     pub http: HttpRules,
     /// Threads, group commit and logs.
     pub storage: Storage,
+    /// How net threads wait.
+    pub waiting: Waiting,
     /// Where and what to log.
     pub logging: logging::Settings,
     /// How often watches that ask for it are told their progress; at least 100 ms.
@@ -170,6 +172,15 @@ pub struct Storage {
     pub live_settings: bool,
 }
 
+/// How net threads wait for work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Keep the CPUs from deep sleep while a lone client sends request after request.
+    pub hold_cpus: bool,
+    /// Time for which a thread looks for work before it sleeps; at most 1 ms.
+    pub poll: Duration,
+}
+
 /// What operators are told.
 #[derive(Clone, Copy, Debug)]
 pub struct Observation {
@@ -223,6 +234,10 @@ impl Config {
                 warning_request_duration: values.duration("warning-unary-request-duration"),
                 warning_apply_duration: values.duration("warning-apply-duration"),
                 extensive_metrics: values.text("metrics") == "extensive",
+            },
+            waiting: Waiting {
+                hold_cpus: values.text("cpu-latency") == "auto",
+                poll: Duration::from_micros(values.number("poll-us")),
             },
             wal_dir: Some(values.text("wal-dir")).filter(|path| !path.is_empty()).map(PathBuf::from),
             notices: [values.notices(), &ignored].concat(),

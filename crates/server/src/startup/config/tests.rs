@@ -179,7 +179,7 @@ fn our_own_flags_arrive() {
     let config = config(
         "--net-threads=2 --shards=3 --flush-depth=4 --batch-bytes=65536 --batch-linger=50us \
          --wal-segment-bytes=8388608 --shard-flush-bytes=4096 --shard-flush-interval=1s --sync-mode=dsync \
-         --wal-dir=/fast/wal --catch-up-bytes=12345 --enable-live-settings",
+         --wal-dir=/fast/wal --catch-up-bytes=12345 --cpu-latency=off --poll-us=70 --enable-live-settings",
     );
     let Storage {
         net_threads,
@@ -199,6 +199,8 @@ fn our_own_flags_arrive() {
     assert_eq!(shard_flush_interval, Duration::from_secs(1));
     assert_eq!((sync_mode, live_settings), (SyncMode::Dsync, true));
     assert_eq!(config.as_ref().unwrap().raft.catch_up_bytes, 12_345);
+    let waiting = Waiting { hold_cpus: false, poll: Duration::from_micros(70) };
+    assert_eq!(config.as_ref().unwrap().waiting, waiting);
     assert_eq!(config.unwrap().wal_dir, Some(PathBuf::from("/fast/wal")));
 }
 

@@ -31,6 +31,18 @@ pub(super) const FLAGS: &[Flag] = &[
         "Time to wait for more commands before a flush; adaptive: until the flush in flight ends, on a disk where that proves quicker. 0: never wait.",
     ),
     Flag::used(
+        "cpu-latency",
+        Kind::Choice(&["auto", "off"]),
+        "auto",
+        "auto: while a lone client sends request after request, CPUs enter no idle state that takes long to leave. off: the kernel decides.",
+    ),
+    Flag::used(
+        "poll-us",
+        Kind::Number { max: 1000 },
+        "0",
+        "Microseconds for which a net thread that has nothing to do looks for work before it sleeps. 0: only for a quick lone client.",
+    ),
+    Flag::used(
         "wal-segment-bytes",
         Kind::Number { max: 1 << 30 },
         "67108864",

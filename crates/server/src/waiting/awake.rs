@@ -2,8 +2,10 @@
 //!
 //! A thread that sleeps has to be woken, which costs a client that sends its next request at once a good part of the
 //! whole time. So after the only open call was answered the thread looks at its sockets again and again instead of
-//! sleeping, if calls came quickly of late, and not for longer than [`WINDOW`]. Where other threads want its CPU it
-//! sleeps: who does not sleep by itself is made to wait whole time slices later. See `docs/adr/0009-a-lone-client.md`.
+//! sleeping, if calls came quickly of late, and not for longer than [`WINDOW`]; and it keeps the CPUs from deep sleep
+//! meanwhile ([`CpuLatency`]). With `--poll-us` it looks for that long whenever it has nothing to do. Where other threads
+//! want its CPU it sleeps: who does not sleep by itself is made to wait whole time slices later. See
+//! `docs/adr/0009-a-lone-client.md`.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -11,12 +13,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use super::{CpuLatency, Habit};
+use crate::startup::Waiting;
+
 /// How long the thread stays awake at most, and the longest usual gap between an answer and the next call for which
 /// it does.
 const WINDOW: Duration = Duration::from_micros(200);
-
-/// A single long gap counts as this much, so that a pause does not make a quick client a slow one for long.
-const GAP_MAX: Duration = Duration::from_millis(1);
 
 /// Two looks at the sockets that are further apart than this had another thread between them.
 const LOOK_MAX: Duration = Duration::from_micros(50);
@@ -29,10 +31,13 @@ const CROWDED_MAX: Duration = Duration::from_secs(1);
 /// Decides when to stay awake.
 pub struct Awake {
     window: Rc<Window>,
-    /// When the only open call was answered, if no call has come since.
-    answered: Option<Instant>,
-    /// Usual time between an answer and the next call.
-    gap: Duration,
+    cpus: Option<Rc<CpuLatency>>,
+    /// How long to look for work whenever there is none.
+    poll: Duration,
+    /// A call came that may not be answered yet.
+    serving: bool,
+    /// How soon after the answer the next call comes.
+    habit: Habit,
 }
 
 /// Until when the thread is to stay awake.
@@ -49,30 +54,50 @@ pub struct Window {
 impl Awake {
     /// Nothing is known of the clients: the thread sleeps.
     #[must_use]
-    pub fn new() -> Self {
-        Self { window: Rc::default(), answered: None, gap: GAP_MAX }
-    }
-
-    /// The last call that was open has been answered.
-    pub fn answered(&mut self, now: Instant) {
-        self.answered = Some(now);
-        if self.gap <= WINDOW && !self.window.is_crowded(now) {
-            self.window.open(now + WINDOW);
+    pub fn new(waiting: Waiting) -> Self {
+        Self {
+            window: Rc::default(),
+            cpus: waiting.hold_cpus.then(Rc::default),
+            poll: waiting.poll,
+            serving: false,
+            habit: Habit::default(),
         }
     }
 
     /// A call came.
-    pub fn called(&mut self) {
-        if let Some(answered) = self.answered.take() {
-            self.gap = (self.gap * 7 + answered.elapsed().min(GAP_MAX)) / 8;
+    pub fn called(&mut self, now: Instant) {
+        self.serving = true;
+        if self.habit.begins(now) {
             self.window.until.set(None);
         }
     }
 
-    /// What [`Window::keep`] is to be called on, once, on the thread.
-    #[must_use]
-    pub fn window(&self) -> Rc<Window> {
-        Rc::clone(&self.window)
+    /// The thread has done what there was to do. `is_settled` says that no call is open.
+    pub fn turn_done(&mut self, is_settled: bool) {
+        let answered = is_settled && std::mem::take(&mut self.serving);
+        if !answered && self.poll.is_zero() {
+            return;
+        }
+        let now = Instant::now();
+        let mut wait = self.poll;
+        if answered {
+            self.habit.ends(now);
+            if self.habit.is_within(WINDOW) {
+                self.cpus.iter().for_each(|cpus| cpus.want(now));
+                wait = wait.max(WINDOW);
+            }
+        }
+        if !wait.is_zero() && !self.window.is_crowded(now) {
+            self.window.open(now + wait);
+        }
+    }
+
+    /// What is to run beside the arbiter, on its thread, for as long as that lives.
+    pub fn spawn(&self) {
+        actix_rt::spawn(Rc::clone(&self.window).keep());
+        if let Some(cpus) = &self.cpus {
+            actix_rt::spawn(Rc::clone(cpus).keep());
+        }
     }
 }
 
@@ -121,27 +146,48 @@ impl Window {
 mod tests {
     use super::*;
 
+    fn with_poll(poll: Duration) -> Awake {
+        Awake::new(Waiting { hold_cpus: true, poll })
+    }
+
     fn is_open(awake: &Awake) -> bool {
         awake.window.until.get().is_some()
     }
 
     /// A call that comes so long after the answer to the one before, and its answer.
     fn call(awake: &mut Awake, gap: Duration) {
-        awake.answered = Instant::now().checked_sub(gap);
-        awake.called();
+        awake.habit.ends(Instant::now().checked_sub(gap).unwrap());
+        awake.called(Instant::now());
         assert!(!is_open(awake), "a call that is here is not waited for");
-        awake.answered(Instant::now());
+        awake.turn_done(false);
+        assert!(!is_open(awake), "it is not answered yet");
+        awake.turn_done(true);
     }
 
     #[test]
     fn only_quick_clients_are_waited_for() {
-        let mut awake = Awake::new();
+        let mut awake = with_poll(Duration::ZERO);
         call(&mut awake, Duration::ZERO);
         assert!(!is_open(&awake), "once is not yet a habit");
         (0..30).for_each(|_| call(&mut awake, Duration::ZERO));
         assert!(is_open(&awake));
         (0..3).for_each(|_| call(&mut awake, Duration::from_secs(1)));
         assert!(!is_open(&awake));
+    }
+
+    #[test]
+    fn with_a_time_to_poll_it_is_awake_after_every_turn() {
+        let mut awake = with_poll(WINDOW * 2);
+        awake.called(Instant::now());
+        awake.turn_done(false);
+        assert!(is_open(&awake), "the disk may answer");
+        let before = Instant::now();
+        awake.turn_done(true);
+        assert!(awake.window.until.get() >= Some(before + WINDOW * 2));
+        awake.window.crowd(Instant::now());
+        awake.window.until.set(None);
+        awake.turn_done(false);
+        assert!(!is_open(&awake), "others want the CPU");
     }
 
     #[test]
