@@ -113,14 +113,15 @@ fn words(text: &str) -> Vec<String> {
 }
 
 fn chosen(flags: &CompareFlags) -> Result<Vec<&'static Entry>> {
+    for part in &flags.only {
+        if !SUITE.iter().any(|entry| entry.name.contains(part)) {
+            let names: Vec<_> = SUITE.iter().map(|entry| entry.name).collect();
+            bail!("--only {part} names no load; there are {}", names.join(", "));
+        }
+    }
     let wanted =
         |entry: &&Entry| flags.only.is_empty() || flags.only.iter().any(|name| entry.name.contains(name));
-    let entries: Vec<_> = SUITE.iter().filter(wanted).collect();
-    if entries.is_empty() {
-        let names: Vec<_> = SUITE.iter().map(|entry| entry.name).collect();
-        bail!("--only names no load; there are {}", names.join(", "));
-    }
-    Ok(entries)
+    Ok(SUITE.iter().filter(wanted).collect())
 }
 
 /// As the flag says, or beside this program.
@@ -139,7 +140,10 @@ fn windlass_program(flags: &CompareFlags) -> Result<PathBuf> {
 impl Comparison {
     fn fill(&mut self, clusters: &mut [Cluster], entries: &[&Entry], flags: &CompareFlags) -> Result<()> {
         for cluster in clusters.iter_mut() {
-            run_line(cluster, SEED.flags, SEED.amount)?;
+            let seed = run_line(cluster, SEED.flags, SEED.amount)?;
+            if !seed.is_clean() {
+                bail!("{} does not take the keys of the loads: {:?}", cluster.label(), seed.errors);
+            }
         }
         for entry in entries {
             let amount = ((entry.amount as f64 * flags.scale).ceil() as u64).max(1);

@@ -17,11 +17,11 @@ impl Scratch {
     /// Makes it in `parent`, named after the program and this process.
     ///
     /// # Errors
-    /// When it cannot be made.
+    /// It cannot be made: `parent` must be there.
     pub fn new(parent: &Path, program: &str) -> Result<Self> {
         let path = parent.join(format!("{program}-{}", std::process::id()));
         let ((), undo) = Undo::of(|| {
-            std::fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
+            std::fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
             let path = path.clone();
             anyhow::Ok(((), move || remove(&path)))
         })?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::parts::{Amount, KeyFlags, ReadFlags, ValueFlags, duration, keys_of, target};
+use super::parts::{Amount, KeyFlags, ReadFlags, ValueFlags, duration, factor, keys_of, target};
 use crate::keys::{self, Spread};
 use crate::leases;
 use crate::load::Load;
@@ -225,8 +225,8 @@ pub struct CompareFlags {
     /// Members of each system.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=7))]
     pub nodes: u64,
-    /// Let every system write to the disk this often a second at most (root and cgroup v1's blkio needed).
-    #[arg(long, value_name = "N")]
+    /// Let every system write to the disk this often a second at most (root and control groups needed).
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub write_iops: Option<u64>,
     /// Loads whose names contain one of these; without it all.
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
@@ -235,7 +235,7 @@ pub struct CompareFlags {
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=100))]
     pub runs: u64,
     /// Makes the loads larger or smaller.
-    #[arg(long, default_value_t = 1.0, value_name = "FACTOR")]
+    #[arg(long, default_value_t = 1.0, value_name = "FACTOR", value_parser = factor)]
     pub scale: f64,
     /// Further flags of Windlass, separated by blanks.
     #[arg(long, default_value = "", allow_hyphen_values = true)]

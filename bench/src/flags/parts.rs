@@ -124,6 +124,14 @@ pub fn user(text: &str) -> Result<User, String> {
     }
 }
 
+/// How many times as much.
+pub fn factor(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(factor) if (0.000_001..=1e6).contains(&factor) => Ok(factor),
+        _ => Err("it is no factor from 0.000001 to 1000000".to_owned()),
+    }
+}
+
 /// A duration as Go writes it, of one number and one unit: `100ms`, `5s`, `1m`, `1h`; `0` for none.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let refuse = || format!("{text:?} is not a duration such as 100ms, 5s, 1m or 1h");

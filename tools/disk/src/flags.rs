@@ -122,7 +122,7 @@ pub struct TuneFlags {
     #[arg(long, value_enum)]
     pub goal: Option<Goal>,
     /// With `throughput`: the p99 latency that must be kept, in milliseconds; 0: any.
-    #[arg(long, default_value_t = 0.0, value_name = "MS")]
+    #[arg(long, default_value_t = 0.0, value_name = "MS", value_parser = milliseconds)]
     pub p99: f64,
     /// With `latency`: puts per second.
     #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..))]
@@ -170,6 +170,13 @@ impl TuneFlags {
     #[must_use]
     pub fn goal(&self) -> Goal {
         self.goal.unwrap_or(if self.endpoint.is_some() { Goal::Latency } else { Goal::Throughput })
+    }
+}
+
+fn milliseconds(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(number) if (0.0..=1e9).contains(&number) => Ok(number),
+        _ => Err("it is no number of milliseconds".to_owned()),
     }
 }
 

@@ -12,6 +12,9 @@ use crate::device::Device;
 use crate::flags::Goal;
 use crate::settings::Settings;
 
+/// A rate of which less than this share is answered was not reached.
+const REACHED: f64 = 0.95;
+
 /// What a tuning found.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -33,8 +36,8 @@ pub struct Report {
     pub trials: Vec<Trial>,
     /// Whether the winner was better than the defaults that second time too.
     pub holds: bool,
-    #[serde(skip)]
-    goal_is_latency: bool,
+    /// With a rate as a part of the goal, that; puts a second.
+    rate: Option<u64>,
 }
 
 /// What a tuning was done with.
@@ -112,8 +115,21 @@ impl Report {
             }
         };
         let holds = wish.score(&confirmed.0) > wish.score(&confirmed.1);
-        let goal_is_latency = wish.goal == Goal::Latency;
-        Self { machine, device, goal, member, base, steps, confirmed, trials, holds, goal_is_latency }
+        let rate = (wish.goal == Goal::Latency).then_some(rate);
+        Self { machine, device, goal, member, base, steps, confirmed, trials, holds, rate }
+    }
+
+    /// That the wanted rate was too much, if it was.
+    fn rate_words(&self) -> Option<String> {
+        let (rate, reached) = (self.rate? as f64, self.confirmed.0.puts_per_s);
+        (reached < rate * REACHED).then(|| {
+            format!(
+                "At the end only {} of {} puts a second were answered: that rate is too much here, and latencies tell how far \
+                 behind the server fell rather than what suits it. Try a lower --rate.",
+                thousands(reached),
+                thousands(rate)
+            )
+        })
     }
 
     /// What winners are compared with.
@@ -148,6 +164,7 @@ impl Report {
                 "Once more, side by side, the settings did not win ({won}) over {known} ({lost}): keep {known}."
             ),
         });
+        words.extend(self.rate_words());
         words
     }
 
@@ -190,7 +207,7 @@ impl Report {
         let chosen = &self.confirmed.0;
         series.push(Series::new("chosen", vec![(chosen.puts_per_s, chosen.p99_ns)]));
         // Where the rate is fixed all points stand at it.
-        let title = if self.goal_is_latency { "Trials" } else { "Trials: further right and lower is better" };
+        let title = if self.rate.is_some() { "Trials" } else { "Trials: further right and lower is better" };
         let x = Axis::linear("puts per second", Unit::Count);
         chart::frontier(&Frame { title, x, y: Axis::log("p99 latency", Unit::Ns) }, &series)
     }
@@ -265,6 +282,13 @@ mod tests {
             lost.settings().values.is_empty() && lost.to_string().contains("keep the defaults"),
             "{lost}"
         );
+    }
+
+    #[test]
+    fn a_rate_that_is_too_much_is_said() {
+        let words = |rate| Report { rate, ..report(1_900.0) }.words().join("\n");
+        assert!(words(Some(2_500)).contains("only 1,900 of 2,500 puts a second"), "{}", words(Some(2_500)));
+        assert!(!words(Some(1_910)).contains("too much") && !words(None).contains("too much"));
     }
 
     #[test]
