@@ -1,7 +1,7 @@
 //! `windlass-bench compare`: the same suite of loads against Windlass and etcd, started here, in turn.
 //!
 //! It must never favour one of them: both get the same flags, fresh folders, the same loads with the same seeds, and
-//! go first equally often. A load in which anything failed is shown and makes the comparison fail.
+//! go first equally often. A load in which anything failed is shown and makes the comparison fail, and the others are run.
 
 mod page;
 mod suite;
@@ -153,7 +153,11 @@ impl Comparison {
                 let order = if turn.is_multiple_of(2) { [0, 1] } else { [1, 0] };
                 for place in order {
                     eprintln!("{}: {}, run {} of {}", entry.name, LABELS[place], turn + 1, flags.runs);
-                    reports[place].push(run_line(&mut clusters[place], entry.flags, amount)?);
+                    match run_line(&mut clusters[place], entry.flags, amount) {
+                        Ok(report) => reports[place].push(report),
+                        // It is told, and so is everything else that was measured and will be.
+                        Err(error) => self.failed(entry, LABELS[place], &format!("{error:#}")),
+                    }
                 }
             }
             self.add(entry, &reports);
@@ -161,13 +165,18 @@ impl Comparison {
         Ok(())
     }
 
+    fn failed(&mut self, entry: &Entry, label: &str, why: &str) {
+        eprintln!("{}: {label} FAILED: {why}", entry.name);
+        self.failures.push(format!("{}, {label}: {why}", entry.name));
+    }
+
     fn add(&mut self, entry: &Entry, reports: &[Vec<Report>; 2]) {
         for (label, report) in
             LABELS.iter().zip(reports).flat_map(|(label, all)| all.iter().map(move |r| (label, r)))
         {
-            let failures = report.errors.iter();
-            self.failures
-                .extend(failures.map(|(why, count)| format!("{}, {label}: [{count}] {why}", entry.name)));
+            for (why, count) in &report.errors {
+                self.failed(entry, label, &format!("[{count}] {why}"));
+            }
         }
         let classes = entry.classes.iter();
         self.rows.extend(classes.map(|&class| Row {
@@ -364,6 +373,14 @@ mod tests {
         let table = comparison().table();
         assert_eq!(table.rows[0][..7], ["put-1x1", "3,000", "1,500", "2.00", "333.33", "666.67", "2.00"]);
         assert_eq!(table.rows[0][12], "-", "there is no ratio of nothing");
+    }
+
+    #[test]
+    fn a_load_that_gave_no_report_has_its_row() {
+        let mut comparison = comparison();
+        comparison.add(&SUITE[0], &[Vec::new(), Vec::new()]);
+        let row = comparison.table().rows.pop().expect("has rows");
+        assert_eq!((row[0].as_str(), row[1].as_str(), row[3].as_str()), ("put-1x1", "0", "-"));
     }
 
     #[test]
