@@ -10,6 +10,8 @@ use crate::block::Block;
 #[derive(Default)]
 pub(crate) struct KnownHead {
     block: Block,
+    /// How large it says that the body is.
+    body_bytes: Option<u64>,
     /// Streams that have this head. It changes only when there are none.
     sharers: usize,
     /// How much of it the head that is arriving has matched, in bytes; `None` once that departed.
@@ -47,10 +49,11 @@ impl KnownHead {
 
     /// Makes a valid `head` the known one, which its stream then shares. False, and `head` as it was, while streams
     /// have the present one.
-    pub fn adopt(&mut self, head: &mut Block) -> bool {
+    pub fn adopt(&mut self, head: &mut Block, body_bytes: Option<u64>) -> bool {
         if self.sharers > 0 {
             return false;
         }
+        self.body_bytes = body_bytes;
         std::mem::swap(&mut self.block, head);
         self.sharers = 1;
         true
@@ -60,6 +63,11 @@ impl KnownHead {
     pub fn unshare(&mut self) {
         assert!(self.sharers > 0, "only sharers stop sharing");
         self.sharers -= 1;
+    }
+
+    /// How large the known head says that the body is.
+    pub fn body_bytes(&self) -> Option<u64> {
+        self.body_bytes
     }
 
     /// The known head.
@@ -88,7 +96,7 @@ mod tests {
         let mut shared = known.share();
         if !shared {
             known.depart(&mut own);
-            shared = known.adopt(&mut own);
+            shared = known.adopt(&mut own, None);
         }
         let headers = if shared { known.headers() } else { own.headers() };
         (headers.iter().map(|(n, v)| (n.to_vec(), v.to_vec())).collect(), shared)

@@ -12,6 +12,7 @@ mod block;
 mod client;
 mod error;
 mod field;
+mod floods;
 mod known_head;
 mod ping;
 mod raw;

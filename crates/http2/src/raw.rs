@@ -19,6 +19,10 @@ use crate::{Error, ErrorCode, Field, Settings};
 /// RFC 9218 section 4.1.
 const DEFAULT_URGENCY: u32 = 3;
 
+/// nghttp2 counts how often it looks for a CONTINUATION's head, not how often one comes: before its first byte, and after
+/// each when they come alone. A client whose bytes are in small pieces must not pass for one that floods.
+const LOOKS_PER_CONTINUATION: usize = 1 + 9;
+
 /// Which blocks of fields there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BlockKind {
@@ -43,6 +47,16 @@ pub(crate) enum Supply {
     LastWithTrailers(usize),
 }
 
+/// A frame that carries nothing for the owner of the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Control {
+    /// RST_STREAM on this stream.
+    Reset(i32),
+    /// SETTINGS, not an acknowledgement.
+    Settings,
+    WindowUpdate,
+}
+
 /// What a session does with what nghttp2 tells it. `slot` is the stream's row.
 pub(crate) trait Hooks {
     /// A block of fields begins on a stream, which has a row unless this is its first block. Returns its row; `None`
@@ -50,20 +64,23 @@ pub(crate) trait Hooks {
     fn block_begins(&mut self, stream_id: i32, slot: Option<u32>, kind: BlockKind) -> Option<u32>;
     /// One field of the block that began last. False refuses the stream.
     fn field(&mut self, name: &[u8], value: &[u8]) -> bool;
-    /// The block that began last is whole. False if it is malformed, which resets the stream.
-    fn block_ends(&mut self) -> bool;
+    /// The block that began last is whole; with `last` it ends the stream. False if it is malformed, which resets the
+    /// stream.
+    fn block_ends(&mut self, last: bool) -> bool;
     /// The stream whose block began last and its row, if it is still there: the one that most calls are about.
     fn recent(&self) -> (i32, u32);
     /// Body bytes. Returns how many bytes of stream credit to give back now.
     fn data(&mut self, slot: u32, bytes: &[u8]) -> usize;
-    /// The peer ended its side of the stream.
-    fn remote_ends(&mut self, slot: u32);
+    /// The peer ended its side of the stream. False if its body is not what its head said, which resets the stream.
+    fn remote_ends(&mut self, slot: u32) -> bool;
     /// The stream is gone.
     fn closed(&mut self, slot: u32, code: ErrorCode);
     /// A request could not be sent.
     fn not_sent(&mut self, stream_id: i32);
-    /// A PING or its acknowledgement.
-    fn ping(&mut self, ack: bool);
+    /// A PING or its acknowledgement. False if the peer floods, which ends the connection.
+    fn ping(&mut self, ack: bool) -> bool;
+    /// A frame that carries nothing. False as with [`Hooks::ping`].
+    fn control(&mut self, control: Control) -> bool;
     /// The peer announced the end of the connection.
     fn goaway(&mut self, code: ErrorCode, debug: &[u8]);
     /// At most `max` bytes of the stream are wanted.
@@ -242,11 +259,21 @@ impl<H: Hooks> Raw<H> {
 
     /// Announces that streams after those seen so far are not served.
     pub fn submit_goaway(&mut self, code: ErrorCode, debug: &str) -> Result<(), Error> {
+        let last = self.last_stream_id();
         // SAFETY: the session is valid; the debug data is copied.
-        check(unsafe {
-            let last = ffi::nghttp2_session_get_last_proc_stream_id(self.ptr());
-            ffi::nghttp2_submit_goaway(self.ptr(), 0, last, code.0, debug.as_ptr(), debug.len())
-        })
+        check(unsafe { ffi::nghttp2_submit_goaway(self.ptr(), 0, last, code.0, debug.as_ptr(), debug.len()) })
+    }
+
+    /// Ends the connection with a GOAWAY; what arrives is not looked at any more. Once: later calls do nothing.
+    pub fn terminate(&mut self, code: ErrorCode) -> Result<(), Error> {
+        // SAFETY: the session is valid.
+        check(unsafe { ffi::nghttp2_session_terminate_session(self.ptr(), code.0) })
+    }
+
+    /// The number of the last stream that the peer opened.
+    pub fn last_stream_id(&self) -> i32 {
+        // SAFETY: the session is valid; the call only reads.
+        unsafe { ffi::nghttp2_session_get_last_proc_stream_id(self.ptr()) }
     }
 
     /// Whether the session still has a use for input.
@@ -297,8 +324,9 @@ impl Options {
             ffi::nghttp2_option_set_no_http_messaging(p, i32::from(role == Role::Server));
             ffi::nghttp2_option_set_max_outbound_ack(p, settings.acks_waiting_max);
             ffi::nghttp2_option_set_max_settings(p, settings.settings_entries_max);
-            ffi::nghttp2_option_set_max_continuations(p, settings.continuations_max);
-            ffi::nghttp2_option_set_stream_reset_rate_limit(p, settings.resets_burst, settings.resets_per_s);
+            ffi::nghttp2_option_set_max_continuations(p, settings.continuations_max * LOOKS_PER_CONTINUATION);
+            // Resets are counted by `State`, together with those that a peer provokes.
+            ffi::nghttp2_option_set_stream_reset_rate_limit(p, u64::MAX, 0);
             ffi::nghttp2_option_set_glitch_rate_limit(p, settings.glitches_burst, settings.glitches_per_s);
         }
         Ok(Self(option))
@@ -318,7 +346,9 @@ fn check(rv: i32) -> Result<(), Error> {
     }
     Err(match rv {
         ffi::NGHTTP2_ERR_BAD_CLIENT_MAGIC => Error::BadPreface,
-        ffi::NGHTTP2_ERR_FLOODED | ffi::NGHTTP2_ERR_TOO_MANY_SETTINGS => Error::Flooded,
+        ffi::NGHTTP2_ERR_FLOODED
+        | ffi::NGHTTP2_ERR_TOO_MANY_SETTINGS
+        | ffi::NGHTTP2_ERR_TOO_MANY_CONTINUATIONS => Error::Flooded,
         ffi::NGHTTP2_ERR_NOMEM => Error::OutOfMemory,
         ffi::NGHTTP2_ERR_STREAM_ID_NOT_AVAILABLE | ffi::NGHTTP2_ERR_START_STREAM_NOT_ALLOWED => {
             Error::NoMoreStreams

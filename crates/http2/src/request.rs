@@ -6,18 +6,34 @@
 use crate::Headers;
 use crate::field::{valid_name, valid_value};
 
-/// Whether a block may open a request. CONNECT is not served, so every request has a path.
-pub(crate) fn is_valid_head(headers: Headers<'_>) -> bool {
+/// What a well-formed head says of the rest of its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    /// The value of `content-length`.
+    pub body_bytes: Option<u64>,
+}
+
+/// What a block says that may open a request; `None` if it may not. CONNECT is not served, so every request has a path.
+pub(crate) fn shape_of(headers: Headers<'_>) -> Option<Shape> {
     let mut pseudo = Pseudo::default();
     let mut regular_seen = false;
+    let mut body_bytes = None;
     let all = headers.iter().all(|(name, value)| {
         if name.first() == Some(&b':') {
             return !regular_seen && valid_value(value) && pseudo.take(name, value);
         }
         regular_seen = true;
-        is_valid_regular(name, value)
+        let makes_sense = name != b"content-length" || take_length(&mut body_bytes, value);
+        makes_sense && is_valid_regular(name, value)
     });
-    all && pseudo.is_complete()
+    (all && pseudo.is_complete()).then_some(Shape { body_bytes })
+}
+
+/// False if there was one before, or it is no number (RFC 9110 section 8.6).
+fn take_length(length: &mut Option<u64>, value: &[u8]) -> bool {
+    let digits = Some(value).filter(|value| value.iter().all(u8::is_ascii_digit));
+    let number = digits.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+    length.is_none() && number.inspect(|number| *length = Some(*number)).is_some()
 }
 
 /// Whether a block may end a request.
@@ -72,7 +88,7 @@ mod tests {
     fn valid(fields: &[(&str, &str)]) -> bool {
         let mut block = Block::default();
         fields.iter().for_each(|(name, value)| block.push(name.as_bytes(), value.as_bytes()));
-        is_valid_head(block.headers())
+        shape_of(block.headers()).is_some()
     }
 
     #[test]
@@ -114,6 +130,22 @@ mod tests {
             let mut fields = GOOD.to_vec();
             fields[place] = bad;
             assert!(!valid(&fields), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_length_of_the_body_is_one_number() {
+        let shape = |lengths: &[&str]| {
+            let mut block = Block::default();
+            GOOD.iter().for_each(|(name, value)| block.push(name.as_bytes(), value.as_bytes()));
+            lengths.iter().for_each(|value| block.push(b"content-length", value.as_bytes()));
+            shape_of(block.headers()).map(|shape| shape.body_bytes)
+        };
+        assert_eq!(shape(&[]), Some(None));
+        assert_eq!(shape(&["0"]), Some(Some(0)));
+        assert_eq!(shape(&["18446744073709551615"]), Some(Some(u64::MAX)));
+        for bad in [&["18446744073709551616"][..], &[""], &["+1"], &["-1"], &["1,1"], &["1", "1"]] {
+            assert_eq!(shape(bad), None, "{bad:?}");
         }
     }
 

@@ -17,9 +17,14 @@ pub struct Session<Side> {
     leaving: bool,
     /// nghttp2 gave up: it is not called any more but for its end.
     failed: bool,
+    /// The GOAWAY that is still to be sent after that.
+    farewell: Option<[u8; GOAWAY_BYTES]>,
     shutdown: Shutdown,
     side: PhantomData<Side>,
 }
+
+/// Bytes of a GOAWAY without a text.
+const GOAWAY_BYTES: usize = 9 + 8;
 
 /// How far a graceful shutdown has come (RFC 9113 section 6.8: the notice first, the last stream after a round trip).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +38,14 @@ enum Shutdown {
 impl<Side> Session<Side> {
     pub(crate) fn create(role: Role, settings: &Settings, now: Instant) -> Result<Self, Error> {
         let raw = Raw::new(role, settings, State::new(role, settings.clone(), now))?;
-        Ok(Self { raw, leaving: false, failed: false, shutdown: Shutdown::No, side: PhantomData })
+        Ok(Self {
+            raw,
+            leaving: false,
+            failed: false,
+            farewell: None,
+            shutdown: Shutdown::No,
+            side: PhantomData,
+        })
     }
 
     /// Takes in bytes from the peer, which arrived at `now`.
@@ -48,7 +60,11 @@ impl<Side> Session<Side> {
         self.raw.hooks.free_leaving();
         self.raw.hooks.now = now;
         let result = self.take_in(bytes);
-        self.failed |= result.is_err();
+        if let Err(error) = result {
+            self.failed = true;
+            // nghttp2 ends a session that floods without a word.
+            self.farewell = (error == Error::Flooded).then(|| goaway(self.raw.last_stream_id()));
+        }
         result
     }
 
@@ -58,6 +74,7 @@ impl<Side> Session<Side> {
         if uncredited > 0 {
             self.raw.credit_connection(uncredited)?;
         }
+        self.end_if_flooded()?;
         if self.raw.hooks.ping_flood {
             self.leave(ErrorCode::ENHANCE_YOUR_CALM, "too_many_pings")?;
         }
@@ -68,6 +85,15 @@ impl<Side> Session<Side> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// What a client makes the server do is counted as it arrives and as it is answered.
+    fn end_if_flooded(&mut self) -> Result<(), Error> {
+        if self.leaving || !self.raw.hooks.flooded {
+            return Ok(());
+        }
+        self.leaving = true;
+        self.raw.terminate(ErrorCode::ENHANCE_YOUR_CALM)
     }
 
     /// The next stream that has news, which are thereby taken. `None` when there are none until the next `recv` or
@@ -178,6 +204,7 @@ impl<Side> Session<Side> {
     /// As [`Self::recv`].
     pub fn send(&mut self, out: &mut Vec<u8>, limit: usize) -> Result<(), Error> {
         if self.failed {
+            out.extend(self.farewell.take().into_iter().flatten());
             return Ok(());
         }
         std::mem::swap(&mut self.raw.hooks.output, out);
@@ -190,6 +217,10 @@ impl<Side> Session<Side> {
 
     fn gather(&mut self, limit: usize) -> Result<(), Error> {
         self.raw.send()?;
+        if self.raw.hooks.flooded && !self.leaving {
+            self.end_if_flooded()?;
+            self.raw.send()?;
+        }
         self.release_credit()?;
         if self.raw.hooks.unfinished.is_empty() || self.raw.hooks.output.len() >= limit {
             return Ok(());
@@ -259,7 +290,10 @@ impl<Side> Session<Side> {
     /// Whether `send` would give something.
     #[must_use]
     pub fn wants_send(&self) -> bool {
-        !self.failed && (self.raw.wants_write() || !self.raw.hooks.unfinished.is_empty())
+        if self.failed {
+            return self.farewell.is_some();
+        }
+        self.raw.wants_write() || !self.raw.hooks.unfinished.is_empty()
     }
 
     /// Whether the connection has served its purpose and should be closed.
@@ -267,6 +301,17 @@ impl<Side> Session<Side> {
     pub fn is_done(&self) -> bool {
         !self.wants_send() && (self.failed || self.leaving || !self.raw.wants_read())
     }
+}
+
+/// A frame that says why the connection ends, for when nghttp2 can make none.
+fn goaway(last_stream_id: i32) -> [u8; GOAWAY_BYTES] {
+    const LEN: u8 = 8;
+    const TYPE: u8 = 7;
+    let mut frame = [0; GOAWAY_BYTES];
+    (frame[2], frame[3]) = (LEN, TYPE);
+    frame[9..13].copy_from_slice(&last_stream_id.to_be_bytes());
+    frame[13..].copy_from_slice(&ErrorCode::ENHANCE_YOUR_CALM.0.to_be_bytes());
+    frame
 }
 
 impl<Side> std::fmt::Debug for Session<Side> {

@@ -20,10 +20,20 @@ pub struct Settings {
     pub buffered_bytes_max: usize,
     /// While a stream has more than this many bytes queued to send, its peer gets no credit to send more on it.
     pub hold_queued_bytes: usize,
-    /// Streams the peer may reset at once before its rate counts; a faster peer gets GOAWAY.
+    /// Streams the peer may reset, or make this side reset, at once before its rate counts; a faster client gets GOAWAY.
     pub resets_burst: u64,
-    /// Streams the peer may reset per second in the long run.
+    /// Such resets per second in the long run.
     pub resets_per_s: u64,
+    /// SETTINGS frames the peer may send at once before its rate counts; a faster client gets GOAWAY. Each may cost a
+    /// walk over all open streams.
+    pub settings_burst: u64,
+    /// SETTINGS frames per second in the long run.
+    pub settings_per_s: u64,
+    /// Frames that carry nothing (WINDOW_UPDATE, acknowledgements of PINGs) which the peer may send at once before its
+    /// rate counts; a faster client gets GOAWAY. Each DATA frame that it is sent allows it some more.
+    pub idle_burst: u64,
+    /// Such frames per second in the long run.
+    pub idle_per_s: u64,
     /// Frames that make no sense where they come which the peer may send at once before their rate counts; a faster
     /// peer gets GOAWAY. Each frame of a message that was refused for its size is one until the peer has heard of it.
     pub glitches_burst: u64,
@@ -33,7 +43,8 @@ pub struct Settings {
     pub acks_waiting_max: usize,
     /// Entries a SETTINGS frame may have; beyond it the session ends.
     pub settings_entries_max: usize,
-    /// CONTINUATION frames a header block may have; beyond it the session ends.
+    /// CONTINUATION frames a header block may have, whatever pieces it arrives in; at ten times as many at the latest the
+    /// session ends.
     pub continuations_max: usize,
     /// How often a client may ping. `None` for no limit but [`Settings::acks_waiting_max`].
     pub ping_policy: Option<PingPolicy>,
@@ -51,6 +62,10 @@ impl Default for Settings {
             hold_queued_bytes: 256 << 10,
             resets_burst: 10_000,
             resets_per_s: 1_000,
+            settings_burst: 200,
+            settings_per_s: 20,
+            idle_burst: 20_000,
+            idle_per_s: 2_000,
             glitches_burst: 100_000,
             glitches_per_s: 10_000,
             acks_waiting_max: 1_000,

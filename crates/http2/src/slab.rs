@@ -81,6 +81,9 @@ pub(crate) struct Row {
     pub informational: bool,
     /// Received and not yet taken.
     pub body: Vec<u8>,
+    /// Received of the body altogether, and how much the head said there would be.
+    pub body_bytes: u64,
+    pub body_bytes_declared: Option<u64>,
     /// The body passed its bound: drop the rest.
     pub overflowed: bool,
     /// The peer has ended its side.

@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
+use crate::floods::Floods;
 use crate::known_head::KnownHead;
 use crate::ping::PingWatch;
-use crate::raw::{BlockKind, Hooks, Role, Supply};
+use crate::raw::{BlockKind, Control, Hooks, Role, Supply};
 use crate::slab::Slab;
 use crate::{ErrorCode, Field, Headers, Settings, StreamRef, Trailers, request};
 
@@ -28,6 +29,12 @@ pub(crate) struct State {
     pings: Option<PingWatch>,
     /// The client pings too often: it is to be sent away.
     pub ping_flood: bool,
+    floods: Floods,
+    /// The stream that the peer reset last.
+    reset_by_peer: i32,
+    /// The peer has passed one of the bounds on what it may do in vain: nghttp2 was told to end the connection, or is
+    /// to be told.
+    pub flooded: bool,
     /// Acknowledgements of pings that arrived.
     pub ping_acks: u64,
     /// Body bytes received for which the connection's credit was not given back.
@@ -48,6 +55,7 @@ pub(crate) struct State {
 impl State {
     pub fn new(role: Role, settings: Settings, now: Instant) -> Self {
         let pings = settings.ping_policy.map(PingWatch::new);
+        let floods = Floods::new(&settings, now);
         Self {
             role,
             settings,
@@ -58,6 +66,9 @@ impl State {
             now,
             pings,
             ping_flood: false,
+            floods,
+            reset_by_peer: 0,
+            flooded: false,
             ping_acks: 0,
             uncredited: 0,
             buffered: 0,
@@ -130,17 +141,21 @@ impl State {
         }
         row.shares_head = self.known_head.share();
         if row.shares_head {
+            row.body_bytes_declared = self.known_head.body_bytes();
             return true;
         }
         let before = row.head.len();
         self.known_head.depart(&mut row.head);
-        let valid = request::is_valid_head(row.head.headers());
-        if valid && self.known_head.adopt(&mut row.head) {
+        let shape = request::shape_of(row.head.headers());
+        row.body_bytes_declared = shape.and_then(|shape| shape.body_bytes);
+        if let Some(shape) = shape
+            && self.known_head.adopt(&mut row.head, shape.body_bytes)
+        {
             row.shares_head = true;
             row.head.clear(usize::MAX);
         }
         self.buffered = self.buffered + row.head.len() - before;
-        valid
+        shape.is_some()
     }
 
     /// Headers or data go to the peer.
@@ -148,6 +163,12 @@ impl State {
         if let Some(pings) = &mut self.pings {
             pings.on_data_sent();
         }
+    }
+
+    /// Counts something that a client does in vain. False if it was too much.
+    fn bears(&mut self, count: impl FnOnce(&mut Floods, Instant) -> bool) -> bool {
+        self.flooded |= self.role == Role::Server && !count(&mut self.floods, self.now);
+        !self.flooded
     }
 
     fn release(&mut self, slot: u32) {
@@ -221,9 +242,10 @@ impl Hooks for State {
         true
     }
 
-    fn block_ends(&mut self) -> bool {
+    fn block_ends(&mut self, last: bool) -> bool {
         let Some((slot, later)) = self.block.take() else { return true };
-        if self.role == Role::Server && !self.check_block(slot, later) {
+        // A request has no block between its head and its trailers, which end it.
+        if self.role == Role::Server && ((later && !last) || !self.check_block(slot, later)) {
             return false;
         }
         let row = self.slab.row(slot);
@@ -242,6 +264,7 @@ impl Hooks for State {
         self.uncredited += bytes.len();
         let row = self.slab.row(slot);
         row.uncredited += bytes.len();
+        row.body_bytes += bytes.len() as u64;
         if !row.overflowed {
             let full = row.body.len() + bytes.len() > self.settings.body_bytes_max
                 || self.buffered + bytes.len() > self.settings.buffered_bytes_max;
@@ -259,9 +282,14 @@ impl Hooks for State {
         if due && !row.held { std::mem::take(&mut row.uncredited) } else { 0 }
     }
 
-    fn remote_ends(&mut self, slot: u32) {
-        self.slab.row(slot).remote_ended = true;
+    fn remote_ends(&mut self, slot: u32) -> bool {
+        let row = self.slab.row(slot);
+        row.remote_ended = true;
+        if row.body_bytes_declared.is_some_and(|declared| declared != row.body_bytes) {
+            return false;
+        }
         self.slab.tell(slot, |news| news.end = true);
+        true
     }
 
     fn closed(&mut self, slot: u32, code: ErrorCode) {
@@ -270,9 +298,16 @@ impl Hooks for State {
         }
         let row = self.slab.row(slot);
         row.closed = true;
+        let provoked =
+            !matches!(code, ErrorCode::NO_ERROR | ErrorCode::CANCEL) && self.reset_by_peer != row.id;
         if self.recent == (row.id, slot) {
             self.recent = (0, 0);
         }
+        // A peer that makes this side reset its streams may do it as often as it may reset them itself.
+        if provoked && self.role == Role::Server {
+            self.flooded |= !self.floods.reset(self.now);
+        }
+        let row = self.slab.row(slot);
         // The owner need not hear of the end of a stream that it never saw, or that it has ended itself.
         let silent = self.role == Role::Server && !row.listed && (!row.known || row.is_ended());
         if silent {
@@ -290,15 +325,27 @@ impl Hooks for State {
         }
     }
 
-    fn ping(&mut self, ack: bool) {
+    fn ping(&mut self, ack: bool) -> bool {
         if ack {
             self.ping_acks += 1;
-            return;
+            return self.bears(|floods, now| floods.idle(now));
         }
         let has_streams = self.slab.len() > 0;
         if let Some(pings) = &mut self.pings {
             self.ping_flood |= !pings.on_ping(self.now, has_streams);
         }
+        true
+    }
+
+    fn control(&mut self, control: Control) -> bool {
+        if let Control::Reset(stream_id) = control {
+            self.reset_by_peer = stream_id;
+        }
+        self.bears(|floods, now| match control {
+            Control::Reset(_) => floods.reset(now),
+            Control::Settings => floods.settings(now),
+            Control::WindowUpdate => floods.idle(now),
+        })
     }
 
     fn goaway(&mut self, code: ErrorCode, debug: &[u8]) {
@@ -330,6 +377,7 @@ impl Hooks for State {
 
     fn write_data(&mut self, slot: u32, frame_header: &[u8; 9], len: usize) -> bool {
         let row = self.slab.row(slot);
+        self.floods.data_sent();
         self.output.extend_from_slice(frame_header);
         self.output.extend_from_slice(&row.queue[row.sent..row.sent + len]);
         row.sent += len;

@@ -7,7 +7,7 @@ use std::ptr::{self, NonNull};
 
 use libnghttp2_sys as ffi;
 
-use super::{BlockKind, Hooks, Supply, check};
+use super::{BlockKind, Control, Hooks, Supply, check};
 use crate::field::as_nva;
 use crate::{Error, ErrorCode};
 
@@ -183,17 +183,32 @@ unsafe extern "C" fn on_frame<H: Hooks>(
         let flags = u32::from(hd.flags);
         match kind {
             ffi::NGHTTP2_HEADERS | ffi::NGHTTP2_DATA => {
-                if kind == ffi::NGHTTP2_HEADERS && !hooks::<H>(user_data).block_ends() {
+                let last = flags & ffi::NGHTTP2_FLAG_END_STREAM != 0;
+                let mut well_formed = kind == ffi::NGHTTP2_DATA || hooks::<H>(user_data).block_ends(last);
+                if well_formed
+                    && last
+                    && let Some(slot) = recent_slot_of::<H>(session, hd.stream_id, user_data)
+                {
+                    well_formed = hooks::<H>(user_data).remote_ends(slot);
+                }
+                if !well_formed {
                     let code = ffi::NGHTTP2_PROTOCOL_ERROR;
                     return ffi::nghttp2_submit_rst_stream(session, 0, hd.stream_id, code);
                 }
-                if flags & ffi::NGHTTP2_FLAG_END_STREAM != 0
-                    && let Some(slot) = recent_slot_of::<H>(session, hd.stream_id, user_data)
-                {
-                    hooks::<H>(user_data).remote_ends(slot);
-                }
             }
-            ffi::NGHTTP2_PING => hooks::<H>(user_data).ping(flags & ffi::NGHTTP2_FLAG_ACK != 0),
+            ffi::NGHTTP2_PING => {
+                let bearable = hooks::<H>(user_data).ping(flags & ffi::NGHTTP2_FLAG_ACK != 0);
+                return end_unless(bearable, session);
+            }
+            ffi::NGHTTP2_SETTINGS if flags & ffi::NGHTTP2_FLAG_ACK == 0 => {
+                return end_unless(hooks::<H>(user_data).control(Control::Settings), session);
+            }
+            ffi::NGHTTP2_WINDOW_UPDATE => {
+                return end_unless(hooks::<H>(user_data).control(Control::WindowUpdate), session);
+            }
+            ffi::NGHTTP2_RST_STREAM => {
+                return end_unless(hooks::<H>(user_data).control(Control::Reset(hd.stream_id)), session);
+            }
             ffi::NGHTTP2_GOAWAY => {
                 let goaway = &(*frame).goaway;
                 let debug = bytes(goaway.opaque_data, goaway.opaque_data_len);
@@ -203,6 +218,18 @@ unsafe extern "C" fn on_frame<H: Hooks>(
         }
     }
     OK
+}
+
+/// Ends the connection of a peer that is not bearable: what else it has sent is not looked at.
+///
+/// # Safety
+/// `session` is the session that is making the callback.
+unsafe fn end_unless(bearable: bool, session: *mut ffi::nghttp2_session) -> c_int {
+    if bearable {
+        return OK;
+    }
+    // SAFETY: the session is valid. The call only queues a frame; it makes no callback.
+    unsafe { ffi::nghttp2_session_terminate_session(session, ErrorCode::ENHANCE_YOUR_CALM.0) }
 }
 
 unsafe extern "C" fn on_not_sent<H: Hooks>(
