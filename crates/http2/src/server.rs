@@ -38,7 +38,7 @@ impl Session<Server> {
         };
         row.answered = true;
         row.ending = Some(trailers);
-        row.enqueue(fill);
+        self.raw.hooks.queued += row.enqueue(fill);
         self.submit(stream, head, true);
     }
 

@@ -163,10 +163,10 @@ impl<Side> Session<Side> {
     pub fn push_with(&mut self, stream: StreamRef, fill: impl FnOnce(&mut Vec<u8>)) -> Option<usize> {
         let state = &mut *self.raw.hooks;
         let row = state.slab.get_mut(stream).filter(|row| !row.closed && !row.is_ended())?;
-        row.enqueue(fill);
+        let added = row.enqueue(fill);
         let queued = row.queued();
         let deferred = std::mem::take(&mut row.deferred);
-        state.on_queued(stream);
+        state.on_queued(stream, added);
         if deferred {
             self.raw.resume(stream.id);
         }
@@ -187,6 +187,12 @@ impl<Side> Session<Side> {
     #[must_use]
     pub fn queued_bytes(&self, stream: StreamRef) -> usize {
         self.raw.hooks.slab.get(stream).map_or(0, |row| row.queued())
+    }
+
+    /// Bytes queued on all streams together and not handed out by `send`.
+    #[must_use]
+    pub fn queued_bytes_of_all(&self) -> usize {
+        self.raw.hooks.queued
     }
 
     /// Ends both sides of `stream` at once. Does nothing if it is gone.

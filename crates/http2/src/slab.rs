@@ -123,13 +123,16 @@ impl Row {
         self.ending.is_some()
     }
 
-    /// Appends to what is to be sent. Bytes that were sent already are dropped when they are the larger part.
-    pub fn enqueue(&mut self, fill: impl FnOnce(&mut Vec<u8>)) {
+    /// Appends to what is to be sent, and says how much. Bytes that were sent already are dropped when they are the
+    /// larger part.
+    pub fn enqueue(&mut self, fill: impl FnOnce(&mut Vec<u8>)) -> usize {
         if self.sent > KEEP_BYTES && self.sent > self.queued() {
             self.queue.drain(..self.sent);
             self.sent = 0;
         }
+        let before = self.queue.len();
         fill(&mut self.queue);
+        self.queue.len() - before
     }
 
     fn reset(&mut self) {

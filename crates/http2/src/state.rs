@@ -41,6 +41,8 @@ pub(crate) struct State {
     pub uncredited: usize,
     /// Bytes of bodies and header blocks held in all rows.
     buffered: usize,
+    /// Bytes queued to be sent in all rows.
+    pub queued: usize,
     /// Streams whose credit is withheld until their output queue is short.
     held: Vec<StreamRef>,
     /// Streams that were answered in full while their peer still sends: to be reset once the answer is out.
@@ -72,6 +74,7 @@ impl State {
             ping_acks: 0,
             uncredited: 0,
             buffered: 0,
+            queued: 0,
             held: Vec::new(),
             unfinished: Vec::new(),
             goaway: None,
@@ -118,8 +121,9 @@ impl State {
         });
     }
 
-    /// Notes that bytes were queued on `stream`, which may hold back its peer's credit.
-    pub fn on_queued(&mut self, stream: StreamRef) {
+    /// Notes that `len` more bytes were queued on `stream`, which may hold back its peer's credit.
+    pub fn on_queued(&mut self, stream: StreamRef, len: usize) {
+        self.queued += len;
         let Some(row) = self.slab.get_mut(stream) else { return };
         if !row.held && row.queued() > self.settings.hold_queued_bytes {
             row.held = true;
@@ -188,6 +192,7 @@ impl State {
     fn forget(&mut self, slot: u32) {
         let row = self.slab.peek(slot);
         self.buffered -= row.held_bytes();
+        self.queued -= row.queued();
         if row.shares_head {
             self.known_head.unshare();
         }
@@ -378,6 +383,7 @@ impl Hooks for State {
     fn write_data(&mut self, slot: u32, frame_header: &[u8; 9], len: usize) -> bool {
         let row = self.slab.row(slot);
         self.floods.data_sent();
+        self.queued -= len;
         self.output.extend_from_slice(frame_header);
         self.output.extend_from_slice(&row.queue[row.sent..row.sent + len]);
         row.sent += len;

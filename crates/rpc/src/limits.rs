@@ -23,6 +23,9 @@ pub struct Limits {
     pub streams_max: u32,
     /// Request bytes that all unfinished requests of a connection may hold; the request that passes it is refused.
     pub buffered_bytes_max: usize,
+    /// Response bytes that all calls of a connection may have waiting to be sent; while there are more, its further calls
+    /// are refused with RESOURCE_EXHAUSTED.
+    pub queued_bytes_max: usize,
     /// A stream with more than this many response bytes queued gets no more request bytes from its client, and its
     /// service is told when they went below.
     pub hold_queued_bytes: usize,
@@ -48,6 +51,7 @@ impl Default for Limits {
             connections_max: 16_384,
             streams_max: 1 << 16,
             buffered_bytes_max: 128 << 20,
+            queued_bytes_max: 512 << 20,
             hold_queued_bytes: 256 << 10,
             ping_policy: PingPolicy { min_interval: Duration::from_secs(5), permit_without_stream: false },
             keepalive_interval: Duration::from_secs(2 * 60 * 60),

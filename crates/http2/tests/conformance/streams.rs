@@ -74,6 +74,13 @@ fn numbers_and_concurrency() {
             [request(1), request(7), request(9)],
             Answered(vec![1, 7, 9]),
         ),
-        case("5.1.2", "more streams than are allowed", [many], Stream(201, REFUSED_STREAM)),
+        case("5.1.2", "more streams than are allowed", [many.clone()], Stream(201, REFUSED_STREAM)),
+        case(
+            "5.1.2",
+            "the same once the bound is acknowledged",
+            [[frame(SETTINGS, ACK, 0, &[]), many].concat()],
+            Connection(PROTOCOL_ERROR),
+        )
+        .rfc(HARDER),
     ]);
 }

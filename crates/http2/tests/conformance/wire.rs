@@ -1,5 +1,7 @@
 //! Frames and header blocks as bytes, right or wrong, and frames read back.
 
+#![allow(dead_code, reason = "each test that shares this file uses its part of it")]
+
 pub const DATA: u8 = 0;
 pub const HEADERS: u8 = 1;
 pub const PRIORITY: u8 = 2;

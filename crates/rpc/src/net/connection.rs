@@ -22,6 +22,9 @@ use crate::status::{self, HEAD, Status};
 /// What a call is told whose connection holds too much already.
 const BODY_TOO_LARGE: &str = "grpc: too many request bytes held by the connection";
 
+/// What a call is told whose connection does not take what it asked for.
+const ANSWERS_TOO_LARGE: &str = "grpc: too many response bytes held for the connection";
+
 /// A connection and what is known of it.
 pub(super) struct Connection {
     pub serial: u32,
@@ -64,6 +67,7 @@ struct Call {
 pub(super) struct Intake<'a> {
     pub routes: &'a Routes,
     pub message_bytes_max: usize,
+    pub queued_bytes_max: usize,
     pub counters: &'a mut Counters,
     /// Gets the frame of a unary message.
     pub message: &'a mut Vec<u8>,
@@ -145,6 +149,12 @@ impl Connection {
                 return None;
             }
         };
+        if self.session.queued_bytes_of_all() > intake.queued_bytes_max {
+            status::with_only_head("200", Code::ResourceExhausted, ANSWERS_TOO_LARGE, |head| {
+                self.session.respond_only(stream, head);
+            });
+            return None;
+        }
         intake.counters.routes[route].started += 1;
         let row = stream.row();
         if self.calls.len() <= row {

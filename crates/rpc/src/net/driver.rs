@@ -127,6 +127,7 @@ impl Driver {
             let mut intake = Intake {
                 routes: &self.net.0.routes,
                 message_bytes_max: self.net.0.limits.message_bytes_max,
+                queued_bytes_max: self.net.0.limits.queued_bytes_max,
                 counters,
                 message,
                 deadline: None,

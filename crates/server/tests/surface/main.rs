@@ -24,5 +24,6 @@ mod recipes;
 mod settings;
 mod store;
 mod threads;
+mod tools;
 mod top;
 mod websocket;
