@@ -11,8 +11,8 @@ pub struct WriteLatency(Vec<(Ticket, Instant)>);
 
 impl WriteLatency {
     /// A write is submitted.
-    pub fn begin(&mut self, ticket: Ticket) {
-        self.0.push((ticket, Instant::now()));
+    pub fn begin(&mut self, ticket: Ticket, now: Instant) {
+        self.0.push((ticket, now));
     }
 
     /// An operation ended; if it was a write, its time goes to `seconds` and is returned.

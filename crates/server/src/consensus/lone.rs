@@ -26,7 +26,7 @@ enum Way {
 /// Decides for each write.
 #[derive(Debug)]
 pub struct Lone {
-    /// What is being proposed comes from the only call that its arbiter has open, or from a leader that has only one.
+    /// What is being proposed comes from the only call that its arbiter has open.
     announced: bool,
     /// The arbiter that was heard last.
     heard: Option<ArbiterId>,
@@ -53,12 +53,6 @@ impl Lone {
     pub fn proposes(&mut self, arbiter: ArbiterId, alone: bool) {
         let same = self.heard.replace(arbiter) == Some(arbiter);
         self.announced = alone && same;
-    }
-
-    /// A leader sent what is about to be written; `is_lone` says that it sends one write at a time.
-    pub fn led(&mut self, is_lone: bool) {
-        self.heard = None;
-        self.announced = is_lone;
     }
 
     /// Somebody wants something else.
@@ -137,17 +131,6 @@ mod tests {
         lone.proposes(ME, true);
         lone.proposes(ME, true);
         assert!(!lone.takes(&write(WRITE_BYTES_MAX + BLOCK_BYTES)), "a batch");
-    }
-
-    #[test]
-    fn a_leader_may_be_a_lone_client() {
-        let mut lone = trusting();
-        lone.led(false);
-        assert!(!lone.takes(&write(BLOCK_BYTES)), "others may come meanwhile");
-        lone.led(true);
-        assert!(lone.takes(&write(BLOCK_BYTES)));
-        lone.proposes(ME, true);
-        assert!(!lone.takes(&write(BLOCK_BYTES)), "nobody knows yet what this client does");
     }
 
     #[test]

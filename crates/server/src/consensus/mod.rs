@@ -306,11 +306,15 @@ impl ConsensusActor {
     }
 
     fn start(&mut self, op: Op) {
-        let at_once = self.latency.is_idle() && self.takes_at_once(&op);
+        let at_once = self.latency.is_idle() && self.has_no_peers() && self.lone.takes(&op);
         if let Op::WriteDurable { ticket, buffer, .. } = &op {
             failpoint!("raftBeforeSave");
             self.metrics.wal_write_bytes.inc_by(buffer.bytes().len() as u64);
-            self.latency.begin(*ticket);
+            let now = Instant::now();
+            if self.latency.is_idle() && self.follows() {
+                self.pace.begins(now);
+            }
+            self.latency.begin(*ticket, now);
             self.lingering.begin(*ticket);
             self.timing.started(*ticket, buffer.bytes().len());
         }
@@ -320,15 +324,6 @@ impl ConsensusActor {
         } else {
             self.disk.submit([op]);
         }
-    }
-
-    /// Whether `op` is to be carried out while this thread sleeps. No write is in flight.
-    fn takes_at_once(&mut self, op: &Op) -> bool {
-        if self.follows() && matches!(op, Op::WriteDurable { .. }) {
-            let is_paced = self.pace.begins(Instant::now());
-            self.lone.led(is_paced);
-        }
-        (self.has_no_peers() || self.follows()) && self.lone.takes(op)
     }
 
     /// Whether this member leads and nobody waits for its messages.

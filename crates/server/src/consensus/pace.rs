@@ -1,7 +1,6 @@
-//! Whether a follower's leader sends it one write after the other, each after the one before is durable.
+//! Keeps the CPUs from deep sleep on a follower whose leader sends it one write after the other.
 //!
-//! Then a lone client writes, and waits for this member too: its CPUs are kept from deep sleep, and its log may be written as for
-//! a lone client of its own ([`super::lone`]).
+//! There a lone client writes: its leader holds its own CPUs, and the client waits for those of a follower as well.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -33,13 +32,14 @@ impl Pace {
         }
     }
 
-    /// A write begins, and no other is under way. Says whether it is one of many that come so, each soon after the one before.
-    pub fn begins(&mut self, now: Instant) -> bool {
-        let is_paced = self.habit.begins(now) && self.habit.is_within(QUICK);
-        if is_paced && let Some(cpus) = &self.cpus {
+    /// A write begins, and no other is under way.
+    pub fn begins(&mut self, now: Instant) {
+        if self.habit.begins(now)
+            && self.habit.is_within(QUICK)
+            && let Some(cpus) = &self.cpus
+        {
             cpus.want(now);
         }
-        is_paced
     }
 
     /// A write has ended, and no other is under way.
