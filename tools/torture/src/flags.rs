@@ -43,6 +43,9 @@ pub struct FuzzFlags {
     /// Where inputs that break something are left.
     #[arg(long, default_value = "windlass-torture")]
     pub folder: PathBuf,
+    /// Leave inputs that came to something new in this corpus, a folder for each target.
+    #[arg(long)]
+    pub keep: Option<PathBuf>,
 }
 
 /// Flags of `corrupt`.

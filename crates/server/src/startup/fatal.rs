@@ -89,7 +89,8 @@ const TABLE: &[Row] = &[
     row(
         Reason::FolderIdentity,
         13,
-        "The data folder belongs to another member or cluster than the flags describe.",
+        "The data folder belongs to another member or cluster than the flags describe; or it is empty, and the others know that \
+         this member had data (then: remove the member, add it again, and start it with `--initial-cluster-state=existing`).",
         "Correct `--data-dir`, `--name`, `--initial-cluster` or `--initial-cluster-token`; or give \
          `--initial-cluster-state=existing` to start the member that the folder holds.",
     ),

@@ -27,6 +27,10 @@ const POOL_MAX: usize = 4096;
 /// An input may take so long in an optimised build.
 const SLOW: Duration = Duration::from_secs(2);
 
+/// Largest input that is kept in a corpus, and most of one target: a corpus is read by every test run.
+const KEPT_BYTES_MAX: usize = 2 << 10;
+const KEPT_MAX: usize = 12;
+
 /// Where the corpus is kept: a folder for each target.
 fn corpus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus")
@@ -39,6 +43,8 @@ pub struct Fuzzed {
     pub inputs: u64,
     /// Different outcomes.
     pub outcomes: usize,
+    /// Those that came to something that none before did, as they were found: first what is easy to come by.
+    pub found: Vec<Vec<u8>>,
     /// Inputs with which it panicked or took too long, and what it said.
     pub crashes: Vec<(Vec<u8>, String)>,
 }
@@ -60,7 +66,7 @@ pub fn run(flags: &FuzzFlags) -> Result<bool> {
     for target in targets {
         let until = Instant::now() + Duration::from_secs(flags.seconds);
         let fuzzed = fuzz(target, flags.seed, || Instant::now() < until)?;
-        let Fuzzed { inputs, outcomes, crashes } = &fuzzed;
+        let Fuzzed { inputs, outcomes, found, crashes } = &fuzzed;
         story.tell(&format!(
             "{}: {inputs} inputs, {outcomes} outcomes, {} crashes",
             target.name,
@@ -70,6 +76,9 @@ pub fn run(flags: &FuzzFlags) -> Result<bool> {
             let path = flags.folder.join(format!("crash-{}-{number}", target.name));
             fs::write(&path, input)?;
             story.say(&format!("BROKEN: {}: {why}", path.display()));
+        }
+        if let Some(corpus) = &flags.keep {
+            keep(&corpus.join(target.name), found)?;
         }
         sound &= crashes.is_empty();
     }
@@ -85,7 +94,7 @@ pub fn fuzz(target: &Target, seed: u64, mut goes_on: impl FnMut() -> bool) -> Re
     let mut pool = seeds::of(target.name);
     pool.extend(kept(target)?);
     let mut outcomes = BTreeSet::new();
-    let mut fuzzed = Fuzzed { inputs: 0, outcomes: 0, crashes: Vec::new() };
+    let mut fuzzed = Fuzzed { inputs: 0, outcomes: 0, found: Vec::new(), crashes: Vec::new() };
     let mut trying = pool.clone();
     while fuzzed.crashes.len() < 4 {
         let is_made = trying.is_empty();
@@ -105,6 +114,7 @@ pub fn fuzz(target: &Target, seed: u64, mut goes_on: impl FnMut() -> bool) -> Re
             Ok(outcome) => {
                 let is_new = outcomes.insert(outcome.replace(|c: char| c.is_ascii_digit(), ""));
                 if is_new && is_made {
+                    fuzzed.found.push(input.clone());
                     if pool.len() < POOL_MAX {
                         pool.push(input);
                     } else {
@@ -117,6 +127,15 @@ pub fn fuzz(target: &Target, seed: u64, mut goes_on: impl FnMut() -> bool) -> Re
     }
     fuzzed.outcomes = outcomes.len();
     Ok(fuzzed)
+}
+
+/// Writes the inputs that were hardest to come by, each under a name made of what it holds.
+fn keep(folder: &Path, found: &[Vec<u8>]) -> Result<()> {
+    fs::create_dir_all(folder).context("cannot make the corpus")?;
+    for input in found.iter().rev().filter(|input| input.len() <= KEPT_BYTES_MAX).take(KEPT_MAX) {
+        fs::write(folder.join(format!("{:08x}", crc32fast::hash(input))), input)?;
+    }
+    Ok(())
 }
 
 /// Inputs that were kept because they once found something, or lead somewhere.
