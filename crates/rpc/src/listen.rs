@@ -56,8 +56,8 @@ impl std::error::Error for BindError {
 }
 
 /// Listens on `address` (`host:port`, the host a name, an IPv4 or a bracketed IPv6 address, or empty for all
-/// interfaces; `0.0.0.0` and `[::]` are all interfaces too, of both families) with `count` sockets among which the kernel spreads connections (`SO_REUSEPORT`). Port 0 lets the system
-/// choose one for all.
+/// interfaces; `0.0.0.0` and `[::]` are all interfaces too, of both families) with `count` sockets among which the
+/// kernel spreads connections (`SO_REUSEPORT`). Port 0 lets the system choose one for all.
 ///
 /// # Errors
 /// If the address cannot be resolved or is in use, also by another process that shares its port.
