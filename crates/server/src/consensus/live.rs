@@ -199,17 +199,16 @@ impl Handler<AskSettings> for ConsensusActor {
 
     fn handle(&mut self, ask: AskSettings, context: &mut Self::Context) -> Self::Result {
         let before = self.live.now();
-        let done = match ask {
+        let kept = self.live.kept;
+        let next = match ask {
             AskSettings::Show => return MessageResult(Ok(self.live.shown())),
-            AskSettings::Keep(change) => self.live.kept.with(change).map(|kept| self.live.kept = kept),
-            AskSettings::Try(..) | AskSettings::EndTrial => Ok(()),
-        };
-        let done = done.and_then(|()| match ask {
+            AskSettings::Keep(change) => kept.with(change).map(|kept| (kept, None)),
             // It is of what is kept: what it does not name is as if no trial had been before.
-            AskSettings::Try(change, time) => Ok(Some((self.live.kept.with(change)?, time))),
-            _ => Ok(None),
-        });
-        MessageResult(done.map(|trial| {
+            AskSettings::Try(change, time) => kept.with(change).map(|tried| (kept, Some((tried, time)))),
+            AskSettings::EndTrial => Ok((kept, None)),
+        };
+        MessageResult(next.map(|(kept, trial)| {
+            self.live.kept = kept;
             self.begin_trial(trial, context);
             self.settings_changed(before);
             self.end_step(context);
