@@ -69,7 +69,7 @@ pub fn merge_by_key(mut runs: Vec<Vec<KeyValue>>) -> Vec<KeyValue> {
     if runs.len() == 1 {
         return runs.remove(0);
     }
-    let mut all = runs.concat();
+    let mut all: Vec<KeyValue> = runs.into_iter().flatten().collect();
     // The standard sort finds the ascending runs and merges them.
     all.sort_by(|a, b| a.key.cmp(&b.key));
     all

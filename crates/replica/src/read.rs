@@ -75,42 +75,76 @@ pub fn range_part(shard: &Shard, range: &RangeRequest, revision: Revision) -> Ra
         return RangePart { kvs: Vec::new(), count: shard.count(keys, revision) };
     }
     let with_values = needs_values(range);
+    let passes = |pair: &Pair<'_>| passes(range, pair.mod_revision.0, pair.create_revision.0);
+    if let KeyRange::Point(key) = keys {
+        let found = shard.get(key, revision);
+        let kvs = found.filter(passes).map(|pair| key_value(&pair, with_values));
+        return RangePart { kvs: kvs.into_iter().collect(), count: u64::from(found.is_some()) };
+    }
     let enough = keys_needed(range).unwrap_or(usize::MAX);
-    let mut part = RangePart::default();
-    for pair in one_or_many(shard, keys, revision) {
-        if part.kvs.len() == enough {
+    let (mut pairs, mut count) = (Pairs::default(), 0);
+    for pair in shard.range(keys, revision) {
+        if pairs.len() == enough {
             // Without filters, which keep the walk from ending early, what was walked is all that was found.
-            part.count = shard.count(keys, revision);
+            count = shard.count(keys, revision);
             break;
         }
-        part.count += 1;
-        if passes(range, pair.mod_revision.0, pair.create_revision.0) {
-            part.kvs.push(key_value(&pair, with_values));
+        count += 1;
+        if passes(&pair) {
+            pairs.push(&pair, with_values);
         }
     }
-    part
+    RangePart { kvs: pairs.into_key_values(), count }
 }
 
-fn one_or_many<'a>(
-    shard: &'a Shard,
-    keys: KeyRange<'a>,
-    revision: Revision,
-) -> impl Iterator<Item = Pair<'a>> {
-    let (one, many) = match keys {
-        KeyRange::Point(key) => (shard.get(key, revision), None),
-        KeyRange::Bounded(..) | KeyRange::From(_) => (None, Some(shard.range(keys, revision))),
-    };
-    one.into_iter().chain(many.into_iter().flatten())
+/// Pairs of a list. Their keys and values lie in one buffer, in place of two allocations for each pair that are made here and
+/// freed on another thread.
+#[derive(Default)]
+struct Pairs {
+    /// Without keys and values.
+    kvs: Vec<KeyValue>,
+    /// Lengths of the key and the value of each.
+    lens: Vec<(usize, usize)>,
+    bytes: Vec<u8>,
+}
+
+impl Pairs {
+    fn len(&self) -> usize {
+        self.kvs.len()
+    }
+
+    fn push(&mut self, pair: &Pair<'_>, with_value: bool) {
+        let value = if with_value { pair.value } else { &[] };
+        self.kvs.push(without_bytes(pair));
+        self.lens.push((pair.key.len(), value.len()));
+        self.bytes.extend_from_slice(pair.key);
+        self.bytes.extend_from_slice(value);
+    }
+
+    fn into_key_values(self) -> Vec<KeyValue> {
+        let Self { mut kvs, lens, bytes } = self;
+        let mut rest = Bytes::from(bytes);
+        for (kv, (key, value)) in kvs.iter_mut().zip(lens) {
+            kv.key = rest.split_to(key);
+            kv.value = rest.split_to(value);
+        }
+        kvs
+    }
 }
 
 /// A pair as the API has it.
 pub(crate) fn key_value(pair: &Pair<'_>, with_value: bool) -> KeyValue {
+    let value = if with_value { Bytes::copy_from_slice(pair.value) } else { Bytes::new() };
+    KeyValue { key: Bytes::copy_from_slice(pair.key), value, ..without_bytes(pair) }
+}
+
+fn without_bytes(pair: &Pair<'_>) -> KeyValue {
     KeyValue {
-        key: Bytes::copy_from_slice(pair.key),
+        key: Bytes::new(),
         create_revision: pair.create_revision.0,
         mod_revision: pair.mod_revision.0,
         version: pair.version,
-        value: if with_value { Bytes::copy_from_slice(pair.value) } else { Bytes::new() },
+        value: Bytes::new(),
         lease: pair.lease.0,
     }
 }

@@ -11,11 +11,11 @@ use windlass_mvcc::{HashScan, HashSum};
 use windlass_types::key::KeyRange;
 use windlass_types::{LeaseId, LogIndex, RequestError, Revision, ShardId};
 
-use crate::merge::merge_range;
+use crate::merge::{keys_needed, merge_range};
 use crate::shard::View;
 use crate::shard_set::ShardSet;
 use crate::task::{OpResult, Query, RangePart, ReadAnswer, ReadTask};
-use crate::txn::{Decision, Probe, Response, Revisions, Transaction};
+use crate::txn::{Decision, Op, Probe, Response, Revisions, Transaction};
 
 /// What is read.
 #[derive(Clone, Debug)]
@@ -28,6 +28,27 @@ pub enum ReadRequest {
     Hash(Revision),
     /// The keys attached to a lease, as of the newest state.
     LeaseKeys(LeaseId),
+}
+
+/// A range that may give more keys than this is a list.
+const LIST_KEYS: usize = 1000;
+
+impl ReadRequest {
+    /// Whether its answer may be of any size.
+    #[must_use]
+    pub fn is_list(&self) -> bool {
+        let is_list = |range: &RangeRequest| {
+            let is_point = range.range_end.is_empty();
+            !is_point && !range.count_only && keys_needed(range).is_none_or(|keys| keys > LIST_KEYS)
+        };
+        match self {
+            Self::Range(range) => is_list(range),
+            Self::Txn(transaction) => {
+                transaction.ops().iter().any(|op| matches!(op, Op::Range(range) if is_list(range)))
+            }
+            Self::Hash(_) | Self::LeaseKeys(_) => false,
+        }
+    }
 }
 
 /// The place in history that a read sees.

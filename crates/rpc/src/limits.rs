@@ -24,7 +24,7 @@ pub struct Limits {
     /// Request bytes that all unfinished requests of a connection may hold; the request that passes it is refused.
     pub buffered_bytes_max: usize,
     /// Response bytes that all calls of a connection may have waiting to be sent; while there are more, its further calls
-    /// are refused with RESOURCE_EXHAUSTED.
+    /// are refused with RESOURCE_EXHAUSTED, and so are the answers of those that were begun.
     pub queued_bytes_max: usize,
     /// A stream with more than this many response bytes queued gets no more request bytes from its client, and its
     /// service is told when they went below.

@@ -25,6 +25,9 @@ const BODY_TOO_LARGE: &str = "grpc: too many request bytes held by the connectio
 /// What a call is told whose connection does not take what it asked for.
 const ANSWERS_TOO_LARGE: &str = "grpc: too many response bytes held for the connection";
 
+/// What a call is told that was carried out, but whose answer finds such a connection.
+const ANSWER_DROPPED: &str = "grpc: answer dropped: too many response bytes held for the connection";
+
 /// A connection and what is known of it.
 pub(super) struct Connection {
     pub serial: u32,
@@ -267,13 +270,18 @@ impl Connection {
         }
     }
 
-    /// Answers a unary call. False if it is gone.
+    /// Answers a unary call, or says that its answer is dropped because more than `queued_bytes_max` wait to be sent. False
+    /// if it is gone.
     pub fn reply(
         &mut self,
         stream: StreamRef,
+        queued_bytes_max: usize,
         counters: &mut Counters,
         encode: impl FnOnce(&mut Vec<u8>),
     ) -> bool {
+        if self.session.queued_bytes_of_all() > queued_bytes_max {
+            return self.end(stream, counters, Code::ResourceExhausted, ANSWER_DROPPED);
+        }
         let Some(call) = self.take_call(stream) else { return false };
         assert!(call.kind == Kind::Unary, "a streaming call is answered with stream_send and stream_end");
         counters.routes[call.route].sent += 1;

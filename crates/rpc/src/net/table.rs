@@ -26,6 +26,7 @@ pub(super) struct Table {
     /// Calls of this process, which have no connection.
     pub local: Local,
     hold_queued_bytes: usize,
+    queued_bytes_max: usize,
     /// No deadline of a call that is known now passes before this.
     pub next_deadline: Option<Instant>,
     pub counters: Counters,
@@ -56,6 +57,7 @@ impl Table {
             serial: 0,
             local: Local::default(),
             hold_queued_bytes: limits.hold_queued_bytes,
+            queued_bytes_max: limits.queued_bytes_max,
             next_deadline: None,
             counters: Counters::new(routes, limits.slow_after),
             dirty: Vec::new(),
@@ -105,8 +107,9 @@ impl Table {
             self.local.end(call, &mut self.counters, Code::Ok, "");
             return self.schedule();
         }
+        let queued_bytes_max = self.queued_bytes_max;
         let Some((connection, counters)) = self.find(call) else { return };
-        if connection.reply(call.stream, counters, encode) {
+        if connection.reply(call.stream, queued_bytes_max, counters, encode) {
             self.mark_dirty(call.connection);
         }
     }

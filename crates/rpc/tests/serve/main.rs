@@ -1,5 +1,6 @@
 //! A net served over real sockets on one thread, with clients on the same thread.
 
+mod answers;
 mod deadlines;
 mod gzip;
 mod local;

@@ -110,6 +110,14 @@ impl Arbiter {
         if !matches!(progress, Progress::Waiting) {
             let read = self.reads.finish(ticket);
             self.conclude(read, progress);
+            self.begin_lists();
+        }
+    }
+
+    /// Begins lists that waited, as many as there is room for.
+    fn begin_lists(&mut self) {
+        while let Some((read, snapshot)) = self.reads.next_list() {
+            self.begin(read, snapshot);
         }
     }
 
@@ -134,6 +142,7 @@ impl Arbiter {
             // What has gone takes no answer.
             self.refuse_read(read, RequestError::Timeout);
         }
+        self.begin_lists();
     }
 
     /// A stream's client has taken what was queued.
@@ -177,7 +186,8 @@ impl Arbiter {
         Snapshot { index, revision, compact_revision }
     }
 
-    fn begin(&mut self, mut read: Read, snapshot: Snapshot) {
+    fn begin(&mut self, read: Read, snapshot: Snapshot) {
+        let Some(mut read) = self.reads.admit(read, snapshot) else { return };
         if self.published.is_auth_enabled()
             && let Err(error) = self.permit_read(&mut read)
         {

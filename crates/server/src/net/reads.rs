@@ -10,7 +10,7 @@ use slab::Slab;
 use tokio::sync::oneshot;
 use windlass_api::etcdserverpb::LeaseTimeToLiveResponse;
 use windlass_raft::ReadId;
-use windlass_replica::reading::{ReadRequest, Reading};
+use windlass_replica::reading::{ReadRequest, Reading, Snapshot};
 use windlass_replica::watch::ReadId as HistoryId;
 use windlass_rpc::CallId;
 use windlass_types::{LeaseId, RequestError, RequestId};
@@ -24,6 +24,10 @@ use crate::auth::Caller;
 
 /// Most reads of one arbiter in progress. At the bound new ones get etcd's `too many requests`.
 pub const READS_MAX: usize = 1 << 16;
+
+/// Lists of one arbiter that shards work on at once; further ones wait. A shard does one after the other, so that with more
+/// only more answers would lie about.
+const LISTS_MAX: usize = 8;
 
 /// How often a read that a compaction overtook is begun anew before the client hears of it. A snapshot is only
 /// overtaken if a compaction runs between the question and the shard, so twice in a row is already unlikely.
@@ -78,6 +82,11 @@ impl Read {
     #[must_use]
     pub fn names_revision(&self) -> bool {
         matches!(&self.request, ReadRequest::Range(range) if range.revision > 0)
+    }
+
+    /// Whether its answer may be of any size. A stream bounds its own chunks.
+    fn is_list(&self) -> bool {
+        !matches!(self.reader, Reader::Stream(_)) && self.request.is_list()
     }
 }
 
@@ -138,6 +147,10 @@ pub struct Reads {
     /// Those whose question is with the consensus actor, by question.
     asked: VecDeque<(ReadId, Vec<Read>)>,
     active: Slab<(u32, Active)>,
+    /// Active reads that are lists; at most [`LISTS_MAX`].
+    lists: usize,
+    /// Lists that wait for others to be done.
+    waiting: VecDeque<(Read, Snapshot)>,
     next_question: u64,
     generation: u32,
 }
@@ -151,6 +164,8 @@ impl Reads {
             turn: Vec::new(),
             asked: VecDeque::new(),
             active: Slab::new(),
+            lists: 0,
+            waiting: VecDeque::new(),
             next_question: 0,
             generation: 0,
         }
@@ -160,19 +175,19 @@ impl Reads {
     #[must_use]
     pub fn is_full(&self) -> bool {
         let asked: usize = self.asked.iter().map(|(_, reads)| reads.len()).sum();
-        self.turn.len() + asked + self.active.len() >= READS_MAX
+        self.turn.len() + asked + self.waiting.len() + self.active.len() >= READS_MAX
     }
 
-    /// Reads that the shards work on.
+    /// Reads whose place in history is known: the shards work on them, or will.
     #[must_use]
     pub fn active(&self) -> usize {
-        self.active.len()
+        self.waiting.len() + self.active.len()
     }
 
     /// Whether there is no read.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.turn.is_empty() && self.asked.is_empty() && self.active.is_empty()
+        self.turn.is_empty() && self.asked.is_empty() && self.active() == 0
     }
 
     /// Lets a linearizable read wait for the end of the turn.
@@ -210,13 +225,37 @@ impl Reads {
             .filter(|(_, (_, active))| is_over(&active.read))
             .map(|(slot, _)| slot)
             .collect();
-        over.extend(slots.into_iter().map(|slot| self.active.remove(slot).1.read));
+        over.extend(slots.into_iter().map(|slot| self.remove(slot)));
+        let mut kept = VecDeque::with_capacity(self.waiting.len());
+        for (read, snapshot) in self.waiting.drain(..) {
+            if is_over(&read) {
+                over.push(read);
+            } else {
+                kept.push_back((read, snapshot));
+            }
+        }
+        self.waiting = kept;
         over
+    }
+
+    /// The read, if it may begin; a list for which there is no room waits.
+    pub fn admit(&mut self, read: Read, snapshot: Snapshot) -> Option<Read> {
+        if self.lists < LISTS_MAX || !read.is_list() {
+            return Some(read);
+        }
+        self.waiting.push_back((read, snapshot));
+        None
+    }
+
+    /// The list that waits longest, if there is room for it.
+    pub fn next_list(&mut self) -> Option<(Read, Snapshot)> {
+        if self.lists < LISTS_MAX { self.waiting.pop_front() } else { None }
     }
 
     /// Keeps a read that shards work on.
     pub fn activate(&mut self, active: Active) -> Ticket {
         self.generation = self.generation.wrapping_add(1);
+        self.lists += usize::from(active.read.is_list());
         let slot = self.active.insert((self.generation, active));
         let slot = u32::try_from(slot).expect("bounded by READS_MAX");
         Ticket { arbiter: self.arbiter, of: TicketOf::Read { slot, generation: self.generation } }
@@ -231,7 +270,13 @@ impl Reads {
 
     /// Takes a read out that is done.
     pub fn finish(&mut self, ticket: Ticket) -> Read {
-        self.active.remove(ticket.read().0 as usize).1.read
+        self.remove(ticket.read().0 as usize)
+    }
+
+    fn remove(&mut self, slot: usize) -> Read {
+        let read = self.active.remove(slot).1.read;
+        self.lists -= usize::from(read.is_list());
+        read
     }
 }
 
@@ -241,4 +286,58 @@ const QUESTION_BITS: u32 = 56;
 #[must_use]
 pub fn asker(id: ReadId) -> ArbiterId {
     ArbiterId((id.0 >> QUESTION_BITS) as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use windlass_api::etcdserverpb::RangeRequest;
+    use windlass_types::{LogIndex, Revision};
+
+    use super::*;
+
+    const SNAPSHOT: Snapshot =
+        Snapshot { index: LogIndex::ZERO, revision: Revision(1), compact_revision: Revision(-1) };
+
+    fn read(range_end: &str, limit: i64) -> Read {
+        let range = RangeRequest {
+            key: "a".into(),
+            range_end: range_end.to_owned().into(),
+            limit,
+            ..RangeRequest::default()
+        };
+        let (done, _) = oneshot::channel();
+        Read {
+            reader: Reader::Check(done),
+            request: ReadRequest::Range(Arc::new(range)),
+            caller: Caller::Member,
+            permitted_at: 0,
+            attempts: 0,
+            since: Instant::now(),
+        }
+    }
+
+    fn begin(reads: &mut Reads, read: Read) -> Option<Ticket> {
+        let read = reads.admit(read, SNAPSHOT)?;
+        let (reading, _) = Reading::begin(&read.request, 2, SNAPSHOT, &mut Vec::new());
+        Some(reads.activate(Active { read, reading }))
+    }
+
+    #[test]
+    fn lists_wait_for_one_another_and_other_reads_do_not() {
+        let mut reads = Reads::new(ArbiterId(0));
+        let begun: Vec<_> = (0..LISTS_MAX).map(|_| begin(&mut reads, read("b", 0)).expect("room")).collect();
+        assert!(begin(&mut reads, read("b", 0)).is_none());
+        assert!(begin(&mut reads, read("b", 1 << 20)).is_none());
+        assert!(begin(&mut reads, read("", 0)).is_some() && begin(&mut reads, read("b", 10)).is_some());
+        assert_eq!((reads.active(), reads.next_list().is_none()), (LISTS_MAX + 4, true));
+        reads.finish(begun[0]);
+        let (next, snapshot) = reads.next_list().expect("one is done");
+        assert!(begin(&mut reads, next).is_some() && snapshot == SNAPSHOT);
+        assert!(reads.next_list().is_none());
+        // Whoever waits can be given up, and makes room for nobody; who works does.
+        assert_eq!(reads.take_over(|read| read.is_list()).len(), LISTS_MAX + 1);
+        assert!(begin(&mut reads, read("b", 0)).is_some() && reads.next_list().is_none());
+    }
 }

@@ -27,8 +27,8 @@ const LARGEST_WINDOW: u32 = (1 << 31) - 1;
 const BURSTS: u32 = 10;
 const BURST: u32 = 40;
 
-/// What answers that nobody takes may cost: `queued_bytes_max` (512 MiB), the burst that passes it (160 MiB), and what
-/// vectors that grow have spare. All of them would be 1.6 GiB.
+/// What answers that nobody takes may cost: `queued_bytes_max` (512 MiB), the lists in the making (8 of 4 MiB, twice), and
+/// what vectors that grow and the allocator have spare. All of them would be 1.6 GiB.
 const ANSWERS_KIB_MAX: u64 = 820 << 10;
 
 fn scene() -> Scene {
