@@ -7,6 +7,7 @@
 mod analysis;
 mod block;
 pub(crate) mod commits;
+mod evidence;
 mod page;
 mod report;
 pub(crate) mod world;
@@ -23,7 +24,7 @@ use block::Tracer;
 use commits::{Reader, Timeline};
 use world::World;
 
-pub use analysis::{Cause, Finding};
+pub use evidence::{Cause, Finding};
 pub use report::Report;
 
 /// Between two looks.
