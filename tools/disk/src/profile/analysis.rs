@@ -141,14 +141,14 @@ fn advice(stage: &str) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::commits::Activity;
     use super::*;
 
-    const MS: u64 = 1_000_000;
+    pub const MS: u64 = 1_000_000;
 
     /// A flush a millisecond; those in which `slow` holds take 20 times as long on the device.
-    fn flushes(slow: impl Fn(u64) -> bool) -> Vec<Flush> {
+    pub fn flushes(slow: impl Fn(u64) -> bool) -> Vec<Flush> {
         let one = |ms: u64| {
             let device_ns = if slow(ms) { 600_000 } else { 30_000 };
             Flush {
@@ -161,7 +161,7 @@ mod tests {
         (0..10_000).map(one).collect()
     }
 
-    fn moments(others: impl Fn(u64) -> u64) -> Vec<Moment> {
+    pub fn moments(others: impl Fn(u64) -> u64) -> Vec<Moment> {
         let moment = |n: u64| Moment {
             began_ns: n * 100 * MS,
             ended_ns: (n + 1) * 100 * MS,

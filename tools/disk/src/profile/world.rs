@@ -60,19 +60,30 @@ struct Counts {
 }
 
 /// What a process sent to disks since it began, children that it waited for included.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Written {
     bytes: u64,
     parent: u32,
+    /// When it began, in ticks: numbers of processes are used again.
+    began: u64,
+    /// What it is called now: another name than before where it became another program.
+    name: String,
 }
 
+/// A process, however often its name changes.
+type Process = (u32, u64);
+
 /// Looks, and remembers.
+#[derive(Default)]
 pub struct World {
     pid: u32,
     /// Name of the member's disk or partition in `/proc/diskstats`.
     disk: Option<String>,
     last: Option<Counts>,
-    moments: Vec<Moment>,
+    /// What was seen between two looks; names come at the end.
+    moments: Vec<(Moment, Vec<(Process, u64)>)>,
+    /// The newest names of all that wrote.
+    names: HashMap<Process, String>,
 }
 
 /// Others that one moment names.
@@ -81,7 +92,7 @@ const OTHERS_MAX: usize = 3;
 impl World {
     /// Around the member that is process `pid`.
     pub fn new(pid: u32) -> Self {
-        let mut world = Self { pid, disk: None, last: None, moments: Vec::new() };
+        let mut world = Self { pid, ..Self::default() };
         let mount = world.log_folder().and_then(|folder| Mount::under(&folder));
         world.disk = mount.and_then(|mount| disk_of(&mount.device));
         world
@@ -104,15 +115,34 @@ impl World {
     /// Looks at the member's time `clock_ns`.
     pub fn look(&mut self, clock_ns: u64) {
         let now = self.count(clock_ns);
+        self.compare(now);
+    }
+
+    fn compare(&mut self, now: Counts) {
         if let Some(last) = &self.last {
-            self.moments.push(self.between(last, &now));
+            let between = self.between(last, &now);
+            self.moments.push(between);
+        }
+        for (pid, written) in &now.written {
+            // Most wrote nothing, and need no name.
+            let process = (*pid, written.began);
+            let has_written =
+                self.moments.last().is_some_and(|(_, others)| others.iter().any(|one| one.0 == process));
+            if has_written || self.names.contains_key(&process) {
+                self.names.insert(process, named(&written.name, *pid));
+            }
         }
         self.last = Some(now);
     }
 
-    /// All that was seen.
+    /// All that was seen. Whoever became another program meanwhile has the name that it had last, for all that it wrote.
     pub fn into_moments(self) -> Vec<Moment> {
-        self.moments
+        let name = |(process, bytes): (Process, u64)| (self.names[&process].clone(), bytes);
+        let with_names = |(moment, others): (Moment, Vec<_>)| Moment {
+            others: others.into_iter().map(name).collect(),
+            ..moment
+        };
+        self.moments.into_iter().map(with_names).collect()
     }
 
     fn count(&self, at_ns: u64) -> Counts {
@@ -127,40 +157,52 @@ impl World {
         Counts { at_ns, written, disk_bytes, disk_busy_ms, io_stall_us, cpu_stall_us }
     }
 
-    fn between(&self, last: &Counts, now: &Counts) -> Moment {
+    fn between(&self, last: &Counts, now: &Counts) -> (Moment, Vec<(Process, u64)>) {
         let took_ns = now.at_ns.saturating_sub(last.at_ns).max(1) as f64;
         let inherited = inherited(last, now);
         let wrote = |pid: &u32| {
             // A process that is new wrote all it has since the last look; what a child wrote before it ended is not new.
-            let before = last.written.get(pid).map_or(0, |written| written.bytes);
-            let before = before + inherited.get(pid).copied().unwrap_or(0);
-            now.written.get(pid).map_or(0, |written| written.bytes.saturating_sub(before))
+            let written = now.written.get(pid)?;
+            let before = last.written.get(pid).filter(|before| before.began == written.began);
+            let before = before.map_or(0, |before| before.bytes) + inherited.get(pid).copied().unwrap_or(0);
+            Some(((*pid, written.began), written.bytes.saturating_sub(before)))
         };
         let others = now.written.keys().filter(|pid| **pid != self.pid && **pid != std::process::id());
-        let mut others: Vec<_> =
-            others.map(|pid| (*pid, wrote(pid))).filter(|(_, bytes)| *bytes > 0).collect();
+        let mut others: Vec<_> = others.filter_map(wrote).filter(|(_, bytes)| *bytes > 0).collect();
         others.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
         others.truncate(OTHERS_MAX);
         let share =
             |now_us: u64, last_us: u64| (now_us.saturating_sub(last_us) as f64 * 1e3 / took_ns).min(1.0);
-        Moment {
+        let moment = Moment {
             began_ns: last.at_ns,
             ended_ns: now.at_ns,
-            own_bytes: wrote(&self.pid),
-            others: others.into_iter().map(|(pid, bytes)| (name_of(pid), bytes)).collect(),
+            own_bytes: wrote(&self.pid).map_or(0, |(_, bytes)| bytes),
+            others: Vec::new(),
             disk_bytes: now.disk_bytes.saturating_sub(last.disk_bytes),
             disk_busy: share(now.disk_busy_ms * 1_000, last.disk_busy_ms * 1_000),
             io_pressure: share(now.io_stall_us, last.io_stall_us),
             cpu_pressure: share(now.cpu_stall_us, last.cpu_stall_us),
-        }
+        };
+        (moment, others)
     }
 }
 
-/// What processes were credited with because a child of theirs ended: the kernel adds its count to the parent's.
+/// What processes were credited with because one below them ended: the kernel adds its count to that of whoever waited for
+/// it. A shell that ends with its child hands on the child's as well.
 fn inherited(last: &Counts, now: &Counts) -> HashMap<u32, u64> {
+    let has_ended =
+        |pid: &u32, before: &Written| now.written.get(pid).is_none_or(|now| now.began != before.began);
     let mut inherited = HashMap::new();
-    for (_, ended) in last.written.iter().filter(|(pid, _)| !now.written.contains_key(pid)) {
-        *inherited.entry(ended.parent).or_default() += ended.bytes;
+    for (_, ended) in last.written.iter().filter(|(pid, before)| has_ended(pid, before)) {
+        let mut heir = ended.parent;
+        // No chain has more links than there are processes, but numbers that are used again could close it to a ring.
+        for _ in 0..last.written.len() {
+            match last.written.get(&heir).filter(|above| has_ended(&heir, above)) {
+                Some(above) => heir = above.parent,
+                None => break,
+            }
+        }
+        *inherited.entry(heir).or_default() += ended.bytes;
     }
     inherited
 }
@@ -173,15 +215,19 @@ fn processes() -> impl Iterator<Item = u32> {
 fn written_by(pid: u32) -> Option<Written> {
     let io = fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
     let bytes = io.lines().find_map(|line| line.strip_prefix("write_bytes: "))?.trim().parse().ok()?;
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name may hold blanks and brackets: the last `)` ends it. After it come the state and the parent.
-    let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?;
-    Some(Written { bytes, parent })
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let (name, parent, began) = of_stat(&String::from_utf8_lossy(&stat))?;
+    Some(Written { bytes, parent, began, name })
 }
 
-fn name_of(pid: u32) -> String {
-    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_else(|_| "ended".to_owned());
-    named(name.trim(), pid)
+/// Name, parent and beginning of a process. Source of the fields: proc(5).
+fn of_stat(stat: &str) -> Option<(String, u32, u64)> {
+    // The name may hold blanks and brackets: the last `)` ends it. After it come the state and the parent.
+    let (before, after) = stat.rsplit_once(')')?;
+    let name = before.split_once('(')?.1;
+    let mut fields = after.split_whitespace().skip(1);
+    let parent = fields.next()?.parse().ok()?;
+    Some((name.to_owned(), parent, fields.nth(17)?.parse().ok()?))
 }
 
 /// The kernel's workers take each other's work: what counts is for whom. `kworker/u8:1+loop5` works for loop5.
@@ -241,25 +287,80 @@ mod tests {
         assert_eq!(names.map(|name| named(name, 7)), expected);
     }
 
-    fn counts(at_ns: u64, written: &[(u32, u64)]) -> Counts {
-        let written = written.iter().map(|&(pid, bytes)| (pid, Written { bytes, parent: 8 }));
+    /// Of processes with their parents, bytes and names.
+    fn counts(at_ns: u64, written: &[(u32, u32, u64, &str)]) -> Counts {
+        let written = written.iter().map(|&(pid, parent, bytes, name)| {
+            (pid, Written { bytes, parent, began: 1, name: name.to_owned() })
+        });
         Counts { at_ns, written: written.collect(), ..Default::default() }
+    }
+
+    /// The moments between such looks, half a second from each other.
+    fn moments(looks: &[&[(u32, u32, u64, &str)]]) -> Vec<Moment> {
+        let mut world = World { pid: 7, ..World::default() };
+        for (look, written) in looks.iter().enumerate() {
+            world.compare(counts(look as u64 * 500_000_000, written));
+        }
+        world.into_moments()
     }
 
     #[test]
     fn a_moment_knows_who_wrote() {
-        let world = World { pid: 7, disk: None, last: None, moments: Vec::new() };
-        let before = counts(0, &[(7, 10), (u32::MAX, 5)]);
-        let moment = world.between(&before, &counts(500_000_000, &[(7, 30), (u32::MAX, 1_005)]));
-        assert_eq!((moment.own_bytes, moment.others.len(), moment.others_per_s()), (20, 1, 2_000.0));
+        let moments = moments(&[
+            &[(7, 1, 10, "windlass"), (8, 1, 5, "dd")],
+            &[(7, 1, 30, "windlass"), (8, 1, 1_005, "dd")],
+        ]);
+        let [moment] = &moments[..] else { panic!("{moments:?}") };
+        assert_eq!((moment.own_bytes, moment.others_per_s()), (20, 2_000.0));
+        assert_eq!(moment.others, [("dd (process 8)".to_owned(), 1_000)]);
     }
 
     #[test]
     fn a_parent_did_not_write_what_its_child_had() {
-        let world = World { pid: 7, disk: None, last: None, moments: Vec::new() };
-        let before = counts(0, &[(8, 100), (9, 5_000)]);
-        let after = counts(1_000_000_000, &[(8, 5_150)]);
-        let wrote: Vec<_> = world.between(&before, &after).others.iter().map(|(_, bytes)| *bytes).collect();
-        assert_eq!(wrote, [50], "the child's 5,000 were counted before it ended");
+        let moments = moments(&[&[(8, 1, 100, "sh"), (9, 8, 5_000, "dd")], &[(8, 1, 5_150, "sh")]]);
+        assert_eq!(
+            moments[0].others,
+            [("sh (process 8)".to_owned(), 50)],
+            "dd's 5,000 were counted before it ended"
+        );
+    }
+
+    #[test]
+    fn nor_what_a_child_had_from_its_own_when_both_end_at_once() {
+        let moments = moments(&[
+            &[(8, 1, 100, "bash"), (9, 8, 30, "bash"), (10, 9, 5_000, "dd")],
+            &[(8, 1, 5_170, "bash")],
+        ]);
+        assert_eq!(moments[0].others, [("bash (process 8)".to_owned(), 40)]);
+    }
+
+    #[test]
+    fn whoever_becomes_another_program_has_its_last_name_everywhere() {
+        let moments = moments(&[
+            &[(9, 8, 0, "bash")],
+            &[(9, 8, 10, "bash")],
+            &[(9, 8, 30, "dd")],
+            &[(9, 8, 60, "dd")],
+            &[],
+        ]);
+        let others: Vec<_> = moments.iter().flat_map(|moment| moment.others.clone()).collect();
+        assert_eq!(others, [10, 20, 30].map(|bytes| ("dd (process 9)".to_owned(), bytes)));
+    }
+
+    #[test]
+    fn a_number_that_is_used_again_is_another_process() {
+        let mut world = World { pid: 7, ..World::default() };
+        world.compare(counts(0, &[(9, 8, 500, "cp")]));
+        let mut now = counts(1, &[(9, 8, 20, "dd")]);
+        now.written.get_mut(&9).expect("is there").began = 2;
+        world.compare(now);
+        assert_eq!(world.into_moments()[0].others, [("dd (process 9)".to_owned(), 20)]);
+    }
+
+    #[test]
+    fn names_may_hold_anything() {
+        let rest = "S 8 9 9 0 -1 4194304 1 0 0 0 1 2 3 4 20 0 1 0 777 8192 5";
+        assert_eq!(of_stat(&format!("9 (a) (b) {rest}")), Some(("a) (b".to_owned(), 8, 777)));
+        assert_eq!(of_stat("9 (cut"), None);
     }
 }
