@@ -18,7 +18,7 @@ use crate::flags::{CompareFlags, Flags};
 use crate::launch::{Cluster, Launch};
 use crate::scratch::Scratch;
 use crate::throttle::Throttle;
-use crate::{Report, run};
+use crate::{Report, run, undo};
 use suite::{Entry, SEED, SUITE};
 
 /// The systems, in the order of the table's columns.
@@ -164,6 +164,10 @@ impl Comparison {
     }
 
     fn failed(&mut self, entry: &Entry, label: &str, why: &str) {
+        if undo::is_ending() {
+            // The servers were ended on purpose.
+            return;
+        }
         eprintln!("{}: {label} FAILED: {why}", entry.name);
         self.failures.push(format!("{}, {label}: {why}", entry.name));
     }
