@@ -1,5 +1,4 @@
 //! `windlass-bench`: reads the flags, runs, prints the report. Exit code 1 when anything failed, 2 for wrong flags.
-#![allow(clippy::print_stdout)] // the report is what this program is for
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -10,7 +9,7 @@ use clap::error::ErrorKind;
 use windlass_bench::compare::compare;
 use windlass_bench::flags::{Asked, CompareFlags, Flags, Output};
 use windlass_bench::{Report, plots_of};
-use windlass_report::{Machine, Page};
+use windlass_report::{Machine, Page, outlet};
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
@@ -23,11 +22,7 @@ fn main() -> ExitCode {
         Ok(asked) => asked,
         Err(why) => Flags::refuse(ErrorKind::ValueValidation, &why).exit(),
     };
-    let done = match asked {
-        Asked::Load(plan) => windlass_bench::run(&plan).and_then(|report| show(&report, &output)),
-        Asked::Compare(flags) => side_by_side(&flags, &output),
-    };
-    match done {
+    match check(&output, &asked).and_then(|()| perform(&asked, &output)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -37,12 +32,34 @@ fn main() -> ExitCode {
     }
 }
 
+fn perform(asked: &Asked, output: &Output) -> Result<bool> {
+    match asked {
+        Asked::Load(plan) => show(&windlass_bench::run(plan)?, output),
+        Asked::Compare(flags) => side_by_side(flags, output),
+    }
+}
+
+/// Whether what is to be written can be.
+fn check(output: &Output, asked: &Asked) -> Result<()> {
+    let markdown = match asked {
+        Asked::Compare(flags) => flags.markdown.as_ref(),
+        Asked::Load(_) => None,
+    };
+    let files = output.html.iter().chain(markdown).map(|path| outlet::check_file(path));
+    let folders = output.svg.iter().map(|path| outlet::check_folder(path));
+    files.chain(folders).collect::<Result<(), _>>().map_err(anyhow::Error::msg)
+}
+
+fn print(text: &str) -> Result<()> {
+    outlet::print(text).context("cannot print the report")
+}
+
 /// Prints and writes a report; says whether all went well.
 fn show(report: &Report, output: &Output) -> Result<bool> {
     if output.is_json() {
-        println!("{}", report.to_json());
+        print(&format!("{}\n", report.to_json()))?;
     } else {
-        print!("{}", report.with(output.figures()));
+        print(&report.with(output.figures()).to_string())?;
     }
     write_page(output, || report.to_page(), &report.machine)?;
     write_plots(output, plots_of(report).into_iter().map(|plot| (plot.name, plot.svg)))?;
@@ -53,10 +70,10 @@ fn show(report: &Report, output: &Output) -> Result<bool> {
 fn side_by_side(flags: &CompareFlags, output: &Output) -> Result<bool> {
     let comparison = compare(flags)?;
     if output.is_json() {
-        println!("{}", comparison.to_json());
+        print(&format!("{}\n", comparison.to_json()))?;
     } else {
-        print!("{}\n{}", comparison.table().to_text(), comparison.resources().to_text());
-        comparison.failures.iter().for_each(|failure| println!("FAILED: {failure}"));
+        let failures: String = comparison.failures.iter().map(|why| format!("FAILED: {why}\n")).collect();
+        print(&format!("{}\n{}{failures}", comparison.table().to_text(), comparison.resources().to_text()))?;
     }
     if let Some(path) = &flags.markdown {
         write(path, &comparison.to_markdown())?;
@@ -72,7 +89,6 @@ fn write_page(output: &Output, page: impl FnOnce() -> Page, machine: &Machine) -
 
 fn write_plots(output: &Output, plots: impl Iterator<Item = (String, String)>) -> Result<()> {
     let Some(folder) = &output.svg else { return Ok(()) };
-    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     for (name, svg) in plots {
         write(&folder.join(name).with_extension("svg"), &svg)?;
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -250,4 +251,40 @@ fn warm_up_is_not_counted_and_repeats_are() {
     let report = server.load("put --total 100 --warm-up 50 --repeats 3 --clients 4");
     assert_eq!((report.requests(), report.repeats.len()), (100, 3), "{report}");
     assert_eq!(server.seen.lock().expect("not poisoned").requests.len(), 350);
+}
+
+/// The program itself, with what it prints going there.
+fn program(flags: &str, out: Stdio) -> (Option<i32>, String) {
+    let mut tool = Command::new(env!("CARGO_BIN_EXE_windlass-bench"));
+    tool.args(flags.split_whitespace()).stdout(out).stderr(Stdio::piped());
+    let output = tool.spawn().expect("runs").wait_with_output().expect("ends");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn a_report_that_nobody_reads_is_no_failure_and_one_that_does_not_fit_is() {
+    for format in ["", "--json"] {
+        let server = Server::start(Duration::ZERO, always_ok);
+        let load = format!("--endpoints {} put --total 100 {format}", server.address);
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        assert_eq!(program(&load, writer.into()), (Some(0), String::new()));
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("there is one");
+        let (code, error) = program(&load, full.into());
+        assert!(code == Some(1) && error.contains("cannot print the report"), "{error}");
+    }
+}
+
+#[test]
+fn what_cannot_be_written_is_said_before_anything_is_sent() {
+    let server = Server::start(Duration::ZERO, always_ok);
+    for flag in ["--html /nowhere/file", "--svg /dev/null/file"] {
+        let load = format!("--endpoints {} put --total 100 {flag}", server.address);
+        let (code, error) = program(&load, Stdio::null());
+        assert!(code == Some(1) && error.lines().count() == 1 && error.contains("/file"), "{error}");
+    }
+    assert!(server.seen.lock().expect("not poisoned").requests.is_empty());
+    let compare = "compare --etcd /bin/false --windlass /bin/false --markdown /nowhere/file";
+    let (code, error) = program(compare, Stdio::null());
+    assert!(code == Some(1) && error.contains("/nowhere/file"), "{error}");
 }

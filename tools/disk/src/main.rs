@@ -1,6 +1,5 @@
 //! `windlass-disk`: reads the flags, runs one of the three tools, prints what it found. Exit code 1 when it failed, 2 for
 //! wrong flags.
-#![allow(clippy::print_stdout)] // the report is what this program is for
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -10,7 +9,7 @@ use clap::Parser;
 use windlass_bench::undo;
 use windlass_disk::flags::{Command, Flags, Output};
 use windlass_disk::{probe, profile, settings, tune};
-use windlass_report::{Machine, Page};
+use windlass_report::{Machine, Page, outlet};
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
@@ -26,6 +25,7 @@ fn main() -> ExitCode {
 
 fn run(flags: Flags) -> Result<()> {
     let Flags { command, output } = flags;
+    check(&output, &command)?;
     match command {
         Command::Probe(flags) => {
             let report = probe::run(&flags)?;
@@ -47,13 +47,21 @@ fn run(flags: Flags) -> Result<()> {
     }
 }
 
+/// Whether what is to be written can be.
+fn check(output: &Output, command: &Command) -> Result<()> {
+    let settings = match command {
+        Command::Probe(flags) => flags.write_settings.as_deref(),
+        Command::Tune(flags) => flags.write_settings.as_deref(),
+        Command::Profile(_) => None,
+    };
+    let settings = settings.map(settings::file_of);
+    let files = output.html.iter().chain(&settings);
+    files.map(|path| outlet::check_file(path)).collect::<Result<(), _>>().map_err(anyhow::Error::msg)
+}
+
 fn show(output: &Output, json: &str, text: &str) -> Result<()> {
-    if output.json {
-        println!("{json}");
-    } else {
-        print!("{text}");
-    }
-    Ok(())
+    let shown = if output.json { outlet::print(&format!("{json}\n")) } else { outlet::print(text) };
+    shown.context("cannot print the report")
 }
 
 fn page(output: &Output, page: &Page, machine: &Machine) -> Result<()> {
@@ -65,7 +73,7 @@ fn wrote(output: &Output, path: Option<&Path>, settings: &settings::Settings) ->
     let Some(path) = path else { return Ok(()) };
     let path = settings.write(path)?;
     if !output.json {
-        println!("\nwrote {}", path.display());
+        outlet::print(&format!("\nwrote {}\n", path.display())).context("cannot print the report")?;
     }
     Ok(())
 }

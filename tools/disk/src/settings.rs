@@ -37,10 +37,16 @@ impl Settings {
     /// # Errors
     /// It cannot be written.
     pub fn write(&self, path: &Path) -> Result<PathBuf> {
-        let file = if path.is_dir() { path.join(FILE_NAME) } else { path.to_owned() };
+        let file = file_of(path);
         std::fs::write(&file, self.to_text()).with_context(|| format!("cannot write {}", file.display()))?;
         Ok(file)
     }
+}
+
+/// The file that is meant by `path`, which may be the folder that it is to be in.
+#[must_use]
+pub fn file_of(path: &Path) -> PathBuf {
+    if path.is_dir() { path.join(FILE_NAME) } else { path.to_owned() }
 }
 
 #[cfg(test)]

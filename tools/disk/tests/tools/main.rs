@@ -5,7 +5,7 @@ mod live;
 mod signals;
 
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use windlass_bench::keys::{Keys, Spread};
@@ -70,6 +70,39 @@ fn a_probe_of_nowhere_is_refused_in_a_sentence() {
     let output = disk(&["probe", "/nowhere"]);
     let error = String::from_utf8_lossy(&output.stderr);
     assert_eq!((output.status.code(), error.lines().count()), (Some(1), 1), "{error}");
+}
+
+#[test]
+fn what_cannot_be_written_is_said_before_anything_is_measured() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().to_str().expect("is UTF-8");
+    for flag in ["--html", "--write-settings"] {
+        let output = disk(&["probe", path, "--seconds", "1", flag, "/nowhere/file"]);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), error.lines().count()), (Some(1), 1), "{error}");
+        assert!(error.contains("/nowhere/file") && output.stdout.is_empty(), "{error}");
+    }
+}
+
+#[test]
+fn a_report_that_nobody_reads_is_no_failure_and_one_that_does_not_fit_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let probe = |out: Stdio| {
+        let mut tool = Command::new(env!("CARGO_BIN_EXE_windlass-disk"));
+        tool.arg("probe").arg(folder.path()).args(["--seconds", "1", "--write-max", "128"]);
+        tool.stdout(out).stderr(Stdio::piped());
+        let output = tool.spawn().expect("runs").wait_with_output().expect("ends");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    assert_eq!(probe(writer.into()), (Some(0), String::new()));
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("there is one");
+    let (code, error) = probe(full.into());
+    assert!(
+        code == Some(1) && error.contains("cannot print the report") && error.lines().count() == 1,
+        "{error}"
+    );
 }
 
 #[test]
