@@ -61,6 +61,8 @@ impl Files {
             alpn,
             ..Settings::default()
         };
-        Ok(is_protected.then(|| Tls::new(settings)).transpose()?)
+        // Its text names its cause already.
+        let tls = is_protected.then(|| Tls::new(settings)).transpose();
+        tls.map_err(|error| anyhow::Error::msg(error.to_string()))
     }
 }

@@ -121,12 +121,12 @@ pub struct TuneFlags {
     /// What to reach. Without it throughput, and with --endpoint latency, as others use that member too.
     #[arg(long, value_enum)]
     pub goal: Option<Goal>,
-    /// With `throughput`: the p99 latency that must be kept, in milliseconds; 0: any.
-    #[arg(long, default_value_t = 0.0, value_name = "MS", value_parser = milliseconds)]
-    pub p99: f64,
-    /// With `latency`: puts per second.
-    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..))]
-    pub rate: u64,
+    /// With `throughput`: the p99 latency that must be kept, in milliseconds; 0 and without it: any.
+    #[arg(long, value_name = "MS", value_parser = milliseconds)]
+    pub p99: Option<f64>,
+    /// With `latency`: puts per second; without it 5000.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=RATE_MAX))]
+    pub rate: Option<u64>,
     /// Connections of the load.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub conns: u64,
@@ -165,7 +165,35 @@ pub struct TuneFlags {
     pub write_settings: Option<PathBuf>,
 }
 
+/// Puts per second unless told otherwise.
+const RATE: u64 = 5_000;
+/// Nobody answers more: they would be due less than a nanosecond apart.
+const RATE_MAX: u64 = 1_000_000_000;
+
 impl TuneFlags {
+    /// Puts per second of a load at a rate.
+    #[must_use]
+    pub fn rate(&self) -> u64 {
+        self.rate.unwrap_or(RATE)
+    }
+
+    /// Checks that each goal has its own bounds alone.
+    ///
+    /// # Errors
+    /// One of them would have no effect; says which.
+    pub fn check(&self) -> Result<(), String> {
+        match (self.goal(), self.p99, self.rate) {
+            (Goal::Latency, Some(_), _) => {
+                Err("--p99 bounds --goal throughput; the least p99 is what --goal latency looks for"
+                    .to_owned())
+            }
+            (Goal::Throughput, _, Some(_)) => {
+                Err("--rate is of --goal latency; --goal throughput puts as much as is answered".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What to reach.
     #[must_use]
     pub fn goal(&self) -> Goal {
@@ -194,6 +222,25 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+
+    #[test]
+    fn a_goal_has_its_own_bounds_alone() {
+        let check = |line: &str| {
+            let words = ["windlass-disk", "tune"].into_iter().chain(line.split_whitespace());
+            match Flags::try_parse_from(words).expect("is understood").command {
+                Command::Tune(flags) => flags.check(),
+                _ => unreachable!("it is a tuning"),
+            }
+        };
+        for line in ["", "--p99 10", "--goal latency", "--goal latency --rate 5", "--endpoint a:1 --rate 5"] {
+            assert_eq!(check(line), Ok(()), "{line}");
+        }
+        for (line, word) in
+            [("--rate 5", "--rate"), ("--goal latency --p99 5", "--p99"), ("--endpoint a:1 --p99 5", "--p99")]
+        {
+            assert!(check(line).expect_err(line).contains(word), "{line}");
+        }
+    }
 
     #[test]
     fn the_definition_is_sound() {

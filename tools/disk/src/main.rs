@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 use windlass_bench::undo;
 use windlass_disk::flags::{Command, Flags, Output};
 use windlass_disk::{probe, profile, settings, tune};
@@ -13,9 +14,15 @@ use windlass_report::{Machine, Page, outlet};
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
+    if let Command::Tune(tune) = &flags.command
+        && let Err(why) = tune.check()
+    {
+        Flags::command().error(ErrorKind::ArgumentConflict, why).exit();
+    }
     let caught = undo::on_signals().context("signals cannot be caught");
     match caught.and_then(|()| run(flags)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("windlass-disk: {error:#}");
             ExitCode::FAILURE
@@ -23,7 +30,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(flags: Flags) -> Result<()> {
+/// Runs a tool; says whether its report is whole.
+fn run(flags: Flags) -> Result<bool> {
     let Flags { command, output } = flags;
     check(&output, &command)?;
     match command {
@@ -31,18 +39,21 @@ fn run(flags: Flags) -> Result<()> {
             let report = probe::run(&flags)?;
             show(&output, &report.to_json(), &report.to_string())?;
             page(&output, &report.to_page(), &report.machine)?;
-            wrote(&output, flags.write_settings.as_deref(), &report.settings())
+            wrote(&output, flags.write_settings.as_deref(), &report.settings())?;
+            Ok(true)
         }
         Command::Profile(flags) => {
             let report = profile::run(&flags)?;
             show(&output, &report.to_json(), &report.to_string())?;
-            page(&output, &report.to_page(), &report.machine)
+            page(&output, &report.to_page(), &report.machine)?;
+            Ok(report.lost.is_none())
         }
         Command::Tune(flags) => {
             let report = tune::run(&flags)?;
             show(&output, &report.to_json(), &report.to_string())?;
             page(&output, &report.to_page(), &report.machine)?;
-            wrote(&output, flags.write_settings.as_deref(), &report.settings())
+            wrote(&output, flags.write_settings.as_deref(), &report.settings())?;
+            Ok(true)
         }
     }
 }
@@ -55,8 +66,8 @@ fn check(output: &Output, command: &Command) -> Result<()> {
         Command::Profile(_) => None,
     };
     let settings = settings.map(settings::file_of);
-    let files = output.html.iter().chain(&settings);
-    files.map(|path| outlet::check_file(path)).collect::<Result<(), _>>().map_err(anyhow::Error::msg)
+    let mut files = output.html.iter().chain(&settings);
+    files.try_for_each(|path| outlet::check_file(path)).map_err(anyhow::Error::msg)
 }
 
 fn show(output: &Output, json: &str, text: &str) -> Result<()> {

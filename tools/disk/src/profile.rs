@@ -12,6 +12,7 @@ mod page;
 mod report;
 pub(crate) mod world;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -25,10 +26,12 @@ use commits::{Reader, Timeline};
 use world::World;
 
 pub use evidence::{Cause, Finding};
-pub use report::Report;
+pub use report::{Lost, Report};
 
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_millis(100);
+const ELSEWHERE: &str =
+    "the member runs on another machine, and only there can be seen what goes on beside it";
 
 /// Watches.
 ///
@@ -39,22 +42,40 @@ pub fn run(flags: &ProfileFlags) -> Result<Report> {
     let mut timeline = Timeline::default();
     // What came before is not what is watched.
     reader.skip().with_context(|| format!("cannot profile {}", flags.endpoint))?;
-    let mut world = World::new(reader.pid());
-    let folder = world.log_folder().unwrap_or_else(|| ".".into());
-    let (machine, device) = (Machine::here(&folder), Device::under(&folder));
-    let mut tracer = Tracer::of(Mount::under(&folder).map(|mount| mount.device).as_deref());
+    // What goes on beside a member on another machine cannot be seen from here, and what goes on here is nothing to it.
+    let mut world = reader.local_pid().map(World::new);
+    let folder = world.as_ref().and_then(World::log_folder);
+    let machine = Machine::here(folder.as_deref().unwrap_or(Path::new(".")));
+    let device = folder.as_deref().map(Device::under).unwrap_or_default();
+    let mut tracer = match &world {
+        Some(_) => Tracer::of(folder.as_deref().and_then(Mount::under).map(|mount| mount.device).as_deref()),
+        None => Tracer::Off(ELSEWHERE.to_owned()),
+    };
     let began = Instant::now();
     let mut due = began;
-    while began.elapsed() < Duration::from_secs(flags.seconds) {
+    let mut lost = None;
+    while lost.is_none() && began.elapsed() < Duration::from_secs(flags.seconds) {
         due += INTERVAL;
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        let clock_ns = reader.read(&mut timeline)?;
-        world.look(clock_ns);
-        tracer.look(clock_ns);
+        match reader.read(&mut timeline) {
+            Ok(clock_ns) => {
+                if let Some(world) = &mut world {
+                    world.look(clock_ns);
+                }
+                tracer.look(clock_ns);
+            }
+            Err(error) => {
+                lost = Some(Lost { after_s: began.elapsed().as_secs_f64(), why: format!("{error:#}") })
+            }
+        }
     }
-    tracer.look(reader.read(&mut timeline)?);
+    if let (Some(lost), true) = (&lost, timeline.flushes.is_empty()) {
+        bail!("{} does not answer any more: {}", flags.endpoint, lost.why);
+    }
     if timeline.flushes.is_empty() {
         bail!("the member flushed nothing in {} seconds: profile it under load", flags.seconds);
     }
-    Ok(Report::new(machine, device, timeline, world.into_moments(), tracer.finish()))
+    let moments = world.map(World::into_moments).unwrap_or_default();
+    let report = Report::new(machine, device, timeline, moments, tracer.finish());
+    Ok(Report { lost, ..report })
 }

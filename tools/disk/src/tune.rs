@@ -102,13 +102,14 @@ fn sweep(
     subject: Subject<'_>,
     (machine, device): (Machine, Device),
 ) -> Result<Report> {
-    let p99_ns_max = (flags.p99 > 0.0).then_some(flags.p99 * 1e6);
+    let p99_ns_max = flags.p99.filter(|ms| *ms > 0.0).map(|ms| ms * 1e6);
     let wish = Wish { goal: flags.goal(), p99_ns_max };
     let around = Around {
         machine,
         device,
         clients: flags.clients,
-        rate: flags.rate,
+        rate: flags.rate(),
+        seconds: flags.seconds,
         write_iops: flags.write_iops,
         member: flags.endpoint.clone(),
     };
@@ -125,7 +126,8 @@ fn sweep(
     Ok(Report::new(around, wish, (base, steps, confirmed), trials.into_all()))
 }
 
-/// Varies one setting and keeps the best value.
+/// Varies one setting and keeps the best value. What is to replace the one in force must win a second time, when both run
+/// once more: of several values the best is often just the one that had a quiet moment.
 fn vary(trials: &mut Trials<'_>, wish: &Wish, best: &Trial, name: &str, values: &[&str]) -> Result<Step> {
     let (mut tried, mut refused) = (Vec::new(), Vec::new());
     let current = match best.value(name) {
@@ -143,8 +145,25 @@ fn vary(trials: &mut Trials<'_>, wish: &Wish, best: &Trial, name: &str, values: 
         }
     }
     let better = tried.iter().filter(|trial| wish.is_worth(trial, best));
-    let kept = better.max_by(|one, two| wish.score(one).total_cmp(&wish.score(two))).unwrap_or(best).clone();
-    Ok(Step { name: name.to_owned(), before: best.clone(), tried, refused, kept })
+    let winner = better.max_by(|one, two| wish.score(one).total_cmp(&wish.score(two)));
+    let again = winner.and_then(|winner| {
+        let both = trials.again(winner).and_then(|won| Ok((won, trials.again(best)?)));
+        both.map_err(|error| refused.push(format!("{name} cannot be compared once more: {error:#}"))).ok()
+    });
+    let kept = match &again {
+        Some((winner, before)) if wish.is_worth(winner, before) => winner,
+        Some((_, before)) => before,
+        None => best,
+    };
+    Ok(Step {
+        name: name.to_owned(),
+        current,
+        before: best.clone(),
+        kept: kept.clone(),
+        tried,
+        refused,
+        again,
+    })
 }
 
 /// The settings to vary, of those that can be, and the values to try.

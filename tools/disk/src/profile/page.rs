@@ -23,6 +23,9 @@ impl Report {
         let mut page = Page::new("windlass-disk profile");
         self.analysis.words.iter().for_each(|sentence| page.lead(sentence));
         page.lead(&self.disk_words);
+        if let Some(lost) = &self.lost {
+            page.lead(&lost.words());
+        }
         page.table(&self.stage_table());
         page.plot(&self.stacked());
         page.plot(&self.heat());

@@ -31,10 +31,30 @@ pub struct Report {
     pub moments: Vec<Moment>,
     /// Flushes that could not be read.
     pub missed: u64,
+    /// That the member was lost before the time was over; the report is of the time until then.
+    pub lost: Option<Lost>,
     #[serde(skip)]
     pub(super) blocks: Blocks,
     #[serde(skip)]
     pub(super) timeline: Timeline,
+}
+
+/// A member that answered no more.
+#[derive(Clone, Debug, Serialize)]
+pub struct Lost {
+    /// How long it was watched, in seconds.
+    pub after_s: f64,
+    /// What became of the question.
+    pub why: String,
+}
+
+impl Lost {
+    /// In a sentence.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let Self { after_s, why } = self;
+        format!("The member was lost after {after_s:.1} s: {why}. All this is of the time before.")
+    }
 }
 
 /// One stage, over all flushes.
@@ -70,7 +90,19 @@ impl Report {
             Blocks::Seen(_) => block::words(&disk, stages[block::STAGE].p99_ns),
         };
         let missed = timeline.missed;
-        Self { machine, device, stages, analysis, disk, disk_words, moments, missed, blocks, timeline }
+        Self {
+            machine,
+            device,
+            stages,
+            analysis,
+            disk,
+            disk_words,
+            moments,
+            missed,
+            lost: None,
+            blocks,
+            timeline,
+        }
     }
 
     /// One JSON object on several lines.
@@ -190,6 +222,9 @@ impl fmt::Display for Report {
                 "  {} flushes came too fast to be read; they are in none of these figures.",
                 self.missed
             )?;
+        }
+        if let Some(lost) = &self.lost {
+            writeln!(f, "  {}", lost.words())?;
         }
         Ok(())
     }

@@ -153,12 +153,10 @@ impl Member {
         Ok(Self { server, access, settings, prefix, left: Arc::default() })
     }
 
-    /// Its process, if its address is this machine's own.
+    /// Its process, if it runs on this machine.
     fn local_pid(&self) -> Option<u32> {
-        let host = self.server.endpoint.host();
-        let is_local = host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
         let mut reader = Reader::new(&self.settings.endpoint, self.settings.security.clone());
-        (is_local && reader.skip().is_ok()).then(|| reader.pid())
+        reader.skip().ok().and_then(|()| reader.local_pid())
     }
 
     /// Leaves everything as it was. The second time nothing is left to do.
@@ -211,7 +209,7 @@ impl Settings {
 /// What is going to happen to the member.
 fn announcement(endpoint: &str, flags: &TuneFlags, settings: usize, prefix: &str) -> String {
     let rate = match flags.goal() {
-        Goal::Latency => format!("{} a second", thousands(flags.rate as f64)),
+        Goal::Latency => format!("{} a second", thousands(flags.rate() as f64)),
         Goal::Throughput => format!("as many as it answers to {} clients", flags.clients),
     };
     // The settings but the member's own value of each, itself first, and both again at the end.

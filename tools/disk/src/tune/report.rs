@@ -14,6 +14,13 @@ use crate::settings::Settings;
 
 /// A rate of which less than this share is answered was not reached.
 const REACHED: f64 = 0.95;
+/// Who falls behind all the time is, at half of it, half as late as at the end. Whose last answers alone were late is not: of
+/// that share of the end's lateness the median has less.
+const LATE_AT_HALF: f64 = 0.25;
+const LINGER: &str = "batch-linger";
+const ADAPTIVE: &str = "adaptive";
+const NO_LINGER: &str = "0s";
+const LINGERS: [&str; 3] = ["linger adaptive", "linger off", "linger fixed"];
 
 /// What a tuning found.
 #[derive(Clone, Debug, Serialize)]
@@ -38,6 +45,8 @@ pub struct Report {
     pub holds: bool,
     /// With a rate as a part of the goal, that; puts a second.
     rate: Option<u64>,
+    /// How long a trial was to take.
+    seconds: u64,
 }
 
 /// What a tuning was done with.
@@ -46,6 +55,7 @@ pub(super) struct Around {
     pub device: Device,
     pub clients: u64,
     pub rate: u64,
+    pub seconds: u64,
     pub write_iops: Option<u64>,
     pub member: Option<String>,
 }
@@ -55,40 +65,88 @@ pub(super) struct Around {
 pub struct Step {
     /// The setting.
     pub name: String,
-    /// The best before.
+    /// The value that it had before; empty where the server chooses one by itself.
+    pub current: String,
+    /// The best before, with that value.
     pub before: Trial,
     /// With other values.
     pub tried: Vec<Trial>,
     /// Values with which the server did not start or the load failed, and why.
     pub refused: Vec<String>,
+    /// The best of them and the one before once more, where it was better.
+    pub again: Option<(Trial, Trial)>,
     /// The best after.
     pub kept: Trial,
 }
 
 impl Step {
-    /// Why it ended as it did, in a sentence; `unset` is the value that it has where none is tried.
+    /// Why it ended as it did, in a sentence; `unset` says whose value it had where none was chosen here.
     #[must_use]
     pub fn words(&self, unset: &str) -> String {
-        let figures = |trial: &Trial| {
-            format!("{} puts/s, p99 {}", thousands(trial.puts_per_s), ns(trial.p99_ns as u64))
+        let with = |value: &str, trial: &Trial| format!("{value} {}", figures(trial));
+        let tried: Vec<_> =
+            self.tried.iter().map(|one| with(&self.said(one.value(&self.name)), one)).collect();
+        let tried = format!("tried {}", tried.join("; "));
+        let before = self.value_before(unset);
+        let Some((winner, again)) = &self.again else {
+            return format!("{}: {before} stays ({}); {tried}.", self.name, figures(&self.before));
         };
-        let others: Vec<_> =
-            self.tried.iter().map(|one| format!("{} {}", one.value(&self.name), figures(one))).collect();
-        let others = others.join("; ");
-        let before = match self.before.value(&self.name) {
-            "" => unset.to_owned(),
-            value => value.to_owned(),
-        };
-        match self.kept == self.before {
-            true => format!("{}: {before} stays ({}); tried {others}.", self.name, figures(&self.before)),
-            false => format!(
-                "{}: {} instead of {before} ({}); tried {others}.",
+        let value = self.said(winner.value(&self.name));
+        let both = format!("once more {value} {}, {before} {}", figures(winner), figures(again));
+        match self.kept.value(&self.name) == winner.value(&self.name) {
+            true => format!(
+                "{}: {value} instead of {before} ({}); {tried}; {both}.",
                 self.name,
-                self.kept.value(&self.name),
                 figures(&self.before)
             ),
+            false => {
+                format!(
+                    "{}: {before} stays ({}), as {value} did not win twice; {tried}; {both}.",
+                    self.name,
+                    figures(&self.before)
+                )
+            }
         }
     }
+
+    /// The value before, and whose it was.
+    fn value_before(&self, unset: &str) -> String {
+        match (self.before.value(&self.name), self.current.as_str()) {
+            ("", "") => unset.to_owned(),
+            ("", current) => format!("{} ({unset})", self.said(current)),
+            (value, _) => self.said(value),
+        }
+    }
+
+    /// A value, and what it means where that is not plain.
+    fn said(&self, value: &str) -> String {
+        if self.name == LINGER && value == NO_LINGER { format!("{value} (off)") } else { value.to_owned() }
+    }
+
+    /// Its trials for the plot. Lingers are of three kinds, which are not shades of one setting.
+    fn series(&self) -> Vec<Series> {
+        let before = (self.current.as_str(), &self.before);
+        let values = std::iter::once(before).chain(self.tried.iter().map(|one| (one.value(&self.name), one)));
+        let point = |trial: &Trial| (trial.puts_per_s, trial.p99_ns);
+        if self.name != LINGER {
+            return vec![Series::new(self.name.clone(), values.map(|(_, trial)| point(trial)).collect())];
+        }
+        let of =
+            |kind| values.clone().filter(move |(value, _)| kind_of(value) == kind).map(|(_, one)| point(one));
+        LINGERS.iter().map(|&kind| Series::new(kind, of(kind).collect())).collect()
+    }
+}
+
+fn kind_of(linger: &str) -> &'static str {
+    match linger {
+        ADAPTIVE => LINGERS[0],
+        NO_LINGER => LINGERS[1],
+        _ => LINGERS[2],
+    }
+}
+
+fn figures(trial: &Trial) -> String {
+    format!("{} puts/s, p99 {}", thousands(trial.puts_per_s), ns(trial.p99_ns as u64))
 }
 
 impl Report {
@@ -98,7 +156,7 @@ impl Report {
         (base, steps, confirmed): (Trial, Vec<Step>, (Trial, Trial)),
         trials: Vec<Trial>,
     ) -> Self {
-        let Around { machine, device, clients, rate, write_iops, member } = around;
+        let Around { machine, device, clients, rate, seconds, write_iops, member } = around;
         let disk = match (&member, write_iops) {
             (Some(member), _) => format!(", on the running member {member}"),
             (None, Some(iops)) => format!(", on a disk limited to {iops} writes a second"),
@@ -116,13 +174,15 @@ impl Report {
         };
         let holds = wish.score(&confirmed.0) > wish.score(&confirmed.1);
         let rate = (wish.goal == Goal::Latency).then_some(rate);
-        Self { machine, device, goal, member, base, steps, confirmed, trials, holds, rate }
+        Self { machine, device, goal, member, base, steps, confirmed, trials, holds, rate, seconds }
     }
 
     /// That the wanted rate was too much, if it was.
     fn rate_words(&self) -> Option<String> {
         let (rate, reached) = (self.rate? as f64, self.confirmed.0.puts_per_s);
-        (reached < rate * REACHED).then(|| {
+        let late_ns = self.seconds as f64 * (rate / reached.max(1.0) - 1.0) * 1e9;
+        let fell_behind = self.confirmed.0.p50_ns >= late_ns * LATE_AT_HALF;
+        (reached < rate * REACHED && fell_behind).then(|| {
             format!(
                 "At the end only {} of {} puts a second were answered: that rate is too much here, and latencies tell how far \
                  behind the server fell rather than what suits it. Try a lower --rate.",
@@ -200,10 +260,7 @@ impl Report {
     fn frontier(&self) -> String {
         let all = self.trials.iter().map(|trial| (trial.puts_per_s, trial.p99_ns)).collect();
         let mut series = vec![Series::new("all trials, and their frontier", all)];
-        for step in &self.steps {
-            let points = step.tried.iter().map(|trial| (trial.puts_per_s, trial.p99_ns));
-            series.push(Series::new(step.name.clone(), points.collect()));
-        }
+        series.extend(self.steps.iter().flat_map(Step::series));
         let chosen = &self.confirmed.0;
         series.push(Series::new("chosen", vec![(chosen.puts_per_s, chosen.p99_ns)]));
         // Where the rate is fixed all points stand at it.
@@ -255,9 +312,11 @@ mod tests {
         let (base, better) = (trial(&[], 1_000.0), trial(&[("flush-depth", "4")], 2_000.0));
         let step = Step {
             name: "flush-depth".into(),
+            current: "2".into(),
             before: base.clone(),
             tried: vec![better.clone()],
             refused: Vec::new(),
+            again: Some((better.clone(), base.clone())),
             kept: better.clone(),
         };
         let confirmed = (Trial { puts_per_s: second, ..better.clone() }, base.clone());
@@ -268,6 +327,7 @@ mod tests {
             device: Device::default(),
             clients: 9,
             rate: 0,
+            seconds: 1,
             write_iops: Some(500),
             member: None,
         };
@@ -286,9 +346,17 @@ mod tests {
 
     #[test]
     fn a_rate_that_is_too_much_is_said() {
-        let words = |rate| Report { rate, ..report(1_900.0) }.words().join("\n");
+        let late = |p50_ns| {
+            let mut report = report(1_900.0);
+            report.confirmed.0.p50_ns = p50_ns;
+            report
+        };
+        let words = |rate| Report { rate, ..late(150e6) }.words().join("\n");
         assert!(words(Some(2_500)).contains("only 1,900 of 2,500 puts a second"), "{}", words(Some(2_500)));
         assert!(!words(Some(1_910)).contains("too much") && !words(None).contains("too much"));
+        // Only its last answers were late.
+        let words = Report { rate: Some(2_500), ..late(1e6) }.words().join("\n");
+        assert!(!words.contains("too much"), "{words}");
     }
 
     #[test]
@@ -296,8 +364,32 @@ mod tests {
         let report = report(1_900.0);
         let html = report.to_page().to_html(&report.machine);
         for text in [report.to_string(), html, report.settings().to_text()] {
-            assert!(text.contains("4 instead of the default") && text.contains("500 writes"), "{text}");
+            assert!(text.contains("4 instead of 2 (the default)") && text.contains("500 writes"), "{text}");
         }
         assert!(report.to_json().contains("\"holds\": true"));
+    }
+
+    #[test]
+    fn lingers_are_told_by_their_kind() {
+        let (adaptive, off, fixed) =
+            (trial(&[], 1_000.0), trial(&[(LINGER, "0s")], 800.0), trial(&[(LINGER, "1ms")], 1_100.0));
+        let step = Step {
+            name: LINGER.into(),
+            current: ADAPTIVE.into(),
+            before: adaptive.clone(),
+            tried: vec![off, fixed.clone()],
+            refused: Vec::new(),
+            again: Some((Trial { puts_per_s: 900.0, ..fixed }, adaptive.clone())),
+            kept: adaptive,
+        };
+        let words = step.words("the default");
+        assert!(words.starts_with("batch-linger: adaptive (the default) stays"), "{words}");
+        assert!(words.contains("as 1ms did not win twice; tried 0s (off) 800"), "{words}");
+        let series = step.series();
+        let names: Vec<_> = series.iter().map(|one| (one.name.as_str(), one.points.len())).collect();
+        assert_eq!(names, [("linger adaptive", 1), ("linger off", 1), ("linger fixed", 1)]);
+        let changed = Report { steps: vec![step], ..report(1_900.0) };
+        let html = changed.to_page().to_html(&changed.machine);
+        assert!(names.iter().all(|(name, _)| html.contains(name)));
     }
 }

@@ -129,7 +129,7 @@ impl<'a> Trials<'a> {
     /// The server's defaults, after a first run that finds out how many puts fill the wanted time.
     pub fn calibrated(&mut self) -> Result<Trial> {
         let rate = match self.flags.goal() {
-            Goal::Latency => self.flags.rate as f64,
+            Goal::Latency => self.flags.rate() as f64,
             Goal::Throughput => self.perform(&[])?.puts_per_s,
         };
         self.puts = ((rate * self.flags.seconds as f64) as u64).clamp(PUTS_MIN, PUTS_MAX);
@@ -211,7 +211,7 @@ impl<'a> Trials<'a> {
         let shape = Shape { keys, key_bytes: KEY_BYTES, value_bytes, seed: 1 };
         let workload = Workload::put_below(target.prefix, shape);
         let rate = match self.flags.goal() {
-            Goal::Latency => NonZeroU64::new(self.flags.rate),
+            Goal::Latency => NonZeroU64::new(self.flags.rate()),
             Goal::Throughput => None,
         };
         run(&Plan {
