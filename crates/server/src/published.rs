@@ -18,6 +18,9 @@ use windlass_replica::auth::Auth;
 use windlass_replica::membership::Members;
 use windlass_types::{ClusterId, LogIndex, MemberId, RequestError, Revision, Term};
 
+/// Arbiters that an [`ArbiterId`] can name.
+const ARBITERS_MAX: usize = 1 << u8::BITS;
+
 /// Shared by all threads of the member.
 pub struct Published {
     /// This cluster; never changes.
@@ -48,8 +51,8 @@ pub struct Published {
     removed: AtomicBool,
     serving: AtomicBool,
     full: AtomicBool,
-    /// Arbiters that follow the shards, one bit each modulo 64: a hint, for two that share a bit.
-    following: AtomicU64,
+    /// Arbiters that follow the shards, one bit each.
+    following: [AtomicU64; ARBITERS_MAX / 64],
     /// Logical bytes of keys, values and system records, one figure for each shard.
     shard_bytes: Box<[AtomicU64]>,
     /// Keys that live at the newest revision, one figure for each shard.
@@ -114,7 +117,7 @@ impl Published {
             removed: AtomicBool::new(false),
             serving: AtomicBool::new(false),
             full: AtomicBool::new(false),
-            following: AtomicU64::new(0),
+            following: Default::default(),
             shard_bytes: (0..shards).map(|_| AtomicU64::new(0)).collect(),
             shard_keys: (0..shards).map(|_| AtomicU64::new(0)).collect(),
             shard_totals: (0..shards).map(|_| ShardTotals::default()).collect(),
@@ -322,18 +325,18 @@ impl Published {
 
     /// Says whether an arbiter has watchers, who wait for what is numbered.
     pub fn set_following(&self, arbiter: ArbiterId, follows: bool) {
-        let bit = 1 << (arbiter.0 % 64);
+        let (word, bit) = (&self.following[usize::from(arbiter.0 / 64)], 1 << (arbiter.0 % 64));
         if follows {
-            self.following.fetch_or(bit, Ordering::Relaxed);
+            word.fetch_or(bit, Ordering::Relaxed);
         } else {
-            self.following.fetch_and(!bit, Ordering::Relaxed);
+            word.fetch_and(!bit, Ordering::Relaxed);
         }
     }
 
     /// Whether some arbiter has watchers.
     #[must_use]
     pub fn is_followed(&self) -> bool {
-        self.following.load(Ordering::Relaxed) != 0
+        self.following.iter().any(|word| word.load(Ordering::Relaxed) != 0)
     }
 
     /// Says how many bytes of keys, values and system records a shard holds.
@@ -416,5 +419,24 @@ impl Published {
     #[must_use]
     pub fn store_bytes(&self) -> u64 {
         self.shard_bytes.iter().map(|b| b.load(Ordering::Relaxed)).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_followed_until_the_last_arbiter_has_no_watchers() {
+        let us = Origin { member: MemberId(1), incarnation: 1 };
+        let published = Published::new(ClusterId(1), us, 1, State::EMPTY);
+        let [first, last] = [ArbiterId(0), ArbiterId(64)];
+        assert!(!published.is_followed());
+        published.set_following(first, true);
+        published.set_following(last, true);
+        published.set_following(last, false);
+        assert!(published.is_followed());
+        published.set_following(first, false);
+        assert!(!published.is_followed());
     }
 }

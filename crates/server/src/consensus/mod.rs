@@ -226,10 +226,7 @@ impl ConsensusActor {
 
     /// Hands the shards what they are to have now, and sees to it that the rest follows soon.
     fn hand_over(&mut self, context: &mut Context<Self>) {
-        if self.published.is_followed() {
-            self.shards.hurry();
-        }
-        if self.shards.is_due() {
+        if self.shards.is_due(self.published.is_followed()) {
             self.hand_over_now();
         } else if !self.shards.is_empty() && !self.holding {
             self.holding = true;
