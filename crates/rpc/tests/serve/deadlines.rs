@@ -11,8 +11,8 @@ use super::{Client, echo, failed, ok, wait, with_net};
 
 const TEXT: &str = "context deadline exceeded";
 
-/// How late an end may be on a machine that is busy with other tests.
-const LATE_MAX: Duration = Duration::from_millis(500);
+/// How late an end may be on a slow machine that is busy with other tests: far earlier than the later deadline.
+const LATE_MAX: Duration = Duration::from_secs(5);
 
 #[test]
 fn a_call_ends_at_its_deadline_and_its_work_is_dropped() {

@@ -5,12 +5,11 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use prost::Message;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use windlass_api::method::kv;
 use windlass_http2::CLIENT_PREFACE;
 
 use crate::hostile::{Hostile, call};
-use crate::process::REQUEST_TIMEOUT;
+use crate::process::{REQUEST_TIMEOUT, raise_descriptors};
 use crate::scene::{Bounds, Scene};
 use crate::store::{prefix, put};
 
@@ -24,11 +23,7 @@ pub const GIVEN_UP: Duration = Duration::from_secs(20);
 fn connections() -> u64 {
     const WANTED: u64 = 3000;
     const OTHERS: u64 = 200;
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    // The server inherits it.
-    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
-        .expect("a process may take what it may");
-    WANTED.min(maximum.unwrap_or(u64::MAX).saturating_sub(OTHERS))
+    WANTED.min(raise_descriptors().saturating_sub(OTHERS))
 }
 
 #[test]

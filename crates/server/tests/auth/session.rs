@@ -7,7 +7,7 @@ use windlass_api::etcdserverpb as pb;
 use windlass_api::method::{auth, kv, lease};
 use windlass_client::{Code, Connection, Error};
 
-use crate::process::{Launch, Member, REQUEST_TIMEOUT, Scratch};
+use crate::process::{Launch, Member, REQUEST_TIMEOUT, START_TIMEOUT, Scratch};
 
 /// How the server refused something.
 #[derive(Debug, PartialEq, Eq)]
@@ -125,7 +125,7 @@ impl World {
     pub fn restart(&mut self) {
         self.member.take().expect("it runs").stop_gracefully();
         self.member = Some(Launch::new(self.folder.path()).flags(&self.flags).spawn());
-        let deadline = Instant::now() + REQUEST_TIMEOUT;
+        let deadline = Instant::now() + START_TIMEOUT;
         // It refuses those who do not say who they are, so its readiness is asked for otherwise.
         while std::net::TcpStream::connect(self.member().endpoint()).is_err() {
             assert!(Instant::now() < deadline, "the member does not come back");

@@ -12,7 +12,7 @@ use windlass_api::etcdserverpb::{
 use windlass_client::{Client, Config, Error};
 use windlass_replica::oracle::generate::Random;
 
-use crate::cluster::{Cluster, until};
+use crate::cluster::{Cluster, ELECTION_TIMEOUT, until, until_soon};
 use crate::history::{History, Kind, Operation, Outcome, Version};
 use crate::stalls::Stalls;
 
@@ -100,6 +100,30 @@ pub fn client_of(endpoint: &str) -> Client {
     let endpoints = vec![endpoint.to_owned()];
     let config = Config { endpoints, dial_timeout: DIAL_TIMEOUT, command_timeout: CALL_TIMEOUT };
     Client::new(&config).expect("a valid endpoint")
+}
+
+/// How long it may take until a leader counts a member as dead that it does not hear of, and a while more; until then it keeps
+/// its log for it.
+const GIVEN_UP_WITHIN: Duration = ELECTION_TIMEOUT.saturating_mul(3);
+
+/// Values that are written in that time: as many on any machine, for all of them are kept.
+const FILL_VALUES: u32 = 300;
+
+/// Keys of these values.
+const FILL_KEYS: u32 = 100;
+
+/// Puts values all along until a leader that keeps little log has given up whoever is away, and has cut what that one misses.
+pub fn fill(cluster: &Cluster, via: usize, prefix: &str, value_bytes: usize) {
+    let mut client = client_of(&cluster.endpoint(via));
+    let begun = Instant::now();
+    for number in 0..FILL_VALUES {
+        let due = GIVEN_UP_WITHIN * number / FILL_VALUES;
+        until_soon("the next value to be due", || (begun.elapsed() >= due).then_some(()));
+        let value = vec![b'a' + (number % 26) as u8; value_bytes].into();
+        let key = format!("{prefix}/{:02}", number % FILL_KEYS).into();
+        let put = PutRequest { key, value, ..PutRequest::default() };
+        until("a large value to be written", || client.put(&put).ok());
+    }
 }
 
 struct Worker {

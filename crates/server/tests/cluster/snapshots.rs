@@ -2,14 +2,11 @@
 //! crash at each step of the way.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use windlass_api::etcdserverpb::{PutRequest, PutResponse};
-use windlass_client::{Client, Error};
 
-use crate::cluster::{Cluster, ELECTION_TIMEOUT, until, until_soon};
-use crate::load::Load;
+use crate::cluster::{Cluster, until, until_soon};
+use crate::load::{self, Load};
 use crate::rounds;
 use crate::state::{check, check_equal};
 
@@ -19,37 +16,16 @@ pub const FLAGS: &[&str] = &["--catch-up-bytes=4096", "--shard-flush-interval=20
 /// Values large enough that a snapshot takes its time.
 const VALUE_BYTES: usize = 64 << 10;
 
-/// Keys that are written again and again.
-const KEYS: usize = 100;
-
-/// Values that are written at least.
-const VALUES_MIN: usize = 40;
+/// Where a snapshot lies in the data folder while it arrives, and when it is whole.
+const ARRIVING: &str = "snapshot/arriving";
+const READY: &str = "snapshot/ready";
 
 /// What a member logs when it begins with a snapshot that it received.
 const INSTALLING: &str = "installing a snapshot";
 
-/// How long a leader may count a member as alive that it does not hear of; so long it keeps the log for it.
-const GIVEN_UP_AFTER: Duration = ELECTION_TIMEOUT.saturating_mul(2);
-
-/// Puts large values until whoever is away has been given up, and for a while after that.
+/// Writes large values until a snapshot is the only way back for whoever is away.
 pub fn fill(cluster: &Cluster, via: usize, prefix: &str) {
-    let (begun, mut number) = (Instant::now(), 0);
-    let mut client = cluster.member(via).client();
-    while number < VALUES_MIN || begun.elapsed() < GIVEN_UP_AFTER {
-        until("a large value to be written", || put(&mut client, prefix, number).ok());
-        number += 1;
-    }
-    let given_up = number;
-    while number < given_up + 10 {
-        until("a large value to be written", || put(&mut client, prefix, number).ok());
-        number += 1;
-    }
-}
-
-fn put(client: &mut Client, prefix: &str, number: usize) -> Result<PutResponse, Error> {
-    let value = vec![b'a' + (number % 26) as u8; VALUE_BYTES].into();
-    let key = format!("{prefix}/{:02}", number % KEYS).into();
-    client.put(&PutRequest { key, value, ..PutRequest::default() })
+    load::fill(cluster, via, prefix, VALUE_BYTES);
 }
 
 pub fn installs(cluster: &Cluster, i: usize) -> usize {
@@ -91,20 +67,23 @@ fn a_member_that_stood_still_gets_a_snapshot() {
     check_equal(&cluster);
 }
 
-/// A place on the way from the first byte of a snapshot to a member that serves from it.
+/// A place on the way from the first byte of a snapshot to a member that serves from it, and whether it is reached. One that was
+/// passed between two looks counts: the crash is a little later then.
 type Step = (&'static str, fn(&Path, &str) -> bool);
 
 const STEPS: [Step; 7] = [
-    ("it begins to arrive", |data, _| data.join("snapshot/arriving").exists()),
-    ("a part has arrived", |data, _| bytes(&data.join("snapshot/arriving")) > 1 << 20),
-    ("it is whole", |data, _| data.join("snapshot/ready").exists()),
+    ("it begins to arrive", |data, log| data.join(ARRIVING).exists() || is_whole(data, log)),
+    ("a part has arrived", |data, log| bytes(&data.join(ARRIVING)) > 1 << 20 || is_whole(data, log)),
+    ("it is whole", is_whole),
     ("the process begins anew", |_, log| log.contains("starting anew")),
     ("its installation begins", |_, log| log.contains(INSTALLING)),
-    ("the shards are laid out", |data, log| {
-        log.contains(INSTALLING) && log_after(log).contains("recovered") && data.exists()
-    }),
-    ("it is installed", |data, log| log.contains(INSTALLING) && !data.join("snapshot/ready").exists()),
+    ("the shards are laid out", |_, log| log_after(log).contains("recovered")),
+    ("it is installed", |data, log| log.contains(INSTALLING) && !data.join(READY).exists()),
 ];
+
+fn is_whole(data: &Path, log: &str) -> bool {
+    data.join(READY).exists() || log.contains("starting anew")
+}
 
 fn bytes(path: &PathBuf) -> u64 {
     std::fs::metadata(path).map_or(0, |metadata| metadata.len())

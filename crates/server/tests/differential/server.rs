@@ -25,7 +25,8 @@ pub struct Server {
 impl Server {
     /// Starts `program` with etcd's flags and waits until it answers a linearizable read.
     pub fn start(program: &Path) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        // Not where temporary files are: that may be memory, which a member refuses.
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder");
         let (client, peer) = (free_address(), free_address());
         let (client_url, peer_url) = (format!("http://{client}"), format!("http://{peer}"));
         let log = File::create(folder.path().join("log")).expect("a log file");

@@ -1,16 +1,14 @@
 //! One test for each way in which a place is passed.
 
-use std::time::Instant;
-
 use windlass_api::etcdserverpb::{
     CompactionRequest, DefragmentRequest, MemberAddRequest, MemberRemoveRequest, PutRequest,
     WatchCreateRequest,
 };
 use windlass_client::{Config, Watch};
 
-use crate::cluster::{Cluster, ELECTION_TIMEOUT, current_revision, until};
+use crate::cluster::{Cluster, current_revision, until};
 use crate::control::request;
-use crate::load::{Load, client_of};
+use crate::load::{self, Load, client_of};
 use crate::process::free_address;
 use crate::state::{check, check_equal};
 
@@ -50,7 +48,6 @@ const PANIC: i32 = 134;
 
 /// Values of which a member that is away misses so many that it needs a snapshot.
 const VALUE_BYTES: usize = 16 << 10;
-const VALUES_MIN: usize = 60;
 
 /// A cluster of which each member serves its fail points.
 struct Rig {
@@ -233,17 +230,9 @@ fn a_crash_at_every_point_of_a_snapshot_loses_nothing() {
     check_equal(&rig.cluster);
 }
 
-/// Puts large values until the leader has given up whoever is away, and a snapshot is the only way back.
+/// Puts large values until a snapshot is the only way back for whoever is away.
 fn fill(cluster: &Cluster, via: usize, prefix: &str) {
-    let mut client = client_of(&cluster.endpoint(via));
-    let begun = Instant::now();
-    let mut number = 0;
-    while number < VALUES_MIN || begun.elapsed() < 3 * ELECTION_TIMEOUT {
-        let key = format!("{prefix}/{}", number % VALUES_MIN).into();
-        let put = PutRequest { key, value: vec![b'v'; VALUE_BYTES].into(), ..PutRequest::default() };
-        until("a large value to be written", || client.put(&put).ok());
-        number += 1;
-    }
+    load::fill(cluster, via, prefix, VALUE_BYTES);
 }
 
 #[test]

@@ -1,10 +1,18 @@
 //! What clients were told: the puts that were acknowledged.
 
+use std::time::{Duration, Instant};
+
 use windlass_api::etcdserverpb::{PutRequest, RangeRequest};
 use windlass_client::{Client, Code, Error};
 
 /// etcd's text for a store that takes no more.
 pub const NO_SPACE: &str = "etcdserver: mvcc: database space exceeded";
+
+/// A store that refused for so long is full: ten times what a shard waits at most before it flushes.
+const FULL_FOR: Duration = Duration::from_secs(1);
+
+/// Between two looks whether it still refuses.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Acknowledged puts of one writer; the keys of different writers differ.
 pub struct Ledger {
@@ -37,12 +45,23 @@ impl Ledger {
         }
     }
 
-    /// Puts until the store takes no more.
+    /// Puts until the store takes no more, and not just for the moment: what its shards have made durable may give the log
+    /// room once more.
     ///
     /// # Panics
     /// If it refuses for another reason, or in other words than etcd.
     pub fn put_until_full(&mut self, client: &mut Client) {
-        check_no_space(&self.put_until_error(client));
+        let mut refused_since = None;
+        while refused_since.is_none_or(|since: Instant| since.elapsed() < FULL_FOR) {
+            match self.put(client) {
+                Ok(()) => refused_since = None,
+                Err(error) => {
+                    check_no_space(&error);
+                    refused_since.get_or_insert_with(Instant::now);
+                    std::thread::sleep(LOOK_INTERVAL);
+                }
+            }
+        }
     }
 
     /// Number of acknowledged puts.

@@ -13,12 +13,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use windlass_api::etcdserverpb::RangeRequest;
 use windlass_client::{Client, Config, Connection};
 
 /// How long a start, recovery included, may take.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+pub const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a process may take to end, once it has a reason.
 const END_TIMEOUT: Duration = Duration::from_secs(60);
@@ -362,6 +362,14 @@ pub fn can_run(program: &str, what_for: &str) -> bool {
         eprintln!("skipped: there is no `{program}` here, {what_for}");
     }
     found.is_ok()
+}
+
+/// Lets this process, and what it starts, have as many descriptors open as it may. How many.
+pub fn raise_descriptors() -> u64 {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
+        .expect("a process may take what it may");
+    maximum.unwrap_or(u64::MAX)
 }
 
 /// An address whose port was free a moment ago.

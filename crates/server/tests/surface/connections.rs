@@ -7,7 +7,9 @@ use windlass_api::etcdserverpb::{PutResponse, RangeRequest};
 use windlass_api::health::HealthCheckRequest;
 use windlass_api::method::{health, kv};
 
-use crate::process::{Launch, Member, REQUEST_TIMEOUT, Scratch, etcd_folder};
+use crate::process::{
+    Launch, Member, REQUEST_TIMEOUT, START_TIMEOUT, Scratch, etcd_folder, raise_descriptors,
+};
 use crate::raw::{Raw, frame};
 use crate::store::{fill, prefix, put};
 
@@ -119,7 +121,7 @@ fn early_clients_are_served() {
         let address = launch.endpoint().to_owned();
         std::thread::scope(|scope| {
             let early = scope.spawn(move || {
-                let deadline = Instant::now() + REQUEST_TIMEOUT;
+                let deadline = Instant::now() + START_TIMEOUT;
                 // Each try is a connection to a port on which nobody listens yet.
                 while TcpStream::connect(&address).is_err() {
                     assert!(Instant::now() < deadline, "nobody listens");
@@ -140,6 +142,7 @@ fn early_clients_are_served() {
 #[test]
 fn a_thousand_idle_connections_are_in_nobodys_way() {
     const IDLE: usize = 1000;
+    assert!(raise_descriptors() > 2 * IDLE as u64, "this process may have too few descriptors open");
     let folder = Scratch::new();
     let member = Launch::new(folder.path()).member();
     let idle: Vec<TcpStream> = (0..IDLE)
