@@ -1,7 +1,6 @@
 //! The consensus actor's ears: what the peer transport hears becomes messages to the actor, or is answered from what
 //! every thread sees.
 
-use std::cell::Cell;
 use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -15,7 +14,6 @@ use tokio::sync::oneshot;
 use windlass_api::etcdserverpb::{MemberListResponse, ResponseHeader};
 use windlass_peer::{Admission, Ask, BulkOffer, Event, Frame, Peers, Reply};
 use windlass_records::batch::Origin;
-use windlass_records::state::State;
 use windlass_replica::amnesia::has_forgotten;
 use windlass_replica::consensus::Input;
 use windlass_replica::lease::LeaseAsk;
@@ -26,7 +24,7 @@ use super::damage::Question;
 use super::leases::{ASK_LEASES, LeasesAsked};
 use super::{ConsensusActor, survive};
 use crate::published::Published;
-use crate::snapshot;
+use crate::snapshot::{self, Receiving};
 
 /// Kind of the question of a member whose shards are damaged: it wants a snapshot.
 pub const ASK_SNAPSHOT: u16 = 4;
@@ -55,8 +53,7 @@ impl Links {
         let ears = Ears {
             actor: actor.clone(),
             published: Arc::clone(published),
-            snapshot_folder: self.snapshot_folder.clone(),
-            receiving: Rc::default(),
+            receiving: Receiving::new(self.snapshot_folder.clone()),
         };
         self.actor = Some(actor.clone());
         let config = self.config.take().expect("the transport is started once");
@@ -118,9 +115,7 @@ pub(super) enum FromPeer {
 struct Ears {
     actor: Addr<ConsensusActor>,
     published: Arc<Published>,
-    snapshot_folder: PathBuf,
-    /// Whether a snapshot is arriving: one at a time.
-    receiving: Rc<Cell<bool>>,
+    receiving: Receiving,
 }
 
 impl windlass_peer::Handler for Ears {
@@ -180,31 +175,13 @@ impl windlass_peer::Handler for Ears {
     }
 
     fn bulk(&self, from: MemberId, offer: BulkOffer) {
-        let state = match State::parse(offer.meta()) {
-            Ok(state) => state,
-            Err(error) => return offer.refuse(&format!("its place cannot be read: {error}")),
-        };
-        if state.index <= self.published.applied() {
-            return offer.refuse("this member has caught up without it");
-        }
-        if self.receiving.replace(true) {
-            return offer.refuse("another snapshot is arriving");
-        }
-        tracing::info!(%from, index = %state.index, revision = %state.revision, "receiving a snapshot");
-        let (actor, receiving) = (self.actor.clone(), Rc::clone(&self.receiving));
-        let folder = self.snapshot_folder.clone();
-        actix_rt::spawn(async move {
-            match snapshot::receive(offer, folder).await {
-                Ok(bytes) => {
-                    tracing::info!(%from, bytes, "a snapshot has arrived");
-                    actor.do_send(FromPeer::SnapshotReceived);
-                }
-                Err(error) => {
-                    tracing::warn!(%from, %error, "a snapshot did not arrive; it will be sent again")
-                }
-            }
-            receiving.set(false);
-        });
+        let (applied, actor) = (self.published.applied(), self.actor.clone());
+        self.receiving.offered(
+            from,
+            offer,
+            |state| if state.index > applied { Ok(()) } else { Err("this member has caught up without it") },
+            move || actor.do_send(FromPeer::SnapshotReceived),
+        );
     }
 
     /// A member that joins asks who the members are, to find itself among them.

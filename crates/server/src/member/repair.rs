@@ -3,9 +3,7 @@
 //! Until then it takes no part: it neither votes nor acknowledges nor serves, as if it were down. Nothing that it promised is
 //! lost, for that is in the log, which stays as it is. See docs/adr/0011-self-repair.md.
 
-use std::cell::Cell;
 use std::net::TcpListener;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,7 +12,6 @@ use prost::Message;
 use tokio::sync::Notify;
 use windlass_api::etcdserverpb::MemberListResponse;
 use windlass_peer::{Admission, Ask, BulkOffer, Event, Frame, Handler, Peers, Reply};
-use windlass_records::state::State;
 use windlass_tls::Tls;
 use windlass_types::{Code, LogIndex, MemberId};
 
@@ -23,7 +20,7 @@ use super::open::OpenError;
 use super::serve::transport;
 use crate::consensus::ASK_SNAPSHOT;
 use crate::net::ETCD_VERSION;
-use crate::snapshot;
+use crate::snapshot::{self, Receiving};
 use crate::startup::data_folder::DataFolder;
 use crate::startup::{Config, Reason, fatal};
 
@@ -58,15 +55,14 @@ pub async fn run(config: &Config, damaged: Repair) -> ! {
     let (us, urls) = (run_of(identity.member), config.bootstrap.peers_of(&config.name));
     let ears = Rc::new(Ears {
         log_start,
-        folder: folder.path().join(snapshot::FOLDER_NAME),
-        receiving: Rc::default(),
+        receiving: Receiving::new(folder.path().join(snapshot::FOLDER_NAME)),
         arrived: Rc::default(),
     });
     let transport = transport(config, identity.cluster, us, (peer_sockets, tls.clone()));
     let peers = Peers::start(transport, Rc::<Ears>::clone(&ears));
     let peers = peers.unwrap_or_else(|error| fatal(Reason::Address, error));
     loop {
-        if !ears.receiving.get() {
+        if !ears.receiving.is_busy() {
             ask(&peers, &urls, tls.as_ref(), us.member).await;
         }
         if tokio::time::timeout(ASK_INTERVAL, ears.arrived.notified()).await.is_ok() {
@@ -101,9 +97,7 @@ async fn ask(peers: &Peers, urls: &[String], tls: Option<&Tls>, us: MemberId) {
 /// Hears snapshots, and nothing else.
 struct Ears {
     log_start: LogIndex,
-    folder: PathBuf,
-    /// Whether a snapshot is arriving: one at a time.
-    receiving: Rc<Cell<bool>>,
+    receiving: Receiving,
     /// Told when one is there.
     arrived: Rc<Notify>,
 }
@@ -131,30 +125,12 @@ impl Handler for Ears {
     }
 
     fn bulk(&self, from: MemberId, offer: BulkOffer) {
-        let state = match State::parse(offer.meta()) {
-            Ok(state) => state,
-            Err(error) => return offer.refuse(&format!("its place cannot be read: {error}")),
-        };
-        if state.index < self.log_start {
-            return offer.refuse("this member's log begins behind it");
-        }
-        if self.receiving.replace(true) {
-            return offer.refuse("another snapshot is arriving");
-        }
-        tracing::info!(%from, index = %state.index, revision = %state.revision, "receiving a snapshot");
-        let (receiving, arrived, folder) =
-            (Rc::clone(&self.receiving), Rc::clone(&self.arrived), self.folder.clone());
-        actix_rt::spawn(async move {
-            match snapshot::receive(offer, folder).await {
-                Ok(bytes) => {
-                    tracing::info!(%from, bytes, "a snapshot has arrived");
-                    arrived.notify_one();
-                }
-                Err(error) => {
-                    tracing::warn!(%from, %error, "a snapshot did not arrive; it is asked for again")
-                }
-            }
-            receiving.set(false);
-        });
+        let (log_start, arrived) = (self.log_start, Rc::clone(&self.arrived));
+        self.receiving.offered(
+            from,
+            offer,
+            |state| if state.index >= log_start { Ok(()) } else { Err("this member's log begins behind it") },
+            move || arrived.notify_one(),
+        );
     }
 }

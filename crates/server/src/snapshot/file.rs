@@ -5,6 +5,7 @@ use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::{BufMut, Bytes, BytesMut};
+use tokio::sync::Notify;
 use windlass_peer::{BulkError, BulkOffer, Resume};
 use windlass_records::state::State;
 
@@ -56,6 +57,9 @@ pub enum ReceiveError {
     /// On this disk.
     #[error("it cannot be kept: {0}")]
     Disk(#[from] io::Error),
+    /// The newest is the one to be installed.
+    #[error("another one was offered")]
+    Superseded,
     /// The thread that writes is gone.
     #[error("it cannot be kept: the process is ending")]
     Ending,
@@ -64,13 +68,20 @@ pub enum ReceiveError {
 /// Takes an offered snapshot into `folder`. Returns its size when it is whole, checked by the transport, and durable.
 ///
 /// # Errors
-/// If it does not arrive or cannot be kept; nothing is left but a file that the next attempt overwrites.
-pub async fn receive(offer: BulkOffer, folder: PathBuf) -> Result<u64, ReceiveError> {
+/// If it does not arrive, cannot be kept or is `superseded`; nothing is left but a file that the next attempt overwrites, and
+/// nobody writes to that any more.
+pub async fn receive(offer: BulkOffer, folder: PathBuf, superseded: &Notify) -> Result<u64, ReceiveError> {
     let mut file = blocking(move || create(&folder)).await?;
     let mut stream = offer.accept(Resume::default());
     let mut total = 0;
     let mut gathered = Vec::with_capacity(WRITE_BYTES);
-    while let Some(bytes) = stream.next().await? {
+    loop {
+        let bytes = tokio::select! {
+            biased;
+            () = superseded.notified() => return Err(ReceiveError::Superseded),
+            bytes = stream.next() => bytes?,
+        };
+        let Some(bytes) = bytes else { break };
         total += bytes.len() as u64;
         gathered.extend_from_slice(&bytes);
         if gathered.len() >= WRITE_BYTES {

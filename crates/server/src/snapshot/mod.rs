@@ -9,9 +9,12 @@
 
 mod file;
 mod install;
+mod receiving;
 
-pub use file::{FILE_NAME, Making, Reader, end, framed, receive};
+use file::receive;
+pub use file::{FILE_NAME, Making, Reader, end, framed};
 pub use install::{Install, found};
+pub use receiving::Receiving;
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;

@@ -2,6 +2,7 @@
 //! crash at each step of the way.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -67,6 +68,9 @@ fn a_member_that_stood_still_gets_a_snapshot() {
     check_equal(&cluster);
 }
 
+/// When the transport gives up a sender that does not come back.
+const LOST_AFTER: Duration = Duration::from_secs(30);
+
 /// A place on the way from the first byte of a snapshot to a member that serves from it, and whether it is reached. One that was
 /// passed between two looks counts: the crash is a little later then.
 type Step = (&'static str, fn(&Path, &str) -> bool);
@@ -113,9 +117,12 @@ fn a_crash_at_any_step_of_a_snapshot_is_survived() {
             is_there(&data, &log[seen..]).then_some(())
         });
         cluster.kill(victim);
-        eprintln!("crash when {what}");
+        let begun = Instant::now();
         cluster.restart(victim);
         cluster.wait_until_caught_up(victim, via);
+        let took = begun.elapsed();
+        eprintln!("crash when {what}: it has caught up after {:.1} s", took.as_secs_f64());
+        assert!(took < LOST_AFTER, "{what}: it waited for the rest of what it got before");
     }
     check_equal(&cluster);
 }
