@@ -6,6 +6,7 @@ import { byId, el } from "./dom.js";
 import { around, diff } from "./diff.js";
 import { bytes, count, fromBase64, hexRows, keyText, plural, textOf, toBase64 } from "./format.js";
 import { OUT_OF_RANGE } from "./gateway.js";
+import { rove, stopAt } from "./rows.js";
 
 // What is shown, and compared, of a value. Larger ones are cut, with a note.
 const TEXT_MAX = 64 << 10;
@@ -95,11 +96,15 @@ export class History {
   }
 
   #list() {
+    const list = el("ol");
+    rove(list);
     const choices = this.#versions.map((version, i) =>
       el("li", {}, el("button", { type: "button", "aria-pressed": String(i === this.#chosen), onclick: () => this.#choose(i) },
         `${count(version.revision)}`, el("small", {}, ` v${version.version}, ${bytes(version.value.length)}`))));
-    const more = this.#end === null && el("li", {}, el("button", { type: "button", class: "link", onclick: () => this.#more() }, "older"));
-    return el("section", { class: "versions", "aria-label": "Revisions of the key" }, el("h3", {}, "Revisions"), el("ol", {}, ...choices, more), this.#end && el("p", { class: "note" }, this.#end));
+    const more = this.#end === null ? [el("li", {}, el("button", { type: "button", class: "link", onclick: () => this.#more() }, "older"))] : [];
+    list.append(...choices, ...more);
+    stopAt(list, list.querySelector("[aria-pressed=true]") ?? list.querySelector("button"));
+    return el("section", { class: "versions", "aria-label": "Revisions of the key" }, el("h3", {}, "Revisions"), list, this.#end && el("p", { class: "note" }, this.#end));
   }
 
   #choose(i) {

@@ -4,6 +4,7 @@ import { byId, el, emptyRow, row, say } from "./dom.js";
 import { plural, fromBase64, keyText, parseKey, toBase64, count } from "./format.js";
 import { wantsUser } from "./gateway.js";
 import { History } from "./history.js";
+import { refill, rove } from "./rows.js";
 
 export const PAGE_KEYS = 50;
 const ALL = Uint8Array.of(0);
@@ -29,6 +30,7 @@ export class Keys {
     byId("next").addEventListener("click", () => this.turn(1));
     byId("before").addEventListener("click", () => this.turn(-1));
     byId("key-rows").addEventListener("click", (event) => this.open(event.target.closest("tr")));
+    rove(byId("key-rows"));
   }
 
   // The first page of what the form asks for.
@@ -46,6 +48,13 @@ export class Keys {
     if (by > 0) this.#starts.push(byId("next").start);
     else this.#starts.pop();
     return this.#read();
+  }
+
+  // One key, wherever it was named.
+  async reveal(key) {
+    [byId("how").value, byId("key").value, byId("revision").value] = ["exact", keyText(key), ""];
+    await this.find();
+    return this.open(byId("key-rows").querySelector("tr"));
   }
 
   again() {
@@ -95,7 +104,7 @@ export class Keys {
 
   #show(kvs, answer) {
     const lines = kvs.map(line);
-    byId("key-rows").replaceChildren(...(lines.length ? lines : [emptyRow(4, "no keys")]));
+    const refocus = refill(byId("key-rows"), lines.length ? lines : [emptyRow(4, "no keys")]);
     const first = (this.#starts.length - 1) * PAGE_KEYS + 1;
     say(byId("page"), kvs.length ? `${count(first)}–${count(first + kvs.length - 1)} of ${count(this.#total)}` : "");
     say(byId("keys-note"), `${plural(this.#total, "key")} at revision ${count(this.#range.revision === "0" ? answer.header.revision : this.#range.revision)}`);
@@ -103,6 +112,7 @@ export class Keys {
     byId("next").disabled = !answer.more;
     byId("next").start = last && Uint8Array.of(...fromBase64(last.key), 0);
     byId("before").disabled = this.#starts.length < 2;
+    refocus();
   }
 
   #refused(refusal) {

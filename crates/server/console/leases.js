@@ -3,6 +3,7 @@
 import { byId, el, emptyRow, row, say } from "./dom.js";
 import { count, fromBase64, keyText, plural, span } from "./format.js";
 import { wantsUser } from "./gateway.js";
+import { refill, rove } from "./rows.js";
 
 // Each is a question of its own to the leader.
 const PAGE_LEASES = 20;
@@ -15,8 +16,14 @@ export class Leases {
   #page = 0;
   #asked = 0;
 
-  constructor(gateway) {
+  // `reveal` shows a key that a lease has.
+  constructor(gateway, reveal) {
     this.#gateway = gateway;
+    byId("lease-rows").addEventListener("click", (event) => {
+      const { key } = event.target.closest("button") ?? {};
+      if (key) reveal(key);
+    });
+    rove(byId("lease-rows"));
     byId("leases-next").addEventListener("click", () => this.turn(1));
     byId("leases-before").addEventListener("click", () => this.turn(-1));
   }
@@ -44,12 +51,13 @@ export class Leases {
     const answers = await Promise.all(ids.map((ID) => this.#gateway.call("lease/timetolive", { ID, keys: true })));
     if (asked !== this.#asked) return;
     this.#page = page;
-    byId("lease-rows").replaceChildren(...(answers.length ? answers.map(line) : [emptyRow(4, "no leases")]));
+    const refocus = refill(byId("lease-rows"), answers.length ? answers.map(line) : [emptyRow(4, "no leases")]);
     const first = page * PAGE_LEASES;
     say(byId("leases-note"), `${plural(this.#ids.length, "lease")}, those that end first in front`);
     say(byId("leases-page"), ids.length ? `${count(first + 1)}–${count(first + ids.length)} of ${count(this.#ids.length)}` : "");
     byId("leases-before").disabled = page === 0;
     byId("leases-next").disabled = first + ids.length >= this.#ids.length;
+    refocus();
   }
 
   #refused(refusal) {
@@ -63,9 +71,15 @@ export class Leases {
 
 function line(lease) {
   const ttl = Number(lease.TTL ?? 0);
-  const keys = (lease.keys ?? []).map((key) => keyText(fromBase64(key)));
-  const named = keys.slice(0, KEYS_SHOWN).map((key) => el("code", {}, key));
+  const keys = (lease.keys ?? []).map(fromBase64);
+  const named = keys.slice(0, KEYS_SHOWN).map(keyButton);
   const more = keys.length > KEYS_SHOWN && el("span", { class: "note" }, ` and ${plural(keys.length - KEYS_SHOWN, "more", "more")}`);
   const left = ttl < 0 ? "ended" : span(ttl);
   return row([el("code", {}, BigInt(lease.ID).toString(16)), span(Number(lease.grantedTTL ?? 0)), left, [el("span", { class: "keys" }, ...named, more, keys.length === 0 && el("span", { class: "note" }, "none")), { class: "grow" }]]);
+}
+
+function keyButton(key) {
+  const button = el("button", { class: "link key", type: "button", title: "Show the key" }, keyText(key));
+  button.key = key;
+  return button;
 }

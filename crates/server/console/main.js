@@ -6,6 +6,7 @@ import { Keys } from "./keys.js";
 import { Leases } from "./leases.js";
 import { Live } from "./live.js";
 import { Overview } from "./overview.js";
+import { step } from "./rows.js";
 
 const VIEWS = ["overview", "keys", "leases"];
 const THEMES = ["system", "light", "dark"];
@@ -14,10 +15,14 @@ const gateway = new Gateway();
 const live = new Live(gateway);
 const overview = new Overview(live);
 const keys = new Keys(gateway);
-const leases = new Leases(gateway);
+const leases = new Leases(gateway, (key) => {
+  show("keys", false);
+  keys.reveal(key);
+});
 let view = "overview";
 
-function show(name) {
+// Shows a view, and reads its list unless that is about to be done.
+function show(name, reads = true) {
   view = name;
   for (const one of VIEWS) {
     const tab = byId(`tab-${one}`);
@@ -25,7 +30,7 @@ function show(name) {
     tab.tabIndex = one === name ? 0 : -1;
     byId(one).hidden = one !== name;
   }
-  if (name === "keys" && live.state?.gateway && !keys.loaded) keys.find();
+  if (name === "keys" && reads && live.state?.gateway && !keys.loaded) keys.find();
   if (name === "leases" && live.state?.gateway) leases.again();
   if (name === "overview") overview.draw();
 }
@@ -124,12 +129,8 @@ async function signIn(event) {
 }
 
 // Rows of the view, moved through with j and k.
-function step(by) {
-  const stops = [...byId(view).querySelectorAll("tbody button.key")];
-  if (stops.length === 0) return;
-  const at = stops.indexOf(document.activeElement);
-  stops[Math.max(0, Math.min(stops.length - 1, at < 0 ? 0 : at + by))].focus();
-}
+const LISTS = { keys: "key-rows", leases: "lease-rows" };
+const stepRow = (by) => LISTS[view] && step(byId(LISTS[view]), by);
 
 const paged = () => (view === "keys" ? keys : view === "leases" ? leases : null);
 
@@ -138,8 +139,8 @@ const SHORTCUTS = {
   2: () => show("keys"),
   3: () => show("leases"),
   "/": () => (show("keys"), byId("key").focus()),
-  j: () => step(1),
-  k: () => step(-1),
+  j: () => stepRow(1),
+  k: () => stepRow(-1),
   n: () => paged()?.turn(1),
   b: () => paged()?.turn(-1),
   r: () => paged()?.again(),
@@ -161,9 +162,11 @@ function pressed(event) {
 }
 
 function tabs(event) {
-  const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-  if (!by) return;
-  const name = VIEWS[(VIEWS.indexOf(view) + by + VIEWS.length) % VIEWS.length];
+  const at = VIEWS.indexOf(view);
+  const to = { ArrowLeft: at - 1 + VIEWS.length, ArrowRight: at + 1, Home: 0, End: VIEWS.length - 1 }[event.key];
+  if (to === undefined) return;
+  event.preventDefault();
+  const name = VIEWS[to % VIEWS.length];
   show(name);
   byId(`tab-${name}`).focus();
 }

@@ -115,8 +115,11 @@ export class Overview {
   }
 
   #slowest(state) {
-    const rows = this.#live.slowest.map((flush) =>
-      row([as.span((state.clock_ns - flush.began_ns) / 1e9), as.duration(flush.took_ns), [`${flush.stage.replace("_", " ")}, ${as.duration(flush.stage_ns)}`, WORDS], as.count(flush.commands)]));
+    const rows = this.#live.slowest.map((flush) => {
+      // A narrow screen has no room for the time that the stage took of it.
+      const stage = el("span", {}, flush.stage.replace("_", " "), el("span", { class: "spare" }, `, ${as.duration(flush.stage_ns)}`));
+      return row([as.span((state.clock_ns - flush.began_ns) / 1e9), as.duration(flush.took_ns), [stage, WORDS], as.count(flush.commands)]);
+    });
     byId("slowest").replaceChildren(...(rows.length ? rows : [emptyRow(4, "no flushes")]));
   }
 }

@@ -22,6 +22,11 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// Keys that are no letters, as WebDriver names them.
 pub const ENTER: &str = "\u{e007}";
 pub const ESCAPE: &str = "\u{e00c}";
+pub const TAB: &str = "\u{e004}";
+pub const END: &str = "\u{e010}";
+pub const HOME: &str = "\u{e011}";
+pub const UP: &str = "\u{e013}";
+pub const DOWN: &str = "\u{e015}";
 pub const RIGHT: &str = "\u{e014}";
 pub const LEFT: &str = "\u{e012}";
 

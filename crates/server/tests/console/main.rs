@@ -4,6 +4,7 @@
 //! naming a folder the tests leave pictures there.
 
 mod browser;
+mod keyboard;
 mod keys;
 mod overview;
 #[path = "../process/mod.rs"]

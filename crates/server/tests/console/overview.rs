@@ -33,6 +33,10 @@ fn put_while(member: &Member, browser: &Browser, waits: impl Fn(&Browser) + Sync
 /// Whether nothing sticks out to the right.
 const FITS: &str = "document.documentElement.scrollWidth <= document.documentElement.clientWidth";
 
+/// Whether every table of the first view fits into its panel.
+const NOTHING_CUT: &str =
+    "[...document.querySelectorAll('#overview .scroll')].every((one) => one.scrollWidth <= one.clientWidth)";
+
 /// Buttons, fields and tabs that assistive technology could not name.
 const NAMELESS: &str = "[...document.querySelectorAll('button, input, select, [role=img], [role=tabpanel]')]\
     .filter((one) => !(one.innerText || one.ariaLabel || one.getAttribute('aria-labelledby') || one.labels?.length))\
@@ -80,7 +84,17 @@ fn a_busy_member_shows_what_it_does() {
         browser.press("t");
         browser.resize(360, 740);
         browser.wait(FITS);
+        browser.wait(NOTHING_CUT);
         browser.picture("busy-narrow");
+        browser.resize(2560, 1440);
+        browser.wait(FITS);
+        browser.wait(NOTHING_CUT);
+        // Four columns, and no chart that is a thin line.
+        browser.wait(
+            "getComputedStyle(document.querySelector('.panels')).gridTemplateColumns.split(' ').length === 4",
+        );
+        browser.wait("document.getElementById('latency').clientHeight >= 300");
+        browser.picture("busy-2560");
     });
     browser.assert_quiet();
 }
@@ -131,7 +145,7 @@ fn everything_can_be_reached_without_a_mouse() {
     browser.press("t");
     browser.wait_for("#theme", "light");
     assert_eq!(browser.value(background), light);
-    for width in [360, 1280] {
+    for width in [360, 1280, 2560] {
         browser.resize(width, 740);
         for key in ["1", "2", "3"] {
             browser.press(key);

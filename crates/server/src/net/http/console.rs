@@ -28,6 +28,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("history.js", JS, include_str!("../../../console/history.js")),
     ("diff.js", JS, include_str!("../../../console/diff.js")),
     ("leases.js", JS, include_str!("../../../console/leases.js")),
+    ("rows.js", JS, include_str!("../../../console/rows.js")),
 ];
 
 const INDEX: &str = include_str!("../../../console/index.html");
