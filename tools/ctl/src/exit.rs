@@ -19,6 +19,8 @@ pub enum Code {
     Interrupted,
     /// Reading or writing the terminal failed.
     Io,
+    /// Nobody reads what is written any more, as behind `head`: that ends a program without a word.
+    Unread,
     /// Wrong number or combination of arguments.
     BadArgs,
     /// A program that the command ran ended with this.
@@ -35,6 +37,8 @@ impl Code {
             Self::BadFeature => 4,
             Self::Interrupted => 5,
             Self::Io => 6,
+            // As shells show the signal for it.
+            Self::Unread => 128 + 13,
             Self::BadArgs => 128,
             Self::Child(number) => number,
         }
@@ -90,6 +94,9 @@ impl From<windlass_client::Error> for Failure {
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        Self::new(Code::Io, error.to_string())
+        match error.kind() {
+            std::io::ErrorKind::BrokenPipe => Self::told(Code::Unread),
+            _ => Self::new(Code::Io, error.to_string()),
+        }
     }
 }

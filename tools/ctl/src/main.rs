@@ -18,10 +18,12 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
+use signal_hook::consts::SIGPIPE;
+use signal_hook::low_level::emulate_default_handler;
 
 use crate::command::{Outcome, Session};
 use crate::config::Config;
-use crate::exit::Failure;
+use crate::exit::{Code, Failure};
 
 fn main() -> ExitCode {
     match run() {
@@ -32,6 +34,10 @@ fn main() -> ExitCode {
             for line in detail.chain(text) {
                 // Nobody is left to tell when standard error is gone too.
                 let _ = writeln!(io::stderr(), "{line}");
+            }
+            if failure.code == Code::Unread {
+                // As a program of Go's ends. If that does not end it, the exit code says the same.
+                let _ = emulate_default_handler(SIGPIPE);
             }
             ExitCode::from(failure.code.number())
         }

@@ -120,7 +120,8 @@ impl Screen {
             let break_before = if row > 0 { "\r\n" } else { "" };
             let shown: String =
                 line.text.chars().filter(|c| !c.is_control()).take(self.drawn.columns).collect();
-            text += &format!("{break_before}{begin}{shown}{end}\x1b[K");
+            // What was there goes first: behind a line of full width its last character would go too.
+            text += &format!("{break_before}\x1b[2K{begin}{shown}{end}");
         }
         write((text + "\x1b[J").as_bytes())
     }

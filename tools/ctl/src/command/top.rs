@@ -176,7 +176,7 @@ impl Top {
         let mut is_drawn = false;
         while *paused || Instant::now() < until {
             if !is_drawn || terminal.was_resized() {
-                let title = screen::title(self.interval, *paused);
+                let title = screen::title(self.interval, *paused, terminal.size());
                 let body = screen::draw(&self.shown(), terminal.size());
                 terminal.draw(std::iter::once(&title).chain(&body))?;
                 is_drawn = true;

@@ -33,3 +33,23 @@ impl Programs {
         Some(Self { etcd: folder.join("etcd"), etcdctl: folder.join("etcdctl"), windlassctl })
     }
 }
+
+#[test]
+fn a_reader_that_is_gone_ends_both_by_the_same_signal() {
+    use std::os::unix::process::ExitStatusExt as _;
+    const SIGPIPE: i32 = 13;
+    let Some(programs) = Programs::find() else { return };
+    for program in [programs.etcdctl.as_path(), programs.windlassctl] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = std::process::Command::new(program);
+        let output = command.arg("version").stdout(writer).stderr(std::process::Stdio::piped()).spawn();
+        let output = output.expect("runs").wait_with_output().expect("ends");
+        assert_eq!(
+            (output.status.signal(), &output.stderr[..]),
+            (Some(SIGPIPE), &b""[..]),
+            "{}",
+            program.display()
+        );
+    }
+}
