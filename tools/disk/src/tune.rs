@@ -27,7 +27,7 @@ pub use trial::Trial;
 /// The settings that are tuned.
 const ALL: [&str; 6] = ["sync-mode", "flush-depth", "batch-linger", "batch-bytes", "net-threads", "shards"];
 /// What is tried for each of them.
-const VARIED: &[(&str, &[&str])] = &[
+pub const VARIED: &[(&str, &[&str])] = &[
     ("sync-mode", &["dsync", "fdatasync"]),
     ("flush-depth", &["2", "1", "4", "8"]),
     ("batch-linger", &["adaptive", "0s", "50us", "200us", "1ms", "5ms"]),

@@ -2,10 +2,10 @@
 
 use plotters::chart::{ChartBuilder, ChartContext};
 use plotters::coord::cartesian::Cartesian2d;
-use plotters::element::{Circle, Polygon, Rectangle};
+use plotters::element::{Circle, Polygon, Rectangle, Text};
 use plotters::prelude::{DrawingArea, IntoDrawingArea, SVGBackend};
 use plotters::series::LineSeries;
-use plotters::style::{Color, RGBColor, ShapeStyle, WHITE};
+use plotters::style::{Color, IntoTextStyle, RGBColor, ShapeStyle, WHITE};
 
 use crate::scale::{Axis, Scale};
 use crate::units::Unit;
@@ -24,6 +24,9 @@ const COLOURS: [RGBColor; 8] = [
     RGBColor(200, 190, 50),
 ];
 const INK: RGBColor = RGBColor(40, 44, 52);
+/// Height of a legend's row, and about the width of a letter there.
+const LEGEND_ROW: i32 = 20;
+const LEGEND_LETTER: i32 = 7;
 const GRID: RGBColor = RGBColor(228, 231, 236);
 /// SVG into a string does not fail.
 const DRAWS: &str = "drawing into a string does not fail";
@@ -133,14 +136,13 @@ pub fn bars(title: &str, y: Axis<'_>, categories: &[String], series: &[(String, 
     let boxes: Vec<_> = boxes.collect();
     let frame = Frame { title, x: Axis::linear("", Unit::Count), y };
     let x = Scale { range: 0.0..categories.len().max(1) as f64, log: false, binary: false };
-    let mut y = y.over(boxes.iter().flat_map(|series| &series.points).map(|point| point.1));
-    y.leave_room();
-    draw(&frame, (x, y), Some(categories), true, |chart| {
+    let y = y.over(boxes.iter().flat_map(|series| &series.points).map(|point| point.1));
+    draw(&frame, (x, y), Some(categories), &names(&boxes), |chart| {
         for (place, series) in boxes.iter().enumerate() {
             let style = ShapeStyle::from(colour(place)).filled();
             let bars =
                 series.points.chunks_exact(2).map(|corners| Rectangle::new([corners[0], corners[1]], style));
-            name(chart.draw_series(bars).expect(DRAWS), &series.name, style);
+            chart.draw_series(bars).expect(DRAWS);
         }
     })
 }
@@ -151,66 +153,80 @@ fn plot(
     mut each: impl FnMut(&mut Chart<'_, '_>, &Series, ShapeStyle),
 ) -> String {
     let points = || series.iter().flat_map(|series| &series.points);
-    let mut y = frame.y.over(points().map(|p| p.1));
-    if series.len() > 1 {
-        y.leave_room();
-    }
-    draw(frame, (frame.x.over(points().map(|p| p.0)), y), None, true, |chart| {
+    let scales = (frame.x.over(points().map(|p| p.0)), frame.y.over(points().map(|p| p.1)));
+    draw(frame, scales, None, &names(series), |chart| {
         for (place, series) in series.iter().enumerate() {
-            let style = ShapeStyle::from(colour(place));
-            each(chart, series, style);
-            name(chart.draw_series(std::iter::empty::<Circle<_, i32>>()).expect(DRAWS), &series.name, style);
+            each(chart, series, ShapeStyle::from(colour(place)));
         }
     })
 }
 
-fn name(drawn: &mut plotters::chart::SeriesAnno<'_, SVGBackend<'_>>, text: &str, style: ShapeStyle) {
-    let style = style.filled();
-    drawn.label(text).legend(move |(x, y)| Rectangle::new([(x, y - 4), (x + 12, y + 4)], style));
+fn names(series: &[Series]) -> Vec<&str> {
+    series.iter().map(|series| series.name.as_str()).collect()
 }
 
 pub(crate) fn colour(place: usize) -> RGBColor {
     COLOURS[place % COLOURS.len()]
 }
 
-/// Axes, what `body` draws, and a legend if there are names.
+/// Axes, what `body` draws, and above it a legend of the names, in the order of the colours.
 pub(crate) fn draw(
     frame: &Frame<'_>,
     (x, y): (Scale, Scale),
     categories: Option<&[String]>,
-    legend: bool,
+    names: &[&str],
     body: impl FnOnce(&mut Chart<'_, '_>),
 ) -> String {
     let mut svg = String::new();
     {
         let root: Area<'_> = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
         root.fill(&WHITE).expect(DRAWS);
-        let mut builder = ChartBuilder::on(&root);
-        builder
-            .caption(frame.title, ("sans-serif", 17, &INK))
-            .margin(12)
-            .x_label_area_size(44)
-            .y_label_area_size(76);
+        let below = root.titled(frame.title, ("sans-serif", 17, &INK).into_text_style(&root)).expect(DRAWS);
+        let rows = legend_rows(names);
+        let (legend, below) = below.split_vertically(rows.len() as i32 * LEGEND_ROW);
+        draw_legend(&legend, &rows);
+        let mut builder = ChartBuilder::on(&below);
+        builder.margin(12).x_label_area_size(44).y_label_area_size(76);
         let mut chart = builder.build_cartesian_2d(x, y).expect(DRAWS);
         mesh(&mut chart, frame, categories);
         body(&mut chart);
-        if legend {
-            draw_legend(&mut chart);
-        }
         root.present().expect(DRAWS);
     }
     svg
 }
 
-fn draw_legend<'a, 'b: 'a>(chart: &mut Chart<'a, 'b>) {
-    chart
-        .configure_series_labels()
-        .position(plotters::chart::SeriesLabelPosition::UpperRight)
-        .background_style(WHITE.mix(0.85))
-        .border_style(GRID)
-        .label_font(("sans-serif", 13, &INK))
-        .draw()
-        .expect(DRAWS);
+/// Names with the places of their colours, in rows that are as wide as a plot.
+fn legend_rows<'a>(names: &[&'a str]) -> Vec<Vec<(usize, &'a str)>> {
+    let mut rows: Vec<Vec<(usize, &str)>> = Vec::new();
+    let mut width = i32::MAX;
+    for (place, name) in names.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
+        width = width.saturating_add(legend_width(name));
+        if width > SIZE.0 as i32 {
+            rows.push(Vec::new());
+            width = legend_width(name);
+        }
+        rows.last_mut().expect("one was begun").push((place, name));
+    }
+    rows
+}
+
+/// Of a name with its square and a gap; how wide letters are is only known to who shows the plot.
+fn legend_width(name: &str) -> i32 {
+    name.chars().count() as i32 * LEGEND_LETTER + 40
+}
+
+fn draw_legend(area: &Area<'_>, rows: &[Vec<(usize, &str)>]) {
+    let font = ("sans-serif", 13, &INK).into_text_style(area);
+    for (row, names) in rows.iter().enumerate() {
+        let whole: i32 = names.iter().map(|(_, name)| legend_width(name)).sum();
+        let (mut x, y) = ((SIZE.0 as i32 - whole) / 2, row as i32 * LEGEND_ROW);
+        for &(place, name) in names {
+            let square = Rectangle::new([(x, y + 4), (x + 12, y + 12)], colour(place).filled());
+            area.draw(&square).expect(DRAWS);
+            area.draw(&Text::new(name.to_owned(), (x + 18, y + 2), font.clone())).expect(DRAWS);
+            x += legend_width(name);
+        }
+    }
 }
 
 fn mesh(chart: &mut Chart<'_, '_>, frame: &Frame<'_>, categories: Option<&[String]>) {
@@ -252,6 +268,14 @@ mod tests {
         for word in ["A &lt; B", "latency", "p99", "10 us"] {
             assert!(svg.contains(word), "{word}: {svg}");
         }
+    }
+
+    #[test]
+    fn a_legend_stands_above_the_plot_and_begins_rows_where_it_must() {
+        assert!(legend_rows(&[]).is_empty() && legend_rows(&[""]).is_empty());
+        assert_eq!(legend_rows(&["a", "", "c"]), [[(0, "a"), (2, "c")]]);
+        let long = "a name that takes half of the width of a plot or more, as some do";
+        assert_eq!(legend_rows(&[long, "b", long]), [vec![(0, long), (1, "b")], vec![(2, long)]]);
     }
 
     #[test]

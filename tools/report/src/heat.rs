@@ -55,7 +55,7 @@ pub fn heat_map(frame: &Frame<'_>, grid: &Grid) -> String {
     };
     let scales = (scale(&grid.columns, frame.x.log), scale(&grid.rows, frame.y.log));
     let most = grid.most();
-    draw(frame, scales, None, false, |chart| {
+    draw(frame, scales, None, &[], |chart| {
         let cells = grid.cells.iter().enumerate().flat_map(|(x, column)| {
             let filled = column.iter().enumerate().filter(|(_, count)| **count > 0);
             filled.filter_map(move |(y, &count)| {

@@ -58,12 +58,6 @@ pub(crate) struct Scale {
 }
 
 impl Scale {
-    /// For a legend above what is drawn.
-    pub fn leave_room(&mut self) {
-        let Range { start, end } = self.range;
-        self.range.end = if self.log { end * (end / start).powf(0.3) } else { end + (end - start) * 0.3 };
-    }
-
     fn place(&self, value: f64) -> f64 {
         let Range { start, end } = self.range;
         if self.log {

@@ -23,6 +23,8 @@ const FAST_NS: u64 = 200_000;
 const SERVERS_DEPTH: usize = 2;
 /// A disk that says it turns and answers faster than this does not: virtual disks often say so.
 const TURNS_NS: u64 = 2_000_000;
+/// A lone write takes so many times what one among several takes: it waits for something that the disk is not.
+const LONELY_TIMES: u64 = 4;
 /// A durable write that is faster than light through a power-safe device: somebody on the way keeps it in memory.
 const TOO_FAST_NS: u64 = 8_000;
 
@@ -67,14 +69,10 @@ impl Report {
         if self.rewritten(self.best_sync(), SIZES[0], 1).is_some_and(is_fast) {
             return SERVERS_DEPTH;
         }
-        let mut best = DEPTHS[0];
-        for depth in &DEPTHS[1..] {
-            match (rate(best), rate(*depth)) {
-                (Some(before), Some(after)) if after > before * DEPTH_WORTH => best = *depth,
-                _ => break,
-            }
-        }
-        best
+        let most = DEPTHS.iter().filter_map(|&depth| rate(depth)).fold(0.0, f64::max);
+        // The least that comes near the most: a step that brings nothing may have been somebody else's moment.
+        let is_enough = |depth: &usize| rate(*depth).is_some_and(|rate| rate * DEPTH_WORTH >= most);
+        DEPTHS.into_iter().find(is_enough).unwrap_or(DEPTHS[0])
     }
 
     /// What follows, in sentences.
@@ -136,7 +134,16 @@ impl Report {
                 base.p99_ns as f64 / base.p50_ns.max(1) as f64
             ));
         }
-        if self.device.rotational && base.p50_ns > TURNS_NS {
+        // A platter has no more turns for several writes than for one.
+        let beside = self.cells.iter().filter(|cell| cell.bytes == base.bytes && cell.depth > 1);
+        let fastest_ns = beside.map(|cell| cell.p50_ns).min().unwrap_or(base.p50_ns);
+        if fastest_ns * LONELY_TIMES < base.p50_ns {
+            warnings.push(format!(
+                "With more in flight half of the writes take {}: what a lone one waits for is a CPU that others have, or that \
+                 sleeps, rather than the disk.",
+                ns(fastest_ns)
+            ));
+        } else if self.device.rotational && base.p50_ns > TURNS_NS {
             warnings.push(
                 "The disk turns: a durable write waits for the platter. --batch-linger may help.".to_owned(),
             );
@@ -323,6 +330,24 @@ mod tests {
             2,
             "a fast disk keeps the server's"
         );
+    }
+
+    #[test]
+    fn a_lone_write_that_waits_for_a_cpu_is_not_blamed_on_the_disk() {
+        let among = |us| {
+            let mut report = report_of(4_000, 4_000, [4_000, 4_000, 200, 400]);
+            report.device.rotational = true;
+            report.cells.push(cell(Sync::Dsync, Extents::Rewritten, 4096, 4, us));
+            report
+        };
+        let words = |us| among(us).verdict().join("\n");
+        assert!(
+            words(70).contains("rather than the disk") && !words(70).contains("platter"),
+            "{}",
+            words(70)
+        );
+        assert!(words(4_000).contains("platter"), "{}", words(4_000));
+        assert_eq!(among(70).best_depth(), 4, "a step that brings nothing is not the end");
     }
 
     #[test]

@@ -9,9 +9,10 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use windlass_bench::keys::{Keys, Spread};
-use windlass_bench::launch::{Cluster, Launch};
 use windlass_bench::plan::{After, Job, Plan, Reach};
 use windlass_bench::workload::{Shape, Workload};
+use windlass_disk::settings::Settings;
+use windlass_disk::tune::VARIED;
 
 fn disk(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_windlass-disk")).args(arguments).output().expect("runs")
@@ -105,28 +106,12 @@ fn a_report_that_nobody_reads_is_no_failure_and_one_that_does_not_fit_is() {
     );
 }
 
-#[test]
-fn a_member_is_profiled_under_load() {
-    let Some(program) = windlass() else { return };
-    let folder = tempfile::tempdir().expect("a folder");
-    std::fs::create_dir(folder.path().join("windlass0.data")).expect("makes");
-    std::fs::write(folder.path().join("windlass0.data/windlass.settings"), "flush-depth = 4\n")
-        .expect("writes");
-    let launch = Launch {
-        label: "windlass",
-        program: &program,
-        nodes: 1,
-        flags: &[],
-        folder: folder.path(),
-        throttle: None,
-    };
-    let cluster = Cluster::start(&launch).expect("starts with a settings file in its new folder");
-    let endpoints = cluster.endpoints();
-    let endpoint = endpoints[0].authority().to_owned();
-    let reach = Reach { conns: 2, clients: 20, ..Reach::narrow(endpoints) };
+/// Puts at a rate for three seconds, so that there is load for as long as a profile takes.
+fn loader(endpoint: &str) -> std::thread::JoinHandle<windlass_bench::Report> {
+    let endpoint = endpoint.parse().expect("is one");
+    let reach = Reach { conns: 2, clients: 20, ..Reach::narrow(vec![endpoint]) };
     let keys = Keys::new(100, Spread::Uniform, 1);
     let workload = Workload::put(Shape { keys, key_bytes: 8, value_bytes: 100, seed: 1 });
-    // At a rate, so that there is load for as long as the profile takes.
     let load = reach.load(6_000, std::num::NonZeroU64::new(2_000), workload);
     let plan = Plan {
         name: "put",
@@ -137,7 +122,41 @@ fn a_member_is_profiled_under_load() {
         repeats: 1,
         pids: Vec::new(),
     };
-    let loader = std::thread::spawn(move || windlass_bench::run(&plan).expect("runs"));
+    std::thread::spawn(move || windlass_bench::run(&plan).expect("runs"))
+}
+
+#[test]
+fn a_member_that_is_lost_is_profiled_until_then() {
+    let Some(program) = windlass() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let page = folder.path().join("page.html");
+    let (cluster, endpoint) = live::member(&program, folder.path(), &[]);
+    let loader = loader(&endpoint);
+    let seconds = ["--seconds", "600", "--json", "--html", page.to_str().expect("is UTF-8")];
+    let mut tool = Command::new(env!("CARGO_BIN_EXE_windlass-disk"));
+    tool.args(["profile", "--endpoint", &endpoint]).args(seconds).stdout(Stdio::piped());
+    let tool = tool.spawn().expect("runs");
+    // Two thousand flushes are there once it has looked for some time; the member ends while it goes on looking.
+    let end_of_load = loader.join().expect("no panic");
+    assert!(end_of_load.is_clean());
+    drop(cluster);
+    let output = tool.wait_with_output().expect("ends");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("is JSON");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(report["lost"]["after_s"].as_f64() > Some(0.0), "{report}");
+    assert!(report["stages"][3]["p50_ns"].as_u64() > Some(0), "{report}");
+    assert!(std::fs::read_to_string(page).expect("was written").contains("The member was lost after"));
+}
+
+#[test]
+fn a_member_is_profiled_under_load() {
+    let Some(program) = windlass() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(folder.path().join("windlass0.data")).expect("makes");
+    std::fs::write(folder.path().join("windlass0.data/windlass.settings"), "flush-depth = 4\n")
+        .expect("writes");
+    let (_cluster, endpoint) = live::member(&program, folder.path(), &[]);
+    let loader = loader(&endpoint);
     let report = json(&["profile", "--endpoint", &endpoint, "--seconds", "2", "--json"]);
     assert!(loader.join().expect("no panic").is_clean());
     let stages = report["stages"].as_array().expect("has stages");
@@ -176,4 +195,35 @@ fn settings_are_tuned_on_a_server_of_its_own() {
     assert_eq!(report["steps"].as_array().map(Vec::len), Some(1), "{report}");
     assert!(report["trials"].as_array().is_some_and(|trials| trials.len() == 5), "{report}");
     assert_eq!(std::fs::read_dir(path).expect("is there").count(), 0, "its folder is removed");
+}
+
+/// What takes more locked memory than every machine allows.
+const HUGE: [(&str, &str); 4] =
+    [("flush-depth", "8"), ("batch-bytes", "4194304"), ("net-threads", "4"), ("shards", "4")];
+
+#[test]
+fn whatever_is_written_a_server_takes() {
+    let Some(program) = windlass() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("found.settings");
+    let flags = ["--disk-settings", file.to_str().expect("is UTF-8"), "--enable-live-settings"];
+    let each = |(name, values): &(&'static str, &'static [&'static str])| {
+        let name = *name;
+        values.iter().map(move |&value| (name, value))
+    };
+    let mut known = 0;
+    for setting in VARIED.iter().flat_map(each).filter(|setting| !HUGE.contains(setting)) {
+        let (name, value) = setting;
+        let reasons = vec!["two lines,\nof which neither = a setting".to_owned()];
+        Settings { reasons, values: vec![(name.to_owned(), value.to_owned())] }.write(&file).expect("writes");
+        let place = folder.path().join(format!("{name}-{value}"));
+        std::fs::create_dir(&place).expect("makes");
+        let (_cluster, endpoint) = live::member(&program, &place, &flags);
+        let now = &live::settings(&endpoint)["now"];
+        if !now[name].is_null() {
+            assert_eq!(now[name], value, "{now}");
+            known += 1;
+        }
+    }
+    assert_eq!(known, 11, "its page has the depth, the linger and the bytes");
 }
