@@ -1,6 +1,7 @@
 //! Certificates, keys and lists in files.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -21,6 +22,9 @@ const SYSTEM_ROOTS: &[&str] = &[
     "/etc/ssl/cert.pem",
 ];
 
+/// Bytes of one file: some hundred thousand revoked certificates. What is larger, or a device that never ends, is refused.
+const FILE_BYTES_MAX: u64 = 32 << 20;
+
 /// By what a change of a file is seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
@@ -37,7 +41,15 @@ pub(crate) fn stamp(path: &Path) -> Option<Stamp> {
 }
 
 fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, Error> {
-    fs::read(path).map_err(|source| Error::Read { what, path: path.to_owned(), source })
+    let mut bytes = Vec::new();
+    let read =
+        File::open(path).and_then(|file| match file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)? {
+            len if len as u64 > FILE_BYTES_MAX => {
+                Err(io::Error::other(format!("it has more than {FILE_BYTES_MAX} bytes")))
+            }
+            _ => Ok(bytes),
+        });
+    read.map_err(|source| Error::Read { what, path: path.to_owned(), source })
 }
 
 fn content(what: &'static str, path: &Path, why: impl ToString) -> Error {

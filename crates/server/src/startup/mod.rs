@@ -12,16 +12,20 @@ pub mod logging;
 pub mod preflight;
 pub mod rotation;
 mod settings;
+mod text_file;
 
 pub use config::{Config, HttpRules, Waiting};
 pub use fatal::{Reason, fatal};
 
 use std::{
-    env, fs,
+    env,
     io::{self, Write},
     process,
     thread::available_parallelism,
 };
+
+/// Bytes of a configuration file; a larger one is something else, and refused.
+const CONFIG_FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// The configuration of this process from its arguments and its environment. Prints and ends the process where these
 /// ask for a text or cannot be honoured.
@@ -57,7 +61,7 @@ pub fn configure() -> Config {
 
 /// Go's words for a file that is not there.
 fn read_file(path: &str) -> Result<String, flags::Error> {
-    fs::read_to_string(path).map_err(|error| {
+    text_file::read(path.as_ref(), CONFIG_FILE_BYTES_MAX).map_err(|error| {
         let why = match error.kind() {
             io::ErrorKind::NotFound => "no such file or directory".to_owned(),
             _ => error.to_string(),

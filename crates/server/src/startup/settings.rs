@@ -2,13 +2,13 @@
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
-use std::{fs, io};
 
 use super::config::data_dir;
 use super::flags::settings::FILE_NAME;
 use super::flags::{Error, Values};
+use super::text_file;
 
-/// Bytes of a settings file; a larger one is something else.
+/// Bytes of a settings file; a larger one is something else, and refused.
 const FILE_BYTES_MAX: u64 = 64 << 10;
 
 /// Adds what `--disk-settings` or the data folder's settings file says. A file that was named must be there.
@@ -17,11 +17,7 @@ pub fn add(mut values: Values) -> Result<Values, Error> {
     let path = if named.is_empty() { data_dir(&values).join(FILE_NAME) } else { PathBuf::from(named) };
     let refuse =
         |why: String| Error::Configuration(format!("cannot use the settings in {}: {why}", path.display()));
-    let read = fs::metadata(&path).and_then(|file| match file.len() {
-        ..=FILE_BYTES_MAX => fs::read_to_string(&path),
-        _ => Err(io::Error::other("it is too large for a settings file")),
-    });
-    match read {
+    match text_file::read(&path, FILE_BYTES_MAX) {
         Ok(text) => values.take_settings(&text).map_err(refuse).map(|()| values),
         // A folder that cannot be looked into is reported by the checks of the data folder.
         Err(error) if named.is_empty() && error.kind() != ErrorKind::InvalidData => Ok(values),
@@ -31,6 +27,8 @@ pub fn add(mut values: Values) -> Result<Values, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::startup::flags::{Command, parse};
 
@@ -56,5 +54,9 @@ mod tests {
         fs::write(&other, "nonsense").expect("writes");
         let refusal = values(&[data, named]).expect_err("is refused").to_string();
         assert!(refusal.contains("line 1") && refusal.contains("other"), "{refusal}");
+        fs::write(folder.path().join(FILE_NAME), "#".repeat(1 + FILE_BYTES_MAX as usize)).expect("writes");
+        let data = format!("--data-dir={}", folder.path().display());
+        let refusal = values(&[data]).expect_err("is refused").to_string();
+        assert!(refusal.contains("it has more than 65536 bytes"), "{refusal}");
     }
 }
