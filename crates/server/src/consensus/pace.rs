@@ -2,7 +2,6 @@
 //!
 //! There a lone client writes: its leader holds its own CPUs, and the client waits for those of a follower as well.
 
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::waiting::{CpuLatency, Habit};
@@ -14,31 +13,25 @@ const QUICK: Duration = Duration::from_millis(1);
 /// Watches the writes of a follower's log.
 #[derive(Debug)]
 pub struct Pace {
-    /// None if nobody may hold them.
-    cpus: Option<Rc<CpuLatency>>,
+    cpus: CpuLatency,
     habit: Habit,
 }
 
 impl Pace {
     /// Nothing is known of the leader's clients.
     pub fn new(hold_cpus: bool) -> Self {
-        Self { cpus: hold_cpus.then(Rc::default), habit: Habit::default() }
+        Self { cpus: CpuLatency::new(hold_cpus), habit: Habit::default() }
     }
 
     /// What is to run beside the actor, on its thread, for as long as that lives.
     pub fn spawn(&self) {
-        if let Some(cpus) = &self.cpus {
-            actix_rt::spawn(Rc::clone(cpus).keep());
-        }
+        self.cpus.spawn();
     }
 
     /// A write begins, and no other is under way.
     pub fn begins(&mut self, now: Instant) {
-        if self.habit.begins(now)
-            && self.habit.is_within(QUICK)
-            && let Some(cpus) = &self.cpus
-        {
-            cpus.want(now);
+        if self.habit.begins(now) && self.habit.is_within(QUICK) {
+            self.cpus.want(now);
         }
     }
 

@@ -31,7 +31,7 @@ const CROWDED_MAX: Duration = Duration::from_secs(1);
 /// Decides when to stay awake.
 pub struct Awake {
     window: Rc<Window>,
-    cpus: Option<Rc<CpuLatency>>,
+    cpus: CpuLatency,
     /// How long to look for work whenever there is none.
     poll: Duration,
     /// A call came that may not be answered yet.
@@ -57,7 +57,7 @@ impl Awake {
     pub fn new(waiting: Waiting) -> Self {
         Self {
             window: Rc::default(),
-            cpus: waiting.hold_cpus.then(Rc::default),
+            cpus: CpuLatency::new(waiting.hold_cpus),
             poll: waiting.poll,
             serving: false,
             habit: Habit::default(),
@@ -83,7 +83,7 @@ impl Awake {
         if answered {
             self.habit.ends(now);
             if self.habit.is_within(WINDOW) {
-                self.cpus.iter().for_each(|cpus| cpus.want(now));
+                self.cpus.want(now);
                 wait = wait.max(WINDOW);
             }
         }
@@ -95,9 +95,7 @@ impl Awake {
     /// What is to run beside the arbiter, on its thread, for as long as that lives.
     pub fn spawn(&self) {
         actix_rt::spawn(Rc::clone(&self.window).keep());
-        if let Some(cpus) = &self.cpus {
-            actix_rt::spawn(Rc::clone(cpus).keep());
-        }
+        self.cpus.spawn();
     }
 }
 

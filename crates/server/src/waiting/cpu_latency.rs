@@ -25,17 +25,44 @@ const SYSFS: &str = "/sys/devices/system/cpu";
 /// beside the requests between, short enough that nobody pays for a client that has left.
 const REST: Duration = Duration::from_millis(20);
 
-/// One net thread's hold on the CPUs. The kernel follows the strictest of all.
-#[derive(Debug, Default)]
+/// One thread's hold on the CPUs. The kernel follows the strictest of all.
+#[derive(Debug)]
 pub struct CpuLatency {
+    /// None if nobody may hold them.
+    hold: Option<Rc<Hold>>,
+}
+
+impl CpuLatency {
+    /// Nothing is wanted yet. With `--cpu-latency=off` nothing ever is.
+    pub fn new(may_hold: bool) -> Self {
+        Self { hold: may_hold.then(Rc::default) }
+    }
+
+    /// Runs what holds the CPUs beside the caller, on its thread, for as long as that lives.
+    pub fn spawn(&self) {
+        if let Some(hold) = &self.hold {
+            actix_rt::spawn(Rc::clone(hold).keep());
+        }
+    }
+
+    /// A quick client was served.
+    pub fn want(&self, now: Instant) {
+        if let Some(hold) = &self.hold {
+            hold.want(now);
+        }
+    }
+}
+
+/// What a thread and its task share.
+#[derive(Debug, Default)]
+struct Hold {
     /// Until when it is wanted.
     until: Cell<Option<Instant>>,
     wanted: Notify,
 }
 
-impl CpuLatency {
-    /// A quick client was served.
-    pub fn want(&self, now: Instant) {
+impl Hold {
+    fn want(&self, now: Instant) {
         if self.until.replace(Some(now + REST)).is_none() {
             self.wanted.notify_one();
         }
@@ -43,13 +70,13 @@ impl CpuLatency {
 
     /// Holds the CPUs while that is wanted. For as long as its thread lives, or until it turns out that this machine or
     /// this user cannot.
-    pub async fn keep(self: Rc<Self>) {
+    async fn keep(self: Rc<Self>) {
         let Some(bound_us) = bound_us(Path::new(SYSFS)) else {
             return tracing::debug!("no idle state of the CPUs takes long to leave, or none is known");
         };
         loop {
             self.wanted.notified().await;
-            let held = match hold(Path::new(DEVICE), bound_us) {
+            let held = match bound(Path::new(DEVICE), bound_us) {
                 Ok(device) => device,
                 Err(error) => {
                     return tracing::info!(
@@ -76,7 +103,7 @@ impl CpuLatency {
 }
 
 /// Asks that no CPU take longer than this to wake, until the file is dropped.
-fn hold(device: &Path, bound_us: i32) -> io::Result<File> {
+fn bound(device: &Path, bound_us: i32) -> io::Result<File> {
     let mut file = File::options().write(true).open(device)?;
     file.write_all(&bound_us.to_ne_bytes())?;
     Ok(file)
@@ -137,14 +164,14 @@ mod tests {
     #[test]
     fn the_device_gets_the_bound_as_a_machine_integer() {
         let device = tempfile::NamedTempFile::new().unwrap();
-        drop(hold(device.path(), 2).unwrap());
+        drop(bound(device.path(), 2).unwrap());
         assert_eq!(fs::read(device.path()).unwrap(), 2i32.to_ne_bytes());
-        assert!(hold(Path::new("/nowhere"), 2).is_err());
+        assert!(bound(Path::new("/nowhere"), 2).is_err());
     }
 
     #[test]
     fn it_is_wanted_for_a_while_after_the_last_quick_request() {
-        let latency = CpuLatency::default();
+        let latency = Hold::default();
         let start = Instant::now();
         assert_eq!(latency.rest(start), None);
         latency.want(start);
