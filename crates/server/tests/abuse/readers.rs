@@ -1,6 +1,7 @@
 //! Clients that ask for much and take little.
 
 use std::io::Read;
+use std::time::{Duration, Instant};
 
 use prost::Message;
 use windlass_api::etcdserverpb::watch_request::RequestUnion;
@@ -23,9 +24,11 @@ const READ_US_MAX: u64 = 100_000;
 const INITIAL_WINDOW_SIZE: u16 = 4;
 const LARGEST_WINDOW: u32 = (1 << 31) - 1;
 
-/// Reads of the whole store by one client, so many at once.
-const BURSTS: u32 = 10;
-const BURST: u32 = 40;
+/// Reads of the whole store by one client, all at once.
+const READS: u32 = 400;
+
+/// How long the server may take for them.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(60);
 
 /// What answers that nobody takes may cost: `queued_bytes_max` (512 MiB), the lists in the making (8 of 4 MiB, twice), and
 /// what vectors that grow and the allocator have spare. All of them would be 1.6 GiB.
@@ -41,21 +44,22 @@ fn id(number: u32) -> u32 {
     1 + 2 * number
 }
 
-/// Sends the reads, each burst when the server has dealt with the one before: it takes requests in their order.
+/// Sends the reads, and waits until each is answered or refused, whether or not anything of that is taken.
 fn send_reads(scene: &Scene, connection: &Hostile) {
     let range = prefix(b'k').encode_to_vec();
-    for burst in 0..BURSTS {
-        let reads: Vec<u8> =
-            (0..BURST).flat_map(|i| call(id(burst * BURST + i), kv::RANGE, &range)).collect();
-        connection.send_unread(&reads);
-        scene.rounds(3);
+    let answered_before = scene.ranges_beside_rounds();
+    let reads: Vec<u8> = (0..READS).flat_map(|i| call(id(i), kv::RANGE, &range)).collect();
+    assert_eq!(connection.send_unread(&reads), reads.len(), "requests are read on");
+    let deadline = Instant::now() + ANSWERED_WITHIN;
+    while scene.ranges_beside_rounds() < answered_before + i64::from(READS) {
+        assert!(Instant::now() < deadline, "some reads have no end");
     }
 }
 
 #[test]
 fn answers_that_no_window_lets_through() {
     let scene = scene();
-    let bounds = Bounds::new(u64::from(BURSTS * BURST), ANSWERS_KIB_MAX).frame_us_max(READ_US_MAX);
+    let bounds = Bounds::new(u64::from(READS), ANSWERS_KIB_MAX).frame_us_max(READ_US_MAX);
     let mut connection = Hostile::connect(scene.member.endpoint(), &setting(INITIAL_WINDOW_SIZE, 0));
     scene.attack("reads without a window", &bounds, || {
         send_reads(&scene, &connection);
@@ -64,20 +68,20 @@ fn answers_that_no_window_lets_through() {
     let open =
         [settings(INITIAL_WINDOW_SIZE, LARGEST_WINDOW), window_update(0, LARGEST_WINDOW - 65_535)].concat();
     connection.send_unread(&open);
-    assert_eq!(count_ends(&mut connection, BURSTS * BURST), BURSTS * BURST);
+    assert_eq!(count_ends(&mut connection, READS), READS);
 }
 
 #[test]
 fn answers_that_nobody_reads() {
     let scene = scene();
-    let bounds = Bounds::new(u64::from(BURSTS * BURST), ANSWERS_KIB_MAX).frame_us_max(READ_US_MAX);
+    let bounds = Bounds::new(u64::from(READS), ANSWERS_KIB_MAX).frame_us_max(READ_US_MAX);
     let mut connection =
         Hostile::connect(scene.member.endpoint(), &setting(INITIAL_WINDOW_SIZE, LARGEST_WINDOW));
     scene.attack("reads without a reader", &bounds, || {
         connection.send_unread(&window_update(0, LARGEST_WINDOW - 65_535));
         send_reads(&scene, &connection);
     });
-    assert_eq!(count_ends(&mut connection, BURSTS * BURST), BURSTS * BURST);
+    assert_eq!(count_ends(&mut connection, READS), READS);
 }
 
 /// Reads until so many streams have ended. How many have.

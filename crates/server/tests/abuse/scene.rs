@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use windlass_api::etcdserverpb::RangeRequest;
 
 use crate::process::{Launch, Member, Scratch};
+use crate::raw;
 use crate::store::put;
 
 /// What one frame, or one byte of a sender of single bytes, may cost the server at most, in microseconds: of an
@@ -118,6 +119,18 @@ impl Scene {
         let request = RangeRequest { key: key.as_bytes().to_vec().into(), ..RangeRequest::default() };
         let read = client.range(&request).expect("a range is served");
         assert_eq!(read.kvs[0].value, value.as_bytes());
+    }
+
+    /// Ranges that were answered or refused, less those of rounds: each of them ends with one, after one put.
+    pub fn ranges_beside_rounds(&self) -> i64 {
+        let page = raw::http(self.member.endpoint(), "GET", "/metrics", "").body;
+        let handled = |method: &str| -> i64 {
+            let method = format!("grpc_method=\"{method}\",grpc_service=\"etcdserverpb.KV\"");
+            let samples =
+                page.lines().filter(|l| l.starts_with("grpc_server_handled_total") && l.contains(&method));
+            samples.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>() as i64
+        };
+        handled("Range") - handled("Put")
     }
 
     /// Resident memory of the server.
