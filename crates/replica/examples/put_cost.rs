@@ -52,13 +52,7 @@ fn main() {
                     perform(store, ShardId(shard.0), &task, journal);
                 }
                 Output::PutReplies { commands, .. } => replies += commands.len(),
-                Output::Reply { .. }
-                | Output::Alarms(_)
-                | Output::Auth { .. }
-                | Output::Token { .. }
-                | Output::Members(_)
-                | Output::Marked { .. }
-                | Output::Applied(_) => {}
+                Output::Reply { .. } | Output::News(_) | Output::Applied(_) => {}
             }
         }
         for (_, journal) in &mut nodes {

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::ops::Range;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use windlass_api::etcdserverpb::Member;
@@ -12,12 +11,8 @@ use windlass_records::batch::{Batch, BatchBuilder, CommandKind, Origin};
 use windlass_records::state::State;
 use windlass_types::{LogIndex, MemberId, RequestError, RequestId, Revision, ShardId, Term};
 
-use crate::alarm::Alarms;
-use crate::auth::{Auth, Invalid};
-use crate::damage::Sums;
 use crate::lease::{Asker, LeaseAnswer, LeaseAsk};
-use crate::membership::Members;
-use crate::sequencer::Response;
+use crate::sequencer::{News, Response};
 use crate::task::{ShardAnswer, ShardTask, SnapshotId};
 
 /// Most bytes of commands that wait for a flush. At the bound further commands are refused with
@@ -209,32 +204,8 @@ pub enum Output {
         /// Why.
         error: RequestError,
     },
-    /// What this member wrote up to this mark and holds there, to be compared with the others (see
-    /// [`damage`](crate::damage)).
-    Marked {
-        /// The mark.
-        index: LogIndex,
-        /// The sums.
-        sums: Sums,
-    },
-    /// Who may do what after an applied entry, if it changed that.
-    Auth {
-        /// It is this now.
-        auth: Arc<Auth>,
-        /// Whose tokens are no longer good.
-        invalid: Invalid,
-    },
-    /// A user has this token now.
-    Token {
-        /// The token.
-        token: String,
-        /// The user.
-        user: String,
-    },
-    /// The alarms after an applied entry, if it changed them.
-    Alarms(Arc<Alarms>),
-    /// The members after an applied entry, if it changed them.
-    Members(Arc<Members>),
+    /// Make this known on this member.
+    News(News),
     /// Every shard was told to hand out its share of a snapshot for this member; its place is `state`.
     Snapshot {
         /// Who needs it.

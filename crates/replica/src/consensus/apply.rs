@@ -100,11 +100,7 @@ impl Consensus {
                     out.push(Output::PutReplies { batch, commands, first_revision });
                 }
                 sequencer::Output::Lease(event) => self.lease_event(event),
-                sequencer::Output::Marked { index, sums } => out.push(Output::Marked { index, sums }),
-                sequencer::Output::Auth { auth, invalid } => out.push(Output::Auth { auth, invalid }),
-                sequencer::Output::Token { token, user } => out.push(Output::Token { token, user }),
-                sequencer::Output::Alarms(alarms) => out.push(Output::Alarms(alarms)),
-                sequencer::Output::Members(members) => out.push(Output::Members(members)),
+                sequencer::Output::News(news) => out.push(Output::News(news)),
                 sequencer::Output::Applied(state) => self.applied(state, out),
             }
         }

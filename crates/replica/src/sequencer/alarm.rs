@@ -7,7 +7,7 @@ use windlass_api::etcdserverpb::AlarmResponse;
 use windlass_types::RequestError;
 
 use super::auth::permit;
-use super::{Output, Response, Sequencer};
+use super::{News, Output, Response, Sequencer};
 use crate::alarm::AlarmCommand;
 use crate::auth::Need;
 use crate::lease::INTERNAL;
@@ -30,7 +30,7 @@ impl Sequencer {
             let before = Arc::clone(&self.alarms);
             let alarms = Arc::make_mut(&mut self.alarms).change(&alarm, &mut self.system);
             if before != self.alarms {
-                out.push(Output::Alarms(Arc::clone(&self.alarms)));
+                out.push(Output::News(News::Alarms(Arc::clone(&self.alarms))));
             }
             let response = AlarmResponse { header: header(self.revision), alarms };
             Box::new(Response::Alarm { response, by_quota: alarm.by_itself })

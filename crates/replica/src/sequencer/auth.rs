@@ -9,7 +9,7 @@ use windlass_records::batch::{Command, CommandKind};
 use windlass_types::RequestError;
 
 use super::entry::Entry;
-use super::{Output, Response, Sequencer};
+use super::{News, Output, Response, Sequencer};
 use crate::auth::{Asker, Auth, Authenticated, Need};
 use crate::lease::INTERNAL;
 use crate::txn::{Transaction, header};
@@ -93,7 +93,7 @@ impl Sequencer {
         let Authenticated { name: user, prefix, .. } = login;
         // As etcd's: chance makes it a secret, the index makes it one of a kind, and tells a member that lags behind.
         let token = format!("{prefix}.{}", entry.index());
-        out.push(Output::Token { token: token.clone(), user });
+        out.push(Output::News(News::Token { token: token.clone(), user }));
         Ok(token)
     }
 
@@ -105,7 +105,7 @@ impl Sequencer {
         if before != self.auth {
             // With the entry's state and no sooner: a read in between would look at what was before, and be permitted by
             // what is after.
-            entry.replies.push(Output::Auth { auth: Arc::clone(&self.auth), invalid });
+            entry.replies.push(Output::News(News::Auth { auth: Arc::clone(&self.auth), invalid }));
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use windlass_mvcc::HashSum;
 use windlass_types::{LogIndex, ShardId};
 
-use super::{Output, Sequencer};
+use super::{News, Output, Sequencer};
 use crate::damage::Sums;
 use crate::shard_set::ShardSet;
 use crate::task::ShardTask;
@@ -40,7 +40,7 @@ impl Sequencer {
         if pending.waiting.is_empty() {
             let PendingMark { index, sums, .. } =
                 self.pending_marks.remove(at.expect("it was just found")).expect("it was just found");
-            out.push(Output::Marked { index, sums });
+            out.push(Output::News(News::Marked { index, sums }));
         }
     }
 }

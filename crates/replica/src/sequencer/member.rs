@@ -6,7 +6,7 @@ use prost::Message;
 use windlass_api::etcdserverpb::Member;
 use windlass_types::{MemberId, RequestError};
 
-use super::{Output, Response, Sequencer};
+use super::{News, Output, Response, Sequencer};
 
 impl Sequencer {
     /// Decides the next command of the entry under way, which changes the members.
@@ -20,7 +20,7 @@ impl Sequencer {
             .map(|member| {
                 let id = MemberId(member.id);
                 Arc::make_mut(&mut self.members).apply(command.kind, member, &mut self.system);
-                out.push(Output::Members(Arc::clone(&self.members)));
+                out.push(Output::News(News::Members(Arc::clone(&self.members))));
                 let members = Arc::clone(&self.members);
                 Box::new(Response::Members { kind: command.kind, id, members })
             });

@@ -16,6 +16,7 @@ mod entry;
 mod lease;
 mod mark;
 mod member;
+mod news;
 #[cfg(test)]
 mod tests;
 mod wave;
@@ -31,10 +32,10 @@ use windlass_types::key::SHARDS_MAX;
 use windlass_types::{LogIndex, RequestError, RequestId, Revision, ShardId, Term};
 
 pub use crate::txn::Response;
+pub use news::News;
 
 use crate::alarm::Alarms;
-use crate::auth::{Auth, Invalid};
-use crate::damage::Sums;
+use crate::auth::Auth;
 use crate::lease::{LeaseEvent, Leases};
 use crate::membership::Members;
 use crate::shard_set::ShardSet;
@@ -94,31 +95,8 @@ pub enum Output {
     },
     /// Something happened to a lease.
     Lease(LeaseEvent),
-    /// What the shards wrote between two marks, and what they hold at the newer one, adds up to this.
-    Marked {
-        /// The entry of the newer one.
-        index: LogIndex,
-        /// The sums, the same on every member.
-        sums: Sums,
-    },
-    /// Users, roles or whether they are in force changed; precedes its reply.
-    Auth {
-        /// They are these now.
-        auth: Arc<Auth>,
-        /// Whose tokens are no longer good.
-        invalid: Invalid,
-    },
-    /// A user who gave the right password has this token; precedes its reply.
-    Token {
-        /// The token.
-        token: String,
-        /// The user.
-        user: String,
-    },
-    /// The alarms after a command that changed them; precedes its reply.
-    Alarms(Arc<Alarms>),
-    /// The members after a command that changed them; precedes its reply.
-    Members(Arc<Members>),
+    /// Make this known on this member.
+    News(News),
     /// The entry is numbered and all its tasks are handed out; this is the state after it. It precedes every reply to
     /// a command of the entry, so that a client reads what was acknowledged to it.
     Applied(State),

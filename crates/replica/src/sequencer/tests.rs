@@ -131,11 +131,15 @@ fn show(output: &Output) -> String {
             };
             format!("reply {id} at {}", header.unwrap().revision)
         }
-        Output::Auth { auth, invalid } => format!("auth {} {invalid:?}", auth.revision()),
-        Output::Token { token, user } => format!("token {token} of {user}"),
-        Output::Alarms(alarms) => format!("alarms {:?}", alarms.iter().map(|a| a.alarm).collect::<Vec<_>>()),
-        Output::Marked { index, .. } => format!("marked {index}"),
-        Output::Members(members) => format!("members {:?}", members.iter().map(|m| m.id).collect::<Vec<_>>()),
+        Output::News(News::Auth { auth, invalid }) => format!("auth {} {invalid:?}", auth.revision()),
+        Output::News(News::Token { token, user }) => format!("token {token} of {user}"),
+        Output::News(News::Alarms(alarms)) => {
+            format!("alarms {:?}", alarms.iter().map(|a| a.alarm).collect::<Vec<_>>())
+        }
+        Output::News(News::Marked { index, .. }) => format!("marked {index}"),
+        Output::News(News::Members(members)) => {
+            format!("members {:?}", members.iter().map(|m| m.id).collect::<Vec<_>>())
+        }
         Output::Reply { id, result: Err(error) } => format!("reply {id}: {error}"),
         Output::PutReplies { commands, first_revision, .. } => {
             format!("replies {commands:?} from {first_revision}")

@@ -28,7 +28,7 @@ use windlass_replica::oracle::generate::{Command, Generator, Random};
 use windlass_replica::perform::perform;
 use windlass_replica::read::read;
 use windlass_replica::reading::{Progress, ReadRequest, Reading, Snapshot};
-use windlass_replica::sequencer::{Input, Output, Response, Sequencer};
+use windlass_replica::sequencer::{Input, News, Output, Response, Sequencer};
 use windlass_replica::system::System;
 use windlass_replica::task::{ReadTask, ShardAnswer, ShardTask};
 use windlass_replica::txn::Transaction;
@@ -302,9 +302,11 @@ impl Member {
                         self.reply(id, Ok(Response::Put(put)));
                     }
                 }
-                Output::Lease(_) | Output::Alarms(_) | Output::Auth { .. } | Output::Token { .. } => {}
+                Output::News(News::Members(_) | News::Marked { .. }) => {
+                    unreachable!("no command asks for it")
+                }
+                Output::Lease(_) | Output::News(_) => {}
                 Output::Applied(state) => self.applied = state,
-                Output::Members(_) | Output::Marked { .. } => unreachable!("no command asks for it"),
             }
         }
     }

@@ -11,6 +11,7 @@ use windlass_replica::auth::{Auth, Invalid};
 use windlass_replica::consensus::{Input, Output};
 use windlass_replica::lease::Asker;
 use windlass_replica::reading::Snapshot;
+use windlass_replica::sequencer::News;
 use windlass_types::Revision;
 
 use super::ConsensusActor;
@@ -29,11 +30,7 @@ impl ConsensusActor {
                 self.forward(to, Frame::Forward { term, batch: data }, ids, context);
             }
             Output::RefuseForwarded { to, ids, error } => self.refuse_forwarded(to, ids, error),
-            Output::Marked { index, sums } => self.own_sums(index, sums),
-            Output::Auth { auth, invalid } => self.auth_changed(auth, &invalid),
-            Output::Token { token, user } => self.authority.assigned(&token, &user),
-            Output::Alarms(alarms) => self.alarms_changed(alarms),
-            Output::Members(members) => self.members_changed(members),
+            Output::News(news) => self.make_known(news),
             Output::Snapshot { to, id, state } => self.send_snapshot(to, id, state, context),
             Output::Backup { id, state } => self.begin_backup(id, state, context),
             Output::Rejected { from, fault } => {
@@ -77,6 +74,16 @@ impl ConsensusActor {
                 self.leader_changed(leader);
             }
             Output::Full(full) => self.set_full(full, context),
+        }
+    }
+
+    fn make_known(&mut self, news: News) {
+        match news {
+            News::Marked { index, sums } => self.own_sums(index, sums),
+            News::Auth { auth, invalid } => self.auth_changed(auth, &invalid),
+            News::Token { token, user } => self.authority.assigned(&token, &user),
+            News::Alarms(alarms) => self.alarms_changed(alarms),
+            News::Members(members) => self.members_changed(members),
         }
     }
 

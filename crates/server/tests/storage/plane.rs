@@ -209,11 +209,7 @@ impl Plane {
                 sequencer::Output::Lease(_)
                 | sequencer::Output::Reply { .. }
                 | sequencer::Output::PutReplies { .. }
-                | sequencer::Output::Marked { .. }
-                | sequencer::Output::Alarms(_)
-                | sequencer::Output::Auth { .. }
-                | sequencer::Output::Token { .. }
-                | sequencer::Output::Members(_) => {}
+                | sequencer::Output::News(_) => {}
             }
         }
     }

@@ -8,7 +8,7 @@ use windlass_records::batch::{Batch, BatchBuilder};
 use windlass_replica::consensus::{Consensus, Input, Linger, Output};
 use windlass_replica::lease::Asker;
 use windlass_replica::reading::Snapshot;
-use windlass_replica::sequencer::Response;
+use windlass_replica::sequencer::{News, Response};
 use windlass_replica::shard::Chunk;
 use windlass_replica::task::{ShardAnswer, ShardTask};
 use windlass_types::{ByteOffset, LogIndex, MemberId, RequestError, RequestId, Revision, ShardId};
@@ -218,12 +218,7 @@ impl Member {
             Output::Rejected { from, fault } => {
                 env.tell(|| format!("drops a message of {from} that cannot be true: {fault:?}"));
             }
-            // What the members compare is what the judge compares all along.
-            Output::Marked { .. } => {}
-            Output::Auth { auth, .. } => self.auth = auth,
-            // Whoever wants to know asks the core.
-            Output::Alarms(_) => {}
-            Output::Token { .. } => unreachable!("nobody has a password"),
+            Output::News(news) => self.hear(news, env),
             Output::Backup { .. } => unreachable!("no client wants one"),
             Output::LeaseAnswer { asker: Asker::Local(id), answer } => {
                 self.lease_answered(id.0, answer, env)?;
@@ -231,7 +226,6 @@ impl Member {
             Output::LeaseAnswer { asker: Asker::Peer { member, id }, answer } => {
                 env.send(site_of(member), Content::LeaseAnswered(id, answer));
             }
-            Output::Members(members) => self.members_changed(&members, env),
             Output::ToShard { shard, task } => self.hand_task(shard, task, env),
             Output::Reply { id, result } => self.reply(id, result.map(|response| *response), env)?,
             Output::PutReplies { batch, commands, first_revision } => {
@@ -269,6 +263,16 @@ impl Member {
             }
         }
         Ok(())
+    }
+
+    fn hear(&mut self, news: News, env: &mut Env) {
+        match news {
+            // What the members compare is what the judge compares all along. Whoever wants to know of alarms asks the core.
+            News::Marked { .. } | News::Alarms(_) => {}
+            News::Auth { auth, .. } => self.auth = auth,
+            News::Token { .. } => unreachable!("nobody has a password"),
+            News::Members(members) => self.members_changed(&members, env),
+        }
     }
 
     fn start_log_op(&mut self, op: Op, env: &mut Env) -> Result<(), Stop> {
