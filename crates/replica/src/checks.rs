@@ -53,9 +53,17 @@ pub fn check_delete(request: &DeleteRangeRequest) -> Result<(), RequestError> {
 pub fn check_txn(request: &TxnRequest, ops_max: usize) -> Result<(), RequestError> {
     check_ops(request, ops_max)?;
     // Only after the number of operations is known to be sane.
-    Writes::of(&request.success)?;
-    Writes::of(&request.failure)?;
-    Ok(())
+    check_branch(&request.success)?;
+    check_branch(&request.failure)
+}
+
+/// Refuses a branch that would write a key twice. One operation alone cannot.
+fn check_branch(branch: &[RequestOp]) -> Result<(), RequestError> {
+    match branch {
+        [] => Ok(()),
+        [only] if !matches!(only.request, Some(Request::RequestTxn(_))) => Ok(()),
+        _ => Writes::of(branch).map(drop),
+    }
 }
 
 /// Whether every operation of both branches is a range, so that the transaction needs no log entry. A transaction

@@ -48,7 +48,10 @@ pub fn needs_values(request: &RangeRequest) -> bool {
 #[must_use]
 pub fn merge_range(request: &RangeRequest, parts: Vec<RangePart>, revision: Revision) -> RangeResponse {
     let count = parts.iter().map(|part| part.count).sum::<u64>();
-    let mut kvs = merge_by_key(parts.into_iter().map(|part| part.kvs).collect());
+    let mut kvs = match <[RangePart; 1]>::try_from(parts) {
+        Ok([only]) => only.kvs,
+        Err(parts) => merge_by_key(parts.into_iter().map(|part| part.kvs).collect()),
+    };
     if let Some(enough) = keys_needed(request) {
         kvs.truncate(enough);
     }

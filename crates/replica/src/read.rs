@@ -78,8 +78,8 @@ pub fn range_part(shard: &Shard, range: &RangeRequest, revision: Revision) -> Ra
     let passes = |pair: &Pair<'_>| passes(range, pair.mod_revision.0, pair.create_revision.0);
     if let KeyRange::Point(key) = keys {
         let found = shard.get(key, revision);
-        let kvs = found.filter(passes).map(|pair| key_value(&pair, with_values));
-        return RangePart { kvs: kvs.into_iter().collect(), count: u64::from(found.is_some()) };
+        let kvs = found.filter(passes).map_or_else(Vec::new, |pair| vec![key_value(&pair, with_values)]);
+        return RangePart { kvs, count: u64::from(found.is_some()) };
     }
     let enough = keys_needed(range).unwrap_or(usize::MAX);
     let (mut pairs, mut count) = (Pairs::default(), 0);
@@ -132,10 +132,12 @@ impl Pairs {
     }
 }
 
-/// A pair as the API has it.
+/// A pair as the API has it. Key and value share a buffer, for the reason for which all pairs of a list do.
 pub(crate) fn key_value(pair: &Pair<'_>, with_value: bool) -> KeyValue {
-    let value = if with_value { Bytes::copy_from_slice(pair.value) } else { Bytes::new() };
-    KeyValue { key: Bytes::copy_from_slice(pair.key), value, ..without_bytes(pair) }
+    let value = if with_value { pair.value } else { &[] };
+    let mut key = Bytes::from([pair.key, value].concat());
+    let value = key.split_off(pair.key.len());
+    KeyValue { key, value, ..without_bytes(pair) }
 }
 
 fn without_bytes(pair: &Pair<'_>) -> KeyValue {

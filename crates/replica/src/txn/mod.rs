@@ -10,6 +10,7 @@ mod respond;
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
 use windlass_api::etcdserverpb::compare::TargetUnion;
 use windlass_api::etcdserverpb::request_op::Request;
 use windlass_api::etcdserverpb::{
@@ -25,12 +26,15 @@ pub(crate) use respond::header;
 use crate::auth::Keys;
 use crate::shard_set::ShardSet;
 
+/// What is kept of each compare, operation or nested transaction. Most transactions have few of them, which cost no allocation.
+pub type Few<T> = SmallVec<[T; 8]>;
+
 /// A flattened transaction.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Transaction {
     shape: Shape,
     /// The nest; the first is the outermost.
-    nodes: Vec<Node>,
+    nodes: SmallVec<[Node; 1]>,
     compares: Vec<Compare>,
     ops: Vec<Op>,
     /// The leases that it names and that do not exist when it is its turn.
@@ -52,15 +56,18 @@ enum Shape {
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Node {
     compares: std::ops::Range<usize>,
-    success: Vec<Item>,
-    failure: Vec<Item>,
+    success: Branch,
+    failure: Branch,
 }
+
+/// The operations of a branch.
+type Branch = SmallVec<[Item; 2]>;
 
 /// One operation of a branch: an ordinal of `ops` or of `nodes`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Item {
-    Op(usize),
-    Node(usize),
+    Op(u32),
+    Node(u32),
 }
 
 /// An operation that is not a transaction.
@@ -80,7 +87,7 @@ pub enum Op {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
     /// For each transaction of the nest, in pre-order, whether its compares hold.
-    pub succeeded: Vec<bool>,
+    pub succeeded: Few<bool>,
     /// Whether anything changes.
     pub writes: bool,
 }
@@ -89,9 +96,9 @@ pub struct Decision {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Probe {
     /// One for each compare.
-    pub compares: Vec<CompareReport>,
+    pub compares: Few<CompareReport>,
     /// One for each operation: whether the put's key exists, or the delete matches a key.
-    pub present: Vec<bool>,
+    pub present: Few<bool>,
     /// Whether a key is attached to one of its leases that whoever asks may not write.
     pub denied: bool,
 }
@@ -178,7 +185,7 @@ impl Transaction {
     }
 
     fn empty(shape: Shape) -> Self {
-        let (nodes, compares, ops) = (Vec::new(), Vec::new(), Vec::new());
+        let (nodes, compares, ops) = (SmallVec::new(), Vec::new(), Vec::new());
         Self { shape, nodes, compares, ops, missing_leases: Vec::new(), guard: None }
     }
 
@@ -215,7 +222,7 @@ impl Transaction {
     fn single(shape: Shape, op: Op) -> Result<Self, RequestError> {
         let mut this = Self::empty(shape);
         let item = this.push_op(op)?;
-        this.nodes.push(Node { success: vec![item], ..Node::default() });
+        this.nodes.push(Node { success: [item].into_iter().collect(), ..Node::default() });
         Ok(this)
     }
 
@@ -223,14 +230,19 @@ impl Transaction {
     fn flatten(&mut self, request: TxnRequest) -> Result<usize, RequestError> {
         let node = self.nodes.len();
         let first = self.compares.len();
-        self.compares.extend(request.compare);
+        if self.compares.is_empty() {
+            self.compares = request.compare;
+        } else {
+            self.compares.extend(request.compare);
+        }
         self.nodes.push(Node { compares: first..self.compares.len(), ..Node::default() });
         self.nodes[node].success = self.flatten_branch(request.success)?;
         self.nodes[node].failure = self.flatten_branch(request.failure)?;
         Ok(node)
     }
 
-    fn flatten_branch(&mut self, branch: Vec<RequestOp>) -> Result<Vec<Item>, RequestError> {
+    fn flatten_branch(&mut self, branch: Vec<RequestOp>) -> Result<Branch, RequestError> {
+        self.ops.reserve(branch.len());
         branch.into_iter().map(|op| self.flatten_op(op)).collect()
     }
 
@@ -239,7 +251,7 @@ impl Transaction {
             Request::RequestRange(range) => self.push_op(Op::Range(range)),
             Request::RequestPut(put) => self.push_op(Op::Put(put)),
             Request::RequestDeleteRange(delete) => self.push_op(Op::Delete(delete)),
-            Request::RequestTxn(txn) => self.flatten(txn).map(Item::Node),
+            Request::RequestTxn(txn) => self.flatten(txn).map(|node| Item::Node(node as u32)),
         }
     }
 
@@ -248,7 +260,7 @@ impl Transaction {
             return Err(RequestError::EmptyKey);
         }
         self.ops.push(op);
-        Ok(Item::Op(self.ops.len() - 1))
+        Ok(Item::Op(self.ops.len() as u32 - 1))
     }
 
     /// The operations of all branches, in pre-order.
@@ -295,17 +307,17 @@ impl Transaction {
 
     /// The ordinals of the operations that run, in the order in which they run.
     #[must_use]
-    pub fn path(&self, decision: &Decision) -> Vec<u32> {
-        let mut path = Vec::with_capacity(self.ops.len());
+    pub fn path(&self, decision: &Decision) -> Few<u32> {
+        let mut path = Few::with_capacity(self.ops.len());
         self.walk(0, decision, &mut path);
         path
     }
 
-    fn walk(&self, node: usize, decision: &Decision, path: &mut Vec<u32>) {
+    fn walk(&self, node: usize, decision: &Decision, path: &mut Few<u32>) {
         for item in self.branch(node, decision) {
             match *item {
-                Item::Op(op) => path.push(op as u32),
-                Item::Node(nested) => self.walk(nested, decision, path),
+                Item::Op(op) => path.push(op),
+                Item::Node(nested) => self.walk(nested as usize, decision, path),
             }
         }
     }
@@ -326,7 +338,7 @@ impl Transaction {
         if self.guard.is_some() || !self.compares.is_empty() || !self.ops.iter().all(certain) {
             return None;
         }
-        let succeeded = vec![true; self.nodes.len()];
+        let succeeded = Few::from_elem(true, self.nodes.len());
         let mut decision = Decision { succeeded, writes: false };
         let puts = |op: u32| matches!(self.ops[op as usize], Op::Put(_));
         decision.writes = self.path(&decision).into_iter().any(puts);
@@ -369,8 +381,8 @@ impl Transaction {
     #[must_use]
     pub fn empty_probe(&self) -> Probe {
         Probe {
-            compares: vec![CompareReport::Absent; self.compares.len()],
-            present: vec![false; self.ops.len()],
+            compares: Few::from_elem(CompareReport::Absent, self.compares.len()),
+            present: Few::from_elem(false, self.ops.len()),
             denied: false,
         }
     }

@@ -97,11 +97,12 @@ impl Transaction {
 impl Builder<'_> {
     fn node(&mut self, node: usize) -> TxnResponse {
         let transaction = self.transaction;
-        let mut responses = Vec::new();
-        for item in transaction.branch(node, self.decision) {
+        let branch = transaction.branch(node, self.decision);
+        let mut responses = Vec::with_capacity(branch.len());
+        for item in branch {
             let response = match *item {
-                Item::Op(op) => self.op(op),
-                Item::Node(nested) => OpResponse::ResponseTxn(self.node(nested)),
+                Item::Op(op) => self.op(op as usize),
+                Item::Node(nested) => OpResponse::ResponseTxn(self.node(nested as usize)),
             };
             responses.push(ResponseOp { response: Some(response) });
         }

@@ -1,5 +1,6 @@
 //! Writes: checked here, then gathered for the log.
 
+use bytes::Bytes;
 use prost::Message;
 use windlass_api::etcdserverpb::request_op::Request;
 use windlass_api::etcdserverpb::{CompactionRequest, DeleteRangeRequest, PutRequest, RequestOp, TxnRequest};
@@ -43,7 +44,8 @@ impl Arbiter {
 
     /// `KV.Txn`
     pub(super) fn txn(&mut self, call: CallId, message: &[u8]) {
-        let request = match TxnRequest::decode(message) {
+        // Of one copy every key and value is a slice, where each would be copied by itself.
+        let request = match TxnRequest::decode(Bytes::copy_from_slice(message)) {
             Ok(request) => request,
             Err(error) => return self.refuse_message(call, &error),
         };
