@@ -114,6 +114,9 @@ fn culprit(cause: &Cause) -> String {
         Cause::ForeignWriter(name) => format!(
             "another process writes to the disk: {name}. Give the log a disk of its own (--wal-dir), or the other a limit."
         ),
+        Cause::ForeignReader(name) => format!(
+            "another process reads from the disk: {name}. Give the log a disk of its own (--wal-dir), or the other a limit."
+        ),
         Cause::Work(work) => format!(
             "the member's own {work}. More --shards make each one shorter; a log on a disk of its own (--wal-dir) keeps out of its way."
         ),

@@ -11,7 +11,7 @@ use super::world::Moment;
 const LIFT_MIN: f64 = 2.0;
 /// And where so many of the slow ones fall into it.
 const COVER_MIN: f64 = 0.3;
-/// Bytes per second of others that count as writing: less no disk notices.
+/// Bytes per second of others that count as writing, or as reading: less no disk notices.
 const FOREIGN_BYTES_PER_S: f64 = 4e6;
 /// Share of the time that tasks wait for a CPU from which on it counts as scarce.
 const CPU_PRESSURE_MIN: f64 = 0.3;
@@ -19,8 +19,8 @@ const CPU_PRESSURE_MIN: f64 = 0.3;
 const FINDINGS_MAX: usize = 4;
 /// Slow flushes that a cause leaves over need another one from so many on; fewer are chance.
 const REST_MIN: usize = 5;
-/// Writers that are looked at one by one.
-const WRITERS_MAX: usize = 8;
+/// Writers, and readers, that are looked at one by one.
+const OTHERS_MAX: usize = 8;
 
 /// What slow flushes have in common.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -28,6 +28,8 @@ const WRITERS_MAX: usize = 8;
 pub enum Cause {
     /// Other processes wrote: the largest of them.
     ForeignWriter(String),
+    /// Another process read.
+    ForeignReader(String),
     /// The member's own background work.
     Work(String),
     /// Tasks waited for a CPU.
@@ -118,17 +120,26 @@ impl View<'_> {
         let mut conditions = vec![self.condition(Cause::CpuPressure, pressed)];
         let foreign =
             |flush: &Flush| self.moments_of(flush).any(|moment| moment.others_per_s() > FOREIGN_BYTES_PER_S);
-        let writers = self.largest_writers();
+        let writers = self.largest(|moment| &moment.others);
         if let Some((name, sum)) = writers.first() {
             let cause = Cause::ForeignWriter(format!("{name} with {}", bytes(*sum)));
             conditions.push(Condition { is_sum: true, ..self.condition(cause, foreign) });
         }
-        for (name, sum) in writers.iter().take(WRITERS_MAX) {
+        for (name, sum) in writers.iter().take(OTHERS_MAX) {
             let writes = |flush: &Flush| {
-                self.moments_of(flush).any(|moment| moment.per_s_of(name) > FOREIGN_BYTES_PER_S)
+                self.moments_of(flush)
+                    .any(|moment| moment.per_s_of(name, &moment.others) > FOREIGN_BYTES_PER_S)
             };
             let cause = Cause::ForeignWriter(format!("{name} with {}", bytes(*sum)));
             conditions.push(self.condition(cause, writes));
+        }
+        for (name, sum) in self.largest(|moment| &moment.readers).iter().take(OTHERS_MAX) {
+            let reads = |flush: &Flush| {
+                self.moments_of(flush)
+                    .any(|moment| moment.per_s_of(name, &moment.readers) > FOREIGN_BYTES_PER_S)
+            };
+            let cause = Cause::ForeignReader(format!("{name} with {}", bytes(*sum)));
+            conditions.push(self.condition(cause, reads));
         }
         let mut works: Vec<&str> = self.activities.iter().map(|activity| activity.work.as_str()).collect();
         works.sort_unstable();
@@ -219,8 +230,8 @@ impl View<'_> {
         (Finding { cause, of_slow, of_others, lift, mean_ns, words }, weight)
     }
 
-    /// Who wrote beside the slow flushes, most first, with their sums there.
-    fn largest_writers(&self) -> Vec<(&str, u64)> {
+    /// Who wrote, or read, beside the slow flushes, most first, with their sums there.
+    fn largest(&self, of: impl Fn(&Moment) -> &[(String, u64)]) -> Vec<(&str, u64)> {
         let mut beside_slow = vec![false; self.moments.len()];
         for flush in self.all.iter().filter(|flush| self.is_slow(flush)) {
             let first = self.moments.partition_point(|moment| moment.ended_ns <= flush.began_ns);
@@ -229,7 +240,7 @@ impl View<'_> {
         }
         let mut sums: Vec<(&str, u64)> = Vec::new();
         let moments = self.moments.iter().zip(beside_slow).filter(|(_, is_beside)| *is_beside);
-        for (name, bytes) in moments.flat_map(|(moment, _)| &moment.others) {
+        for (name, bytes) in moments.flat_map(|(moment, _)| of(moment)) {
             match sums.iter_mut().find(|(known, _)| known == name) {
                 Some((_, sum)) => *sum += bytes,
                 None => sums.push((name, *bytes)),
@@ -246,6 +257,7 @@ fn sentence(cause: &Cause, whose: &str, (of_slow, of_others): (f64, f64), mean_n
     let times = format!("{} on average then, {} otherwise", ns(mean_ns.0 as u64), ns(mean_ns.1 as u64));
     let while_what = match cause {
         Cause::ForeignWriter(name) => format!("while other processes wrote, most of all {name}"),
+        Cause::ForeignReader(name) => format!("while another process read, {name}"),
         Cause::Work(work) => format!("beside a {work} of the member itself"),
         Cause::CpuPressure => "while tasks waited for a CPU".to_owned(),
         Cause::Stage(stage) => format!("in {stage}"),
@@ -340,6 +352,26 @@ mod tests {
 
     fn is_writer(finding: &Finding) -> bool {
         matches!(&finding.cause, Cause::ForeignWriter(name) if name.starts_with("dd (process 9)"))
+    }
+
+    #[test]
+    fn a_reader_is_named_where_nobody_wrote() {
+        let reads = |ms: u64| (6_000..8_000).contains(&ms);
+        let timeline =
+            Timeline { flushes: flushes(|ms| reads(ms) && ms.is_multiple_of(10)), ..Timeline::default() };
+        let mut moments = moments(|_| 1_000);
+        for moment in moments.iter_mut().filter(|moment| reads(moment.began_ns / MS)) {
+            moment.readers = vec![("grep (process 4)".to_owned(), 5_000_000)];
+        }
+        let analysis = analyse(&timeline, &moments);
+        let named: Vec<_> = analysis.findings.iter().map(|finding| finding.cause.clone()).collect();
+        assert!(
+            matches!(&named[..], [Cause::ForeignReader(name)] if name.starts_with("grep (process 4) with 9")),
+            "{named:?}"
+        );
+        assert!(
+            analysis.words.iter().any(|words| words.contains("another process reads from the disk: grep"))
+        );
     }
 
     fn is_checkpoint(finding: &Finding) -> bool {

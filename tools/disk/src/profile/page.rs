@@ -141,13 +141,18 @@ impl Report {
         };
         let own = self.moments.iter().map(|one| (at(one.began_ns), per_s(one, one.own_bytes)));
         let others = self.moments.iter().map(|one| (at(one.began_ns), one.others_per_s()));
+        let read = |moment: &super::world::Moment| moment.readers.iter().map(|(_, bytes)| bytes).sum();
+        let readers = self.moments.iter().map(|one| (at(one.began_ns), per_s(one, read(one))));
         let frame = Frame {
-            title: "Bytes sent to disks",
+            title: "Bytes sent to disks, and read by others",
             x: Axis::linear("time of the profile", Unit::Seconds),
             y: Axis::linear("per second", Unit::Bytes),
         };
-        let series =
-            [Series::new("the member", own.collect()), Series::new("other processes", others.collect())];
+        let series = [
+            Series::new("the member", own.collect()),
+            Series::new("other processes", others.collect()),
+            Series::new("read by other processes", readers.collect()),
+        ];
         chart::lines(&frame, &series)
     }
 }

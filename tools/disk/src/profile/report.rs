@@ -177,6 +177,10 @@ impl Report {
         for moment in self.moments.iter().filter(|moment| within(moment.began_ns, moment.ended_ns)).take(1) {
             let writers = moment.others.iter().take(1);
             words.extend(writers.map(|(name, wrote)| format!("{name} wrote {}", bytes(*wrote))));
+            let most = |some: &[(String, u64)]| some.first().map_or(0, |(_, bytes)| *bytes);
+            // Of a reader only where it is the one that moved most.
+            let readers = moment.readers.iter().take(1).filter(|(_, read)| *read > most(&moment.others));
+            words.extend(readers.map(|(name, read)| format!("{name} read {}", bytes(*read))));
         }
         if words.is_empty() { "nothing seen".to_owned() } else { words.join(", ") }
     }

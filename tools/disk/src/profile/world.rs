@@ -21,6 +21,8 @@ pub struct Moment {
     pub own_bytes: u64,
     /// Bytes that others did, as far as they can be seen: name and process, largest first.
     pub others: Vec<(String, u64)>,
+    /// Bytes that others read from disks, in the same way.
+    pub readers: Vec<(String, u64)>,
     /// Bytes written to the member's disk.
     pub disk_bytes: u64,
     /// Share of the time in which the disk had something to do.
@@ -37,9 +39,9 @@ impl Moment {
         self.per_s(self.others.iter().map(|(_, bytes)| bytes).sum())
     }
 
-    /// The same of one of them.
-    pub fn per_s_of(&self, name: &str) -> f64 {
-        self.per_s(self.others.iter().find(|(known, _)| known == name).map_or(0, |(_, bytes)| *bytes))
+    /// Bytes per second of one of `some`: of the others or of the readers.
+    pub fn per_s_of(&self, name: &str, some: &[(String, u64)]) -> f64 {
+        self.per_s(some.iter().find(|(known, _)| known == name).map_or(0, |(_, bytes)| *bytes))
     }
 
     fn per_s(&self, bytes: u64) -> f64 {
@@ -52,17 +54,18 @@ impl Moment {
 struct Counts {
     at_ns: u64,
     /// By process.
-    written: HashMap<u32, Written>,
+    moved: HashMap<u32, Moved>,
     disk_bytes: u64,
     disk_busy_ms: u64,
     io_stall_us: u64,
     cpu_stall_us: u64,
 }
 
-/// What a process sent to disks since it began, children that it waited for included.
+/// What a process sent to disks and read from them since it began, children that it waited for included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Written {
-    bytes: u64,
+struct Moved {
+    /// By direction.
+    bytes: [u64; 2],
     parent: u32,
     /// When it began, in ticks: numbers of processes are used again.
     began: u64,
@@ -70,8 +73,13 @@ struct Written {
     name: String,
 }
 
+/// The directions of [`Moved`], as `/proc/PID/io` names them.
+const DIRECTIONS: [&str; 2] = ["write_bytes: ", "read_bytes: "];
+
 /// A process, however often its name changes.
 type Process = (u32, u64);
+/// Who moved how much, by direction.
+type Movers = [Vec<(Process, u64)>; 2];
 
 /// Looks, and remembers.
 #[derive(Default)]
@@ -81,8 +89,8 @@ pub struct World {
     disk: Option<String>,
     last: Option<Counts>,
     /// What was seen between two looks; names come at the end.
-    moments: Vec<(Moment, Vec<(Process, u64)>)>,
-    /// The newest names of all that wrote.
+    moments: Vec<(Moment, Movers)>,
+    /// The newest names of all that moved something.
     names: HashMap<Process, String>,
 }
 
@@ -123,24 +131,24 @@ impl World {
             let between = self.between(last, &now);
             self.moments.push(between);
         }
-        for (pid, written) in &now.written {
-            // Most wrote nothing, and need no name.
-            let process = (*pid, written.began);
-            let has_written =
-                self.moments.last().is_some_and(|(_, others)| others.iter().any(|one| one.0 == process));
-            if has_written || self.names.contains_key(&process) {
-                self.names.insert(process, named(&written.name, *pid));
+        for (pid, moved) in &now.moved {
+            // Most moved nothing, and need no name.
+            let process = (*pid, moved.began);
+            let is_mover =
+                |(_, movers): &(Moment, Movers)| movers.iter().flatten().any(|one| one.0 == process);
+            if self.names.contains_key(&process) || self.moments.last().is_some_and(is_mover) {
+                self.names.insert(process, named(&moved.name, *pid));
             }
         }
         self.last = Some(now);
     }
 
-    /// All that was seen. Whoever became another program meanwhile has the name that it had last, for all that it wrote.
+    /// All that was seen. Whoever became another program meanwhile has the name that it had last, for all that it moved.
     pub fn into_moments(self) -> Vec<Moment> {
         let name = |(process, bytes): (Process, u64)| (self.names[&process].clone(), bytes);
-        let with_names = |(moment, others): (Moment, Vec<_>)| Moment {
-            others: others.into_iter().map(name).collect(),
-            ..moment
+        let with_names = |(moment, movers): (Moment, Movers)| {
+            let [others, readers] = movers.map(|some| some.into_iter().map(name).collect());
+            Moment { others, readers, ..moment }
         };
         self.moments.into_iter().map(with_names).collect()
     }
@@ -151,58 +159,65 @@ impl World {
             Some(disk) => disk_stats(&read("/proc/diskstats"), disk).unwrap_or_default(),
             None => (0, 0),
         };
-        let written = processes().filter_map(|pid| Some((pid, written_by(pid)?))).collect();
+        let moved = processes().filter_map(|pid| Some((pid, moved_by(pid)?))).collect();
         let (io_stall_us, cpu_stall_us) =
             (stalled(&read("/proc/pressure/io")), stalled(&read("/proc/pressure/cpu")));
-        Counts { at_ns, written, disk_bytes, disk_busy_ms, io_stall_us, cpu_stall_us }
+        Counts { at_ns, moved, disk_bytes, disk_busy_ms, io_stall_us, cpu_stall_us }
     }
 
-    fn between(&self, last: &Counts, now: &Counts) -> (Moment, Vec<(Process, u64)>) {
+    fn between(&self, last: &Counts, now: &Counts) -> (Moment, Movers) {
         let took_ns = now.at_ns.saturating_sub(last.at_ns).max(1) as f64;
         let inherited = inherited(last, now);
-        let wrote = |pid: &u32| {
-            // A process that is new wrote all it has since the last look; what a child wrote before it ended is not new.
-            let written = now.written.get(pid)?;
-            let before = last.written.get(pid).filter(|before| before.began == written.began);
-            let before = before.map_or(0, |before| before.bytes) + inherited.get(pid).copied().unwrap_or(0);
-            Some(((*pid, written.began), written.bytes.saturating_sub(before)))
+        let by = |pid: &u32, direction: usize| {
+            // A process that is new moved all it has since the last look; what a child moved before it ended is not new.
+            let moved = now.moved.get(pid)?;
+            let before = last.moved.get(pid).filter(|before| before.began == moved.began);
+            let before = before.map_or(0, |before| before.bytes[direction])
+                + inherited.get(pid).map_or(0, |bytes| bytes[direction]);
+            Some(((*pid, moved.began), moved.bytes[direction].saturating_sub(before)))
         };
-        let others = now.written.keys().filter(|pid| **pid != self.pid && **pid != std::process::id());
-        let mut others: Vec<_> = others.filter_map(wrote).filter(|(_, bytes)| *bytes > 0).collect();
-        others.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
-        others.truncate(OTHERS_MAX);
+        let movers = [0, 1].map(|direction| {
+            let others = now.moved.keys().filter(|pid| **pid != self.pid && **pid != std::process::id());
+            let others = others.filter_map(|pid| by(pid, direction));
+            let mut others: Vec<_> = others.filter(|(_, bytes)| *bytes > 0).collect();
+            others.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+            others.truncate(OTHERS_MAX);
+            others
+        });
         let share =
             |now_us: u64, last_us: u64| (now_us.saturating_sub(last_us) as f64 * 1e3 / took_ns).min(1.0);
         let moment = Moment {
             began_ns: last.at_ns,
             ended_ns: now.at_ns,
-            own_bytes: wrote(&self.pid).map_or(0, |(_, bytes)| bytes),
+            own_bytes: by(&self.pid, 0).map_or(0, |(_, bytes)| bytes),
             others: Vec::new(),
+            readers: Vec::new(),
             disk_bytes: now.disk_bytes.saturating_sub(last.disk_bytes),
             disk_busy: share(now.disk_busy_ms * 1_000, last.disk_busy_ms * 1_000),
             io_pressure: share(now.io_stall_us, last.io_stall_us),
             cpu_pressure: share(now.cpu_stall_us, last.cpu_stall_us),
         };
-        (moment, others)
+        (moment, movers)
     }
 }
 
 /// What processes were credited with because one below them ended: the kernel adds its count to that of whoever waited for
 /// it. A shell that ends with its child hands on the child's as well.
-fn inherited(last: &Counts, now: &Counts) -> HashMap<u32, u64> {
+fn inherited(last: &Counts, now: &Counts) -> HashMap<u32, [u64; 2]> {
     let has_ended =
-        |pid: &u32, before: &Written| now.written.get(pid).is_none_or(|now| now.began != before.began);
-    let mut inherited = HashMap::new();
-    for (_, ended) in last.written.iter().filter(|(pid, before)| has_ended(pid, before)) {
+        |pid: &u32, before: &Moved| now.moved.get(pid).is_none_or(|now| now.began != before.began);
+    let mut inherited: HashMap<u32, [u64; 2]> = HashMap::new();
+    for (_, ended) in last.moved.iter().filter(|(pid, before)| has_ended(pid, before)) {
         let mut heir = ended.parent;
         // No chain has more links than there are processes, but numbers that are used again could close it to a ring.
-        for _ in 0..last.written.len() {
-            match last.written.get(&heir).filter(|above| has_ended(&heir, above)) {
+        for _ in 0..last.moved.len() {
+            match last.moved.get(&heir).filter(|above| has_ended(&heir, above)) {
                 Some(above) => heir = above.parent,
                 None => break,
             }
         }
-        *inherited.entry(heir).or_default() += ended.bytes;
+        let bytes = inherited.entry(heir).or_default();
+        bytes.iter_mut().zip(ended.bytes).for_each(|(sum, bytes)| *sum += bytes);
     }
     inherited
 }
@@ -212,12 +227,13 @@ fn processes() -> impl Iterator<Item = u32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-fn written_by(pid: u32) -> Option<Written> {
+fn moved_by(pid: u32) -> Option<Moved> {
     let io = fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
-    let bytes = io.lines().find_map(|line| line.strip_prefix("write_bytes: "))?.trim().parse().ok()?;
+    let count = |name: &str| io.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok();
+    let bytes = [count(DIRECTIONS[0])?, count(DIRECTIONS[1])?];
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
     let (name, parent, began) = of_stat(&String::from_utf8_lossy(&stat))?;
-    Some(Written { bytes, parent, began, name })
+    Some(Moved { bytes, parent, began, name })
 }
 
 /// Name, parent and beginning of a process. Source of the fields: proc(5).
@@ -287,12 +303,12 @@ mod tests {
         assert_eq!(names.map(|name| named(name, 7)), expected);
     }
 
-    /// Of processes with their parents, bytes and names.
+    /// Of processes with their parents, the bytes that they wrote, of which they read ten times as many, and names.
     fn counts(at_ns: u64, written: &[(u32, u32, u64, &str)]) -> Counts {
-        let written = written.iter().map(|&(pid, parent, bytes, name)| {
-            (pid, Written { bytes, parent, began: 1, name: name.to_owned() })
+        let moved = written.iter().map(|&(pid, parent, bytes, name)| {
+            (pid, Moved { bytes: [bytes, 10 * bytes], parent, began: 1, name: name.to_owned() })
         });
-        Counts { at_ns, written: written.collect(), ..Default::default() }
+        Counts { at_ns, moved: moved.collect(), ..Default::default() }
     }
 
     /// The moments between such looks, half a second from each other.
@@ -313,6 +329,7 @@ mod tests {
         let [moment] = &moments[..] else { panic!("{moments:?}") };
         assert_eq!((moment.own_bytes, moment.others_per_s()), (20, 2_000.0));
         assert_eq!(moment.others, [("dd (process 8)".to_owned(), 1_000)]);
+        assert_eq!(moment.readers, [("dd (process 8)".to_owned(), 10_000)]);
     }
 
     #[test]
@@ -352,7 +369,7 @@ mod tests {
         let mut world = World { pid: 7, ..World::default() };
         world.compare(counts(0, &[(9, 8, 500, "cp")]));
         let mut now = counts(1, &[(9, 8, 20, "dd")]);
-        now.written.get_mut(&9).expect("is there").began = 2;
+        now.moved.get_mut(&9).expect("is there").began = 2;
         world.compare(now);
         assert_eq!(world.into_moments()[0].others, [("dd (process 9)".to_owned(), 20)]);
     }
