@@ -14,6 +14,7 @@ use crate::leases::Leases;
 use crate::load::{Load, drive, drive_by};
 use crate::plan::{Job, Plan, WatchGet, WatchPuts};
 use crate::process::Usage;
+use crate::schedule::ENDLESS;
 use crate::tally::Tally;
 use crate::watching::{Classes, Watchers};
 use crate::worker::Signals;
@@ -213,7 +214,7 @@ fn watch_gets(job: &WatchGet, signals: &Signals) -> Result<Outcome> {
         conns: 1,
         clients: 1,
         threads: 1,
-        total: u64::MAX - 1,
+        total: ENDLESS,
         rate: None,
         workload: Workload::range(target, reading),
         access: watches.access.clone(),

@@ -7,6 +7,9 @@ use std::num::NonZeroU64;
 
 const NS_PER_S: u128 = 1_000_000_000;
 
+/// All requests of a load that goes on until it is stopped.
+pub const ENDLESS: u64 = u64::MAX - 1;
+
 /// The requests of one of `workers` threads: `worker`, `worker + workers`, `worker + 2 * workers` and so on.
 #[derive(Clone, Copy, Debug)]
 pub struct Share {
@@ -78,8 +81,11 @@ impl Schedule {
         self.next >= self.share.total
     }
 
-    /// Requests not taken yet.
+    /// Requests not taken yet. Of a load without end nobody waits for any.
     pub fn left(&self) -> u64 {
+        if self.share.total == ENDLESS {
+            return 0;
+        }
         self.share.total.saturating_sub(self.next).div_ceil(self.share.workers)
     }
 
@@ -109,6 +115,13 @@ mod tests {
         assert_eq!(schedule.left(), 1);
         assert_eq!(schedule.take(9), due(1, 9));
         assert_eq!((schedule.take(10), schedule.left(), schedule.is_exhausted()), (None, 0, true));
+    }
+
+    #[test]
+    fn a_load_without_end_leaves_nothing() {
+        let mut schedule = schedule(0, 2, ENDLESS, 0);
+        assert!(schedule.take(5).is_some() && !schedule.is_exhausted());
+        assert_eq!(schedule.left(), 0);
     }
 
     #[test]

@@ -75,13 +75,18 @@ impl Watches {
 /// Open watches.
 pub struct Watchers {
     epoll: OwnedFd,
+    /// Those that are connected.
     links: Vec<Watched>,
+    /// Why the first that is not any more is lost.
+    lost: Option<String>,
     input: Vec<u8>,
     heard: Instant,
 }
 
 /// A connection with its streams.
 struct Watched {
+    /// As its events name it.
+    number: u64,
     link: Link,
     streams: HashMap<StreamRef, Stream>,
 }
@@ -117,10 +122,10 @@ impl Watchers {
             let link = Link::dial(endpoint, &watches.access)?;
             let socket = link.socket().expect("just connected");
             epoll::add(&epoll, socket, EventData::new_u64(place as u64), EventFlags::IN)?;
-            links.push(Watched { link, streams: HashMap::new() });
+            links.push(Watched { number: place as u64, link, streams: HashMap::new() });
         }
         for stream in 0..watches.streams {
-            let Watched { link, streams } = &mut links[stream % watches.conns];
+            let Watched { link, streams, .. } = &mut links[stream % watches.conns];
             let opened = link.with_head(method::watch::WATCH, |session, head| session.request(head, true))?;
             let watchers = (0..watches.per_stream).rev().map(|watcher| {
                 let key = &watches.keys[(stream * watches.per_stream + watcher) % watches.keys.len()];
@@ -128,7 +133,7 @@ impl Watchers {
             });
             streams.insert(opened, Stream { to_create: watchers.collect(), ..Stream::default() });
         }
-        Ok(Self { epoll, links, input: vec![0; READ_BYTES], heard: Instant::now() })
+        Ok(Self { epoll, links, lost: None, input: vec![0; READ_BYTES], heard: Instant::now() })
     }
 
     /// Creates the watches; each stream waits for one before it asks for the next.
@@ -137,7 +142,7 @@ impl Watchers {
     /// A watch was refused, or the server says nothing.
     pub fn create(&mut self, clock: Clock, classes: Classes, tally: &mut Tally) -> Result<u64> {
         let now_ns = clock.ns(Instant::now());
-        for Watched { link, streams } in &mut self.links {
+        for Watched { link, streams, .. } in &mut self.links {
             streams.iter_mut().for_each(|(id, stream)| stream.ask(*id, link, now_ns));
         }
         let is_done = |watched: &Watched| {
@@ -147,6 +152,9 @@ impl Watchers {
         self.heard = Instant::now();
         while !self.links.iter().all(is_done) {
             let seen = self.turn(clock, classes, tally)?;
+            if let Some(why) = &self.lost {
+                bail!("{why}");
+            }
             events += seen.events;
             canceled += seen.canceled;
             if self.heard.elapsed() > SILENCE_MAX {
@@ -158,9 +166,10 @@ impl Watchers {
     }
 
     /// Receives until there were `expected()` events more than `before`, or, once that is known, nothing comes any more.
+    /// Events that a lost connection or an ended stream did not bring are failures; the other connections go on.
     ///
     /// # Errors
-    /// A connection is lost.
+    /// The kernel refuses to wait.
     pub fn receive(
         &mut self,
         clock: Clock,
@@ -174,8 +183,8 @@ impl Watchers {
         loop {
             match expected() {
                 Some(expected) if events >= expected => break,
-                Some(expected) if self.heard.elapsed() > SILENCE_MAX => {
-                    tally.failed("event that did not come", expected - events);
+                Some(expected) if self.links.is_empty() || self.heard.elapsed() > SILENCE_MAX => {
+                    tally.failed(&self.why_missing(), expected - events);
                     break;
                 }
                 None if self.heard.elapsed() > SILENCE_MAX => self.heard = Instant::now(),
@@ -187,6 +196,11 @@ impl Watchers {
         }
         tally.failed("watch canceled by the server", canceled);
         Ok(events)
+    }
+
+    fn why_missing(&self) -> String {
+        let why = self.lost.as_ref().map(|why| format!(": {why}"));
+        format!("event that did not come{}", why.unwrap_or_default())
     }
 
     /// Waits a little, reads what there is, and writes what is to be written.
@@ -208,16 +222,25 @@ impl Watchers {
         let mut all = Seen::default();
         for event in events {
             self.heard = Instant::now();
-            let watched = &mut self.links[event.data.u64() as usize];
+            let Some(watched) = self.links.iter_mut().find(|one| one.number == event.data.u64()) else {
+                continue;
+            };
             let now_ns = clock.ns(watched.link.receive(&mut self.input));
-            all.add(watched.collect(now_ns, classes, tally)?);
+            let (seen, end) = watched.collect(now_ns, classes, tally);
+            all.add(seen);
+            if let Some(why) = end {
+                // Its socket goes with it.
+                self.links.retain(|one| one.number != event.data.u64());
+                self.lost.get_or_insert(why);
+            }
         }
         Ok(all)
     }
 }
 
 impl Watched {
-    fn collect(&mut self, now_ns: u64, classes: Classes, tally: &mut Tally) -> Result<Seen> {
+    /// Takes what came; and why nothing more will.
+    fn collect(&mut self, now_ns: u64, classes: Classes, tally: &mut Tally) -> (Seen, Option<String>) {
         let mut all = Seen::default();
         while let Some(ready) = self.link.session.next_ready() {
             let Some(stream) = self.streams.get_mut(&ready.stream) else { continue };
@@ -231,7 +254,10 @@ impl Watched {
                     tally.answered(class, now_ns, now_ns.saturating_sub(stamp_ns));
                 }
             };
-            let seen = look(&mut stream.body, late).map_err(anyhow::Error::msg)?;
+            let seen = match look(&mut stream.body, late) {
+                Ok(seen) => seen,
+                Err(why) => return (all, Some(why)),
+            };
             for _ in 0..seen.created {
                 let asked_ns = stream.asked_ns.take().unwrap_or(now_ns);
                 tally.answered(classes.created, now_ns, now_ns.saturating_sub(asked_ns));
@@ -241,13 +267,11 @@ impl Watched {
             if let Some(reset) = ready.closed {
                 let why =
                     self.link.outcome(&ready, reset).err().unwrap_or_else(|| "without an error".to_owned());
-                bail!("the server ended a watch stream: {why}");
+                return (all, Some(format!("the server ended a watch stream: {why}")));
             }
         }
-        match self.link.lost() {
-            Some(why) => bail!("{why}"),
-            None => Ok(all),
-        }
+        let lost = self.link.lost().map(str::to_owned);
+        (all, lost)
     }
 }
 

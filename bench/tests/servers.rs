@@ -152,3 +152,37 @@ fn protected_connections_carry_loads_too() {
         assert!(report.is_clean(), "{flags}: {report}");
     }
 }
+
+#[test]
+fn watches_of_a_server_that_ends_are_reported_until_then() {
+    const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+    let Some(program) = windlass() else { return };
+    let server = Server::start("windlass", &program);
+    let endpoint = server.cluster.endpoints()[0].authority().to_owned();
+    let load = |flags: &str| {
+        let line = format!("windlass-bench --endpoints {endpoint} {flags}");
+        let flags = Flags::try_parse_from(line.split_whitespace()).expect("the flags are valid");
+        let plan = flags.plan().expect("the flags fit together");
+        std::thread::spawn(move || windlass_bench::run(&plan).expect("is reported"))
+    };
+    let watch = load("watch --streams 2 --conns 2 --clients 2 --put-total 1000000 --put-rate 500");
+    let ask = windlass_client::Config {
+        endpoints: vec![endpoint.clone()],
+        dial_timeout: PATIENCE,
+        command_timeout: PATIENCE,
+    };
+    let mut client = windlass_client::Client::new(&ask).expect("has an endpoint");
+    let deadline = std::time::Instant::now() + PATIENCE;
+    let revision = |client: &mut windlass_client::Client| {
+        let status = client.status(&windlass_api::etcdserverpb::StatusRequest::default()).expect("answers");
+        status.header.map_or(0, |header| header.revision)
+    };
+    while revision(&mut client) < 100 {
+        assert!(std::time::Instant::now() < deadline, "nothing is put");
+        std::thread::yield_now();
+    }
+    drop(server);
+    let report = watch.join().expect("no panic");
+    assert!(!report.is_clean() && report.errors.keys().any(|why| why.contains("connection")), "{report}");
+    assert!(report.section("watch event").expect("has the class").requests > 20, "{report}");
+}
