@@ -5,7 +5,7 @@ use windlass_report::units::{bytes, ns};
 
 use super::analysis::{DEVICE_WRITE, most_common_stage};
 use super::commits::{Activity, Flush, STAGES};
-use super::world::Moment;
+use super::world::{Moment, Movers};
 
 /// A condition is a cause where flushes are slow so many times as often while it holds.
 const LIFT_MIN: f64 = 2.0;
@@ -28,7 +28,7 @@ const OTHERS_MAX: usize = 8;
 pub enum Cause {
     /// Other processes wrote: the largest of them.
     ForeignWriter(String),
-    /// Another process read.
+    /// Other processes read: the largest of them.
     ForeignReader(String),
     /// The member's own background work.
     Work(String),
@@ -66,17 +66,17 @@ pub(super) struct View<'a> {
 /// Something that went on beside some flushes.
 struct Condition {
     cause: Cause,
-    /// Whether it is what all other processes wrote together, and the cause only the largest of them.
+    /// Whether it is what all other processes did together, and the cause only the largest of them.
     is_sum: bool,
     /// For each flush, whether it did.
     holds: Vec<bool>,
 }
 
 impl Condition {
-    /// Whether it has been named, or writers one by one, which leaves nothing to be said of their sum.
+    /// Whether it has been named, or processes one by one, which leaves nothing to be said of their sum.
     fn is_among(&self, findings: &[Finding]) -> bool {
-        let is_writer = |cause: &Cause| matches!(cause, Cause::ForeignWriter(_));
-        findings.iter().any(|one| one.cause == self.cause || self.is_sum && is_writer(&one.cause))
+        let is_of_kind = |cause: &Cause| std::mem::discriminant(cause) == std::mem::discriminant(&self.cause);
+        findings.iter().any(|one| one.cause == self.cause || self.is_sum && is_of_kind(&one.cause))
     }
 }
 
@@ -118,29 +118,8 @@ impl View<'_> {
         let pressed =
             |flush: &Flush| self.moments_of(flush).any(|moment| moment.cpu_pressure > CPU_PRESSURE_MIN);
         let mut conditions = vec![self.condition(Cause::CpuPressure, pressed)];
-        let foreign =
-            |flush: &Flush| self.moments_of(flush).any(|moment| moment.others_per_s() > FOREIGN_BYTES_PER_S);
-        let writers = self.largest(|moment| &moment.others);
-        if let Some((name, sum)) = writers.first() {
-            let cause = Cause::ForeignWriter(format!("{name} with {}", bytes(*sum)));
-            conditions.push(Condition { is_sum: true, ..self.condition(cause, foreign) });
-        }
-        for (name, sum) in writers.iter().take(OTHERS_MAX) {
-            let writes = |flush: &Flush| {
-                self.moments_of(flush)
-                    .any(|moment| moment.per_s_of(name, &moment.others) > FOREIGN_BYTES_PER_S)
-            };
-            let cause = Cause::ForeignWriter(format!("{name} with {}", bytes(*sum)));
-            conditions.push(self.condition(cause, writes));
-        }
-        for (name, sum) in self.largest(|moment| &moment.readers).iter().take(OTHERS_MAX) {
-            let reads = |flush: &Flush| {
-                self.moments_of(flush)
-                    .any(|moment| moment.per_s_of(name, &moment.readers) > FOREIGN_BYTES_PER_S)
-            };
-            let cause = Cause::ForeignReader(format!("{name} with {}", bytes(*sum)));
-            conditions.push(self.condition(cause, reads));
-        }
+        conditions.extend(self.movers(|moment| &moment.others, Cause::ForeignWriter));
+        conditions.extend(self.movers(|moment| &moment.readers, Cause::ForeignReader));
         let mut works: Vec<&str> = self.activities.iter().map(|activity| activity.work.as_str()).collect();
         works.sort_unstable();
         works.dedup();
@@ -148,6 +127,24 @@ impl View<'_> {
             let beside =
                 |flush: &Flush| self.activities.iter().any(|one| one.work == work && overlaps(one, flush));
             conditions.push(self.condition(Cause::Work(work.to_owned()), beside));
+        }
+        conditions
+    }
+
+    /// What others wrote, or read: all of them together by the name of the largest, and each by itself.
+    fn movers(&self, of: fn(&Moment) -> &Movers, cause: fn(String) -> Cause) -> Vec<Condition> {
+        let largest = self.largest(of);
+        let cause = |(name, sum): &(&str, u64)| cause(format!("{name} with {}", bytes(*sum)));
+        let together = |flush: &Flush| {
+            self.moments_of(flush).any(|moment| moment.per_s(of(moment)) > FOREIGN_BYTES_PER_S)
+        };
+        let sum = |first| Condition { is_sum: true, ..self.condition(cause(first), together) };
+        let mut conditions: Vec<_> = largest.first().map(sum).into_iter().collect();
+        for one in largest.iter().take(OTHERS_MAX) {
+            let moves = |flush: &Flush| {
+                self.moments_of(flush).any(|moment| moment.per_s_of(one.0, of(moment)) > FOREIGN_BYTES_PER_S)
+            };
+            conditions.push(self.condition(cause(one), moves));
         }
         conditions
     }
@@ -231,7 +228,7 @@ impl View<'_> {
     }
 
     /// Who wrote, or read, beside the slow flushes, most first, with their sums there.
-    fn largest(&self, of: impl Fn(&Moment) -> &[(String, u64)]) -> Vec<(&str, u64)> {
+    fn largest(&self, of: fn(&Moment) -> &Movers) -> Vec<(&str, u64)> {
         let mut beside_slow = vec![false; self.moments.len()];
         for flush in self.all.iter().filter(|flush| self.is_slow(flush)) {
             let first = self.moments.partition_point(|moment| moment.ended_ns <= flush.began_ns);
@@ -257,7 +254,7 @@ fn sentence(cause: &Cause, whose: &str, (of_slow, of_others): (f64, f64), mean_n
     let times = format!("{} on average then, {} otherwise", ns(mean_ns.0 as u64), ns(mean_ns.1 as u64));
     let while_what = match cause {
         Cause::ForeignWriter(name) => format!("while other processes wrote, most of all {name}"),
-        Cause::ForeignReader(name) => format!("while another process read, {name}"),
+        Cause::ForeignReader(name) => format!("while other processes read, most of all {name}"),
         Cause::Work(work) => format!("beside a {work} of the member itself"),
         Cause::CpuPressure => "while tasks waited for a CPU".to_owned(),
         Cause::Stage(stage) => format!("in {stage}"),
@@ -361,12 +358,14 @@ mod tests {
             Timeline { flushes: flushes(|ms| reads(ms) && ms.is_multiple_of(10)), ..Timeline::default() };
         let mut moments = moments(|_| 1_000);
         for moment in moments.iter_mut().filter(|moment| reads(moment.began_ns / MS)) {
-            moment.readers = vec![("grep (process 4)".to_owned(), 5_000_000)];
+            // Each of many that come and go has few of the slow flushes.
+            let n = moment.began_ns / (100 * MS);
+            moment.readers = vec![(format!("grep (process {n})"), 5_000_000 + n)];
         }
         let analysis = analyse(&timeline, &moments);
         let named: Vec<_> = analysis.findings.iter().map(|finding| finding.cause.clone()).collect();
         assert!(
-            matches!(&named[..], [Cause::ForeignReader(name)] if name.starts_with("grep (process 4) with 9")),
+            matches!(&named[..], [Cause::ForeignReader(name)] if name.starts_with("grep (process 79) with 4")),
             "{named:?}"
         );
         assert!(

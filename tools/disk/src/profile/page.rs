@@ -140,9 +140,8 @@ impl Report {
             bytes as f64 / (moment.ended_ns.saturating_sub(moment.began_ns).max(1) as f64 / 1e9)
         };
         let own = self.moments.iter().map(|one| (at(one.began_ns), per_s(one, one.own_bytes)));
-        let others = self.moments.iter().map(|one| (at(one.began_ns), one.others_per_s()));
-        let read = |moment: &super::world::Moment| moment.readers.iter().map(|(_, bytes)| bytes).sum();
-        let readers = self.moments.iter().map(|one| (at(one.began_ns), per_s(one, read(one))));
+        let others = self.moments.iter().map(|one| (at(one.began_ns), one.per_s(&one.others)));
+        let readers = self.moments.iter().map(|one| (at(one.began_ns), one.per_s(&one.readers)));
         let frame = Frame {
             title: "Bytes sent to disks, and read by others",
             x: Axis::linear("time of the profile", Unit::Seconds),

@@ -10,6 +10,9 @@ use windlass_report::machine::Mount;
 
 const SECTOR_BYTES: u64 = 512;
 
+/// Who moved how many bytes, by name.
+pub type Movers = Vec<(String, u64)>;
+
 /// The time between two looks.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Moment {
@@ -20,9 +23,9 @@ pub struct Moment {
     /// Bytes that the member sent to disks.
     pub own_bytes: u64,
     /// Bytes that others did, as far as they can be seen: name and process, largest first.
-    pub others: Vec<(String, u64)>,
+    pub others: Movers,
     /// Bytes that others read from disks, in the same way.
-    pub readers: Vec<(String, u64)>,
+    pub readers: Movers,
     /// Bytes written to the member's disk.
     pub disk_bytes: u64,
     /// Share of the time in which the disk had something to do.
@@ -34,17 +37,17 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// Bytes that others sent to disks, per second.
-    pub fn others_per_s(&self) -> f64 {
-        self.per_s(self.others.iter().map(|(_, bytes)| bytes).sum())
+    /// Bytes that all of `movers`, the others or the readers, moved per second.
+    pub fn per_s(&self, movers: &Movers) -> f64 {
+        self.rate(movers.iter().map(|(_, bytes)| bytes).sum())
     }
 
-    /// Bytes per second of one of `some`: of the others or of the readers.
-    pub fn per_s_of(&self, name: &str, some: &[(String, u64)]) -> f64 {
-        self.per_s(some.iter().find(|(known, _)| known == name).map_or(0, |(_, bytes)| *bytes))
+    /// The same of one of them.
+    pub fn per_s_of(&self, name: &str, movers: &Movers) -> f64 {
+        self.rate(movers.iter().find(|(known, _)| known == name).map_or(0, |(_, bytes)| *bytes))
     }
 
-    fn per_s(&self, bytes: u64) -> f64 {
+    fn rate(&self, bytes: u64) -> f64 {
         bytes as f64 / (self.ended_ns.saturating_sub(self.began_ns).max(1) as f64 / 1e9)
     }
 }
@@ -79,7 +82,7 @@ const DIRECTIONS: [&str; 2] = ["write_bytes: ", "read_bytes: "];
 /// A process, however often its name changes.
 type Process = (u32, u64);
 /// Who moved how much, by direction.
-type Movers = [Vec<(Process, u64)>; 2];
+type Unnamed = [Vec<(Process, u64)>; 2];
 
 /// Looks, and remembers.
 #[derive(Default)]
@@ -89,7 +92,7 @@ pub struct World {
     disk: Option<String>,
     last: Option<Counts>,
     /// What was seen between two looks; names come at the end.
-    moments: Vec<(Moment, Movers)>,
+    moments: Vec<(Moment, Unnamed)>,
     /// The newest names of all that moved something.
     names: HashMap<Process, String>,
 }
@@ -135,7 +138,7 @@ impl World {
             // Most moved nothing, and need no name.
             let process = (*pid, moved.began);
             let is_mover =
-                |(_, movers): &(Moment, Movers)| movers.iter().flatten().any(|one| one.0 == process);
+                |(_, movers): &(Moment, Unnamed)| movers.iter().flatten().any(|one| one.0 == process);
             if self.names.contains_key(&process) || self.moments.last().is_some_and(is_mover) {
                 self.names.insert(process, named(&moved.name, *pid));
             }
@@ -146,7 +149,7 @@ impl World {
     /// All that was seen. Whoever became another program meanwhile has the name that it had last, for all that it moved.
     pub fn into_moments(self) -> Vec<Moment> {
         let name = |(process, bytes): (Process, u64)| (self.names[&process].clone(), bytes);
-        let with_names = |(moment, movers): (Moment, Movers)| {
+        let with_names = |(moment, movers): (Moment, Unnamed)| {
             let [others, readers] = movers.map(|some| some.into_iter().map(name).collect());
             Moment { others, readers, ..moment }
         };
@@ -165,7 +168,7 @@ impl World {
         Counts { at_ns, moved, disk_bytes, disk_busy_ms, io_stall_us, cpu_stall_us }
     }
 
-    fn between(&self, last: &Counts, now: &Counts) -> (Moment, Movers) {
+    fn between(&self, last: &Counts, now: &Counts) -> (Moment, Unnamed) {
         let took_ns = now.at_ns.saturating_sub(last.at_ns).max(1) as f64;
         let inherited = inherited(last, now);
         let by = |pid: &u32, direction: usize| {
@@ -327,7 +330,7 @@ mod tests {
             &[(7, 1, 30, "windlass"), (8, 1, 1_005, "dd")],
         ]);
         let [moment] = &moments[..] else { panic!("{moments:?}") };
-        assert_eq!((moment.own_bytes, moment.others_per_s()), (20, 2_000.0));
+        assert_eq!((moment.own_bytes, moment.per_s(&moment.others)), (20, 2_000.0));
         assert_eq!(moment.others, [("dd (process 8)".to_owned(), 1_000)]);
         assert_eq!(moment.readers, [("dd (process 8)".to_owned(), 10_000)]);
     }
