@@ -44,6 +44,8 @@ pub enum Linger {
     For(u64),
     /// The end of the flush in flight, if there is one.
     WhileFlushing,
+    /// That too, and company until this many nanoseconds after the flush before began.
+    Paced(u64),
 }
 
 /// How commands become entries.

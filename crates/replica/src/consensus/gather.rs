@@ -22,6 +22,8 @@ pub(super) struct Gathered {
     pub commands: BatchBuilder,
     /// Since when the first of them waits.
     since_ns: Option<u64>,
+    /// When the last flush of commands began.
+    flushed_ns: Option<u64>,
     /// How many of them there were when the last flush began.
     pub offered: usize,
     /// The last builder that was taken in, without its commands.
@@ -69,6 +71,11 @@ impl Gathered {
         if self.is_empty() {
             self.since_ns = None;
         }
+    }
+
+    /// Commands of all members.
+    pub fn waiting(&self) -> usize {
+        self.commands.len() + self.forwarded.iter().map(Batch::len).sum::<usize>()
     }
 
     fn is_empty(&self) -> bool {
@@ -144,7 +151,7 @@ impl Consensus {
             if bytes < self.options.batch_bytes_max {
                 match self.options.linger {
                     // Its end calls again.
-                    Linger::WhileFlushing if !self.log.is_idle() => return Ok(None),
+                    Linger::WhileFlushing | Linger::Paced(_) if !self.log.is_idle() => return Ok(None),
                     Linger::WhileFlushing => {}
                     Linger::For(linger_ns) => {
                         let due = *self.gathered.since_ns.get_or_insert(now_ns) + linger_ns;
@@ -152,9 +159,16 @@ impl Consensus {
                             return Ok(Some(due));
                         }
                     }
+                    Linger::Paced(pace_ns) => {
+                        let due = self.gathered.flushed_ns.map_or(0, |flushed_ns| flushed_ns + pace_ns);
+                        if now_ns < due {
+                            return Ok(Some(due));
+                        }
+                    }
                 }
             }
             self.gathered.since_ns = None;
+            self.gathered.flushed_ns = Some(now_ns);
             self.propose_group(out)?;
         }
         Ok(None)

@@ -303,6 +303,12 @@ impl Consensus {
         self.gathered.commands.len()
     }
 
+    /// Commands that wait to be proposed here, those of other members included.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.gathered.waiting()
+    }
+
     /// Commands that the last [`flush`](Self::flush) took of those that were gathered, its own about leases included.
     #[must_use]
     pub fn taken(&self) -> usize {

@@ -1,149 +1,304 @@
-//! `--batch-linger=adaptive`: whether commands that come while a flush is in flight wait for its end, or are flushed beside it
-//! as far as `--flush-depth` allows.
+//! `--batch-linger=adaptive`: when the next flush begins, while commands come one after the other.
 //!
-//! Where the disk has time for both, two flushes at once hide its latency. Where it takes only so many writes a second,
-//! or one at a time, the second makes both late, and each of them half as full. So both ways are timed, by flushes that
-//! others wait behind, and the cheaper one is taken; see `docs/adr/0014-adaptive-linger.md`.
+//! Where the disk has time for it, a flush *beside* the one in flight hides its latency. Where it takes only so many writes
+//! a second, or one at a time, the second makes both late, and each of them half as full: then flushes go *one by one*, or
+//! *paced*, further apart than the disk needs, so that each finds the disk idle and the whole crowd gathered. Which is best
+//! is measured, by how long commands take from their coming until they are durable; see
+//! `docs/adr/0014-adaptive-linger.md`.
 
 use std::time::Duration;
 
 use windlass_io_log::op::Ticket;
 use windlass_replica::consensus::Linger;
 
-use super::trials::Trials;
+use super::ways::{Choice, Flush, Way};
 use crate::startup::config::BatchLinger;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    /// As many flushes at once as the log takes.
-    Beside,
-    /// One at a time.
-    OneByOne,
-}
 
 /// Decides before each flush.
 #[derive(Debug)]
 pub struct Lingering {
     asked: BatchLinger,
-    /// Most flushes in flight.
-    depth: u32,
-    trials: Trials<Way>,
+    choice: Choice,
+    waiting: Waiting,
+    /// The flush that is about to begin.
+    cut: Option<Cut>,
+    /// Commands of the last one.
+    last: usize,
     /// Those in flight.
-    flights: Vec<(Ticket, Way)>,
+    flights: Vec<(Ticket, Cut)>,
+}
+
+/// What a flush takes along.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    way: Way,
+    commands: usize,
+    /// How long they have waited, on average.
+    waited_ns: u64,
+}
+
+/// Commands that no flush has taken yet.
+#[derive(Debug, Default)]
+struct Waiting {
+    commands: usize,
+    /// When they came, on average.
+    came_ns: u64,
+}
+
+impl Waiting {
+    /// There are so many now.
+    fn are(&mut self, commands: usize, now_ns: u64) {
+        if let Some(new) = commands.checked_sub(self.commands).filter(|new| *new > 0) {
+            let age_ns = now_ns.saturating_sub(self.came_ns);
+            let part = u128::from(age_ns) * self.commands as u128 / (self.commands + new) as u128;
+            self.came_ns = now_ns - u64::try_from(part).unwrap_or(age_ns);
+        }
+        self.commands = commands;
+    }
 }
 
 impl Lingering {
-    /// Up to `depth` flushes are in flight, from 1.
-    pub fn new(asked: BatchLinger, depth: usize) -> Self {
-        let depth = u32::try_from(depth).unwrap_or(u32::MAX);
-        Self { asked, depth, trials: Trials::new(Way::Beside, Way::OneByOne), flights: Vec::new() }
+    /// Nothing is known of the disk.
+    pub fn new(asked: BatchLinger) -> Self {
+        Self {
+            asked,
+            choice: Choice::default(),
+            waiting: Waiting::default(),
+            cut: None,
+            last: 0,
+            flights: Vec::new(),
+        }
     }
 
-    /// What the core is to do until this is asked again.
-    pub fn now(&self) -> Linger {
-        match self.asked {
-            BatchLinger::Fixed(time) => Linger::For(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
-            BatchLinger::Adaptive => match self.trials.way() {
-                Way::Beside => Linger::For(0),
-                Way::OneByOne => Linger::WhileFlushing,
-            },
+    /// What the core is to do now that `commands` wait.
+    pub fn now(&mut self, commands: usize, now_ns: u64) -> Linger {
+        let time = match self.asked {
+            BatchLinger::Fixed(time) => {
+                return Linger::For(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+            }
+            BatchLinger::Adaptive => Linger::For(0),
+        };
+        self.waiting.are(commands, now_ns);
+        match self.choice.way() {
+            Way::Beside => time,
+            Way::OneByOne => Linger::WhileFlushing,
+            // A client that waits for each answer has nobody to wait for.
+            Way::Paced if commands <= 1 && self.last <= 1 => time,
+            Way::Paced => Linger::Paced(self.choice.pace_ns()),
         }
+    }
+
+    /// A flush is about to begin, which left so many commands waiting.
+    pub fn cut(&mut self, left: usize, now_ns: u64) {
+        let commands = self.waiting.commands.saturating_sub(left);
+        let waited_ns = now_ns.saturating_sub(self.waiting.came_ns);
+        self.cut = Some(Cut { way: self.choice.way(), commands, waited_ns });
+        self.last = commands;
+        self.waiting.are(left, now_ns);
     }
 
     /// A write of the log begins.
     pub fn begin(&mut self, ticket: Ticket) {
-        if self.asked == BatchLinger::Adaptive && self.depth > 1 {
-            self.flights.push((ticket, self.trials.way()));
+        if let Some(cut) = self.cut.take()
+            && self.asked == BatchLinger::Adaptive
+        {
+            self.flights.push((ticket, cut));
         }
     }
 
-    /// A write took this long; `waiting` commands are not in flight yet.
-    pub fn end(&mut self, ticket: Ticket, took: Duration, waiting: usize) {
+    /// A write took this long.
+    pub fn end(&mut self, ticket: Ticket, took: Duration, now_ns: u64) {
         let Some(place) = self.flights.iter().position(|(known, _)| *known == ticket) else { return };
-        let (_, way) = self.flights.swap_remove(place);
-        // One that nobody waits behind says nothing of either way.
-        let counts = match way {
-            Way::Beside => !self.flights.is_empty(),
-            Way::OneByOne => waiting > 0,
-        };
-        if counts {
-            self.trials.observe(way, self.cost(way, took));
-        }
-    }
-
-    /// How long a command takes from its coming until it is durable, if each flush takes `took`: flushes begin `took` / depth
-    /// apart, it comes anywhere between two of them, and then is in flight itself. One by one counts for a quarter more: where
-    /// CPUs are busy flushes take one time or another, and what is hardly cheaper is not worth a change.
-    fn cost(&self, way: Way, took: Duration) -> Duration {
-        match way {
-            Way::Beside => took + took / (2 * self.depth),
-            Way::OneByOne => (took + took / 2) * 5 / 4,
+        let (_, cut) = self.flights.swap_remove(place);
+        // A client that is alone says nothing of any way.
+        let is_alone = cut.commands == 1 && self.flights.is_empty() && self.waiting.commands == 0;
+        if cut.commands > 0 && !is_alone {
+            let took_ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+            let flush = Flush { commands: cut.commands as u64, took_ns, waited_ns: cut.waited_ns };
+            self.choice.observe(cut.way, flush, now_ns);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use super::*;
 
-    /// A crowd's flushes on a disk on which one takes this long alone, and two at once that long; how many went one by one.
-    fn flushes(lingering: &mut Lingering, count: u64, alone_us: u64, beside_us: u64) -> u64 {
-        let mut one_by_one = 0;
-        lingering.begin(Ticket(0));
-        for number in 1..=count {
-            let before = lingering.now();
-            let took = if before == Linger::WhileFlushing { alone_us } else { beside_us };
-            one_by_one += u64::from(before == Linger::WhileFlushing);
-            lingering.begin(Ticket(number));
-            lingering.end(Ticket(number - 1), Duration::from_micros(took), 9);
-        }
-        one_by_one
-    }
-
     fn adaptive() -> Lingering {
-        Lingering::new(BatchLinger::Adaptive, 2)
+        Lingering::new(BatchLinger::Adaptive)
     }
 
-    #[test]
-    fn a_disk_with_time_for_two_is_given_two() {
-        let one_by_one = flushes(&mut adaptive(), 10_000, 100, 110);
-        assert!((1..300).contains(&one_by_one), "{one_by_one} of 10,000 for trials");
+    const US: u64 = 1_000;
+    const MS: u64 = 1_000_000;
+
+    #[derive(Clone, Copy, Debug)]
+    struct Disk {
+        /// Another write can begin this long after one began,
+        apart_ns: u64,
+        /// and takes this long.
+        took_ns: u64,
+        /// So many writes can begin at once, if none did for as long as they are apart together.
+        burst: u64,
+        /// When the last of a burst might have begun at the latest.
+        free_ns: u64,
     }
 
-    #[test]
-    fn a_disk_that_takes_one_at_a_time_is_given_one() {
-        let one_by_one = flushes(&mut adaptive(), 10_000, 2000, 4000);
-        assert!((9_700..10_000).contains(&one_by_one), "{one_by_one} of 10,000, the rest for trials");
-    }
-
-    #[test]
-    fn a_disk_that_changes_is_judged_anew() {
-        let mut lingering = adaptive();
-        flushes(&mut lingering, 1000, 100, 110);
-        flushes(&mut lingering, 1000, 2000, 4000);
-        assert_eq!(lingering.now(), Linger::WhileFlushing);
-        flushes(&mut lingering, 4000, 100, 110);
-        assert_eq!(lingering.now(), Linger::For(0));
-    }
-
-    #[test]
-    fn flushes_that_nobody_waits_behind_decide_nothing() {
-        let mut lingering = adaptive();
-        for number in 0..1000 {
-            lingering.begin(Ticket(number));
-            lingering.end(Ticket(number), Duration::from_micros(1), 0);
+    impl Disk {
+        fn new(apart_us: u64, took_us: u64, burst: u64) -> Self {
+            Self { apart_ns: apart_us * US, took_ns: took_us * US, burst, free_ns: 0 }
         }
-        assert_eq!(lingering.now(), Linger::For(0));
-        assert!(lingering.flights.is_empty());
+
+        /// When a write ends that is asked for now.
+        fn write(&mut self, now_ns: u64) -> u64 {
+            // As the kernel rations: what a slice of time has is given at once, and then nothing until the next slice.
+            let slice_ns = self.burst * self.apart_ns;
+            self.free_ns = self.free_ns.max(now_ns / slice_ns * slice_ns) + self.apart_ns;
+            let begins_ns = (self.free_ns - 1) / slice_ns * slice_ns;
+            begins_ns.max(now_ns) + self.took_ns
+        }
+    }
+
+    /// Clients of which each sends its next command when the last one is answered, and a disk.
+    struct Model {
+        lingering: Lingering,
+        disk: Disk,
+        now_ns: u64,
+        /// When clients and server are done with what they have: they need some time for each command.
+        busy_ns: u64,
+        /// When commands come, in order.
+        coming: VecDeque<u64>,
+        waiting: usize,
+        /// Ticket, begin, end and commands of flushes.
+        flights: VecDeque<(Ticket, u64, u64, usize)>,
+        flushed_ns: Option<u64>,
+        done: usize,
+    }
+
+    impl Model {
+        fn new(lingering: Lingering, clients: usize, disk: Disk) -> Self {
+            let coming = VecDeque::from(vec![0; clients]);
+            let (now_ns, busy_ns, waiting, done) = (0, 0, 0, 0);
+            let (flights, flushed_ns) = (VecDeque::new(), None);
+            Self { lingering, disk, now_ns, busy_ns, coming, waiting, flights, flushed_ns, done }
+        }
+
+        /// Runs for a time; how many commands are done in it.
+        fn run(&mut self, ms: u64) -> usize {
+            let (until_ns, before) = (self.now_ns + ms * MS, self.done);
+            while self.now_ns < until_ns {
+                let due_ns = self.flush();
+                let ends_ns = self.flights.front().map(|flight| flight.2);
+                let next_ns = [self.coming.front().copied(), ends_ns, due_ns].into_iter().flatten().min();
+                self.now_ns = next_ns.expect("somebody waits, or comes").max(self.now_ns);
+                while self.coming.pop_front_if(|at_ns| *at_ns <= self.now_ns).is_some() {
+                    self.waiting += 1;
+                }
+                while let Some(flight) = self.flights.pop_front_if(|flight| flight.2 <= self.now_ns) {
+                    self.end(flight);
+                }
+            }
+            self.done - before
+        }
+
+        /// Begins what can begin; when to look again.
+        fn flush(&mut self) -> Option<u64> {
+            let linger = self.lingering.now(self.waiting, self.now_ns);
+            if self.waiting == 0 || self.flights.len() == 2 {
+                return None;
+            }
+            let due_ns = match linger {
+                Linger::For(0) => self.now_ns,
+                Linger::WhileFlushing | Linger::Paced(_) if !self.flights.is_empty() => return None,
+                Linger::WhileFlushing => self.now_ns,
+                Linger::Paced(pace_ns) => self.flushed_ns.map_or(0, |flushed_ns| flushed_ns + pace_ns),
+                Linger::For(_) => unreachable!("adaptive waits for no fixed time"),
+            };
+            if due_ns > self.now_ns {
+                return Some(due_ns);
+            }
+            let ticket = Ticket(self.now_ns);
+            self.flights.push_back((ticket, self.now_ns, self.disk.write(self.now_ns), self.waiting));
+            self.lingering.cut(0, self.now_ns);
+            self.lingering.begin(ticket);
+            self.flushed_ns = Some(self.now_ns);
+            self.waiting = 0;
+            None
+        }
+
+        fn end(&mut self, (ticket, began_ns, ended_ns, commands): (Ticket, u64, u64, usize)) {
+            let took = Duration::from_nanos(ended_ns - began_ns);
+            self.lingering.end(ticket, took, self.now_ns);
+            self.done += commands;
+            for _ in 0..commands {
+                self.busy_ns = self.busy_ns.max(self.now_ns) + 5 * US;
+                self.coming.push_back(self.busy_ns);
+            }
+        }
+    }
+
+    #[test]
+    fn waits_are_those_of_the_commands() {
+        let mut waiting = Waiting::default();
+        waiting.are(1, 100);
+        waiting.are(3, 400);
+        assert_eq!((waiting.commands, waiting.came_ns), (3, 300));
+        waiting.are(1, 500);
+        waiting.are(0, 600);
+        waiting.are(2, 1000);
+        assert_eq!((waiting.commands, waiting.came_ns), (2, 1000));
+    }
+
+    /// Commands a second on a disk, once what can be found out has been.
+    fn rate(lingering: Lingering, clients: usize, disk: Disk) -> usize {
+        let mut model = Model::new(lingering, clients, disk);
+        model.run(2000);
+        model.run(4000) / 4
+    }
+
+    #[test]
+    fn no_way_is_better_by_a_sixth_on_any_disk_for_any_crowd() {
+        let cases = [
+            // Rationed evenly, and in slices of a tenth of a second.
+            (Disk::new(2000, 500, 1), [10, 100]),
+            (Disk::new(2000, 300, 50), [10, 1000]),
+            (Disk::new(500, 300, 200), [10, 100]),
+            // One at a time, and two.
+            (Disk::new(8000, 8000, 1), [10, 1000]),
+            (Disk::new(300, 300, 1), [10, 100]),
+            (Disk::new(1000, 2000, 1), [10, 100]),
+            (Disk::new(50, 100, 1), [10, 50]),
+        ];
+        for (clients, disk) in cases.into_iter().flat_map(|(disk, clients)| clients.map(|n| (n, disk))) {
+            let always = |way| {
+                let choice = Choice::always(way, disk.apart_ns.max(disk.took_ns));
+                rate(Lingering { choice, ..adaptive() }, clients, disk)
+            };
+            let all = [Way::Beside, Way::OneByOne, Way::Paced].map(always);
+            let best = all.into_iter().max().expect("three");
+            let found = rate(adaptive(), clients, disk);
+            assert!(found * 6 >= best * 5, "{clients} clients, {disk:?}: {found}, {all:?} a second");
+        }
+    }
+
+    #[test]
+    fn a_rationed_disk_is_given_whole_crowds() {
+        let rate = rate(adaptive(), 10, Disk::new(2000, 500, 1));
+        assert!((4000..4500).contains(&rate), "{rate} a second, of 444 flushes of 10");
+    }
+
+    #[test]
+    fn a_client_that_is_alone_never_waits() {
+        let mut model = Model::new(adaptive(), 1, Disk::new(2000, 500, 1));
+        model.run(3000);
+        assert_eq!(model.lingering.now(1, model.now_ns), Linger::For(0));
+        assert_eq!(model.lingering.choice.way(), Way::Beside);
     }
 
     #[test]
     fn what_was_asked_for_is_kept() {
-        let mut fixed = Lingering::new(BatchLinger::Fixed(Duration::from_micros(50)), 2);
-        flushes(&mut fixed, 100, 2000, 4000);
-        assert_eq!(fixed.now(), Linger::For(50_000));
-        let mut single = Lingering::new(BatchLinger::Adaptive, 1);
-        flushes(&mut single, 100, 100, 110);
-        assert_eq!(single.now(), Linger::For(0), "with a depth of one there is nothing to choose");
+        let mut fixed = Lingering::new(BatchLinger::Fixed(Duration::from_micros(50)));
+        assert_eq!(fixed.now(10, 2000 * MS), Linger::For(50_000));
     }
 }

@@ -94,7 +94,7 @@ impl LogSettings {
 
     /// What decides about lingers with them.
     pub(super) fn lingering(&self) -> Lingering {
-        Lingering::new(self.linger, self.flush_depth)
+        Lingering::new(self.linger)
     }
 
     /// With a change.

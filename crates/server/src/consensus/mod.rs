@@ -10,7 +10,6 @@ mod carry_out;
 mod chunks;
 mod cluster;
 mod damage;
-mod disk_ready;
 mod hand_over;
 mod latency;
 mod leases;
@@ -22,6 +21,8 @@ mod outgoing;
 mod pace;
 mod timing;
 mod trials;
+mod wakes;
+mod ways;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -48,7 +49,6 @@ use alarms::Quota;
 use backup::Backups;
 use cluster::{Cluster, OWN_REQUEST};
 use damage::Comparing;
-use disk_ready::{DiskReady, disk_ready};
 use hand_over::{HOLD_MAX, HandOver};
 use latency::WriteLatency;
 use leases::PeerAsks;
@@ -57,6 +57,7 @@ use live::Live;
 use lone::Lone;
 use pace::Pace;
 use timing::Timing;
+use wakes::{Alarm, AlarmRang, DiskReady, wakes};
 
 pub use asked::{Arbiters, FromArbiter, FromShard, FromShards};
 pub use backup::{BackupReply, NoBackup};
@@ -90,8 +91,8 @@ pub struct ConsensusActor {
     ready: Option<oneshot::Sender<()>>,
     shards_full: Vec<bool>,
     retrying: bool,
-    /// Whether a timer will end the linger under way.
-    waking: bool,
+    /// Ends the linger under way.
+    alarm: Alarm,
     /// Whether a timer will hand over what is held.
     holding: bool,
     clock: Instant,
@@ -168,7 +169,7 @@ impl ConsensusActor {
             compactor: retention.map(|retention| Compactor::new(retention, 0)),
             ready: Some(ready),
             retrying: false,
-            waking: false,
+            alarm: Alarm::new().unwrap_or_else(|error| fatal(Reason::Failure, error)),
             holding: false,
             clock: Instant::now(),
             latency: WriteLatency::default(),
@@ -196,7 +197,7 @@ impl ConsensusActor {
     fn end_step(&mut self, context: &mut Context<Self>) {
         self.ask_place();
         loop {
-            self.flush(context);
+            self.flush();
             let mut outputs = std::mem::take(&mut self.outputs);
             for output in outputs.drain(..) {
                 self.carry_out(output, context);
@@ -275,13 +276,13 @@ impl ConsensusActor {
         self.metrics.leases_expired.inc_by(expired - std::mem::replace(&mut self.expired_told, expired));
     }
 
-    fn flush(&mut self, context: &mut Context<Self>) {
+    fn flush(&mut self) {
         let (complete, complete_ns) = self.published.complete_since();
         self.timing.installed(complete, complete_ns);
         self.feed(Input::Complete(complete));
         let (last_index, began_ns) = (self.core.raft().last_index(), clock_ns());
         let now_ns = self.now_ns();
-        self.core.set_linger(self.lingering.now());
+        self.core.set_linger(self.lingering.now(self.core.waiting(), now_ns));
         let wake_at_ns = survive(self.core.flush(now_ns, &mut self.outputs));
         let taken = self.core.taken();
         if taken > 0 {
@@ -291,14 +292,11 @@ impl ConsensusActor {
         if taken > 0 || grown.is_some() {
             self.timing.cut(began_ns, taken, self.core.gathered(), grown);
         }
-        if let Some(at_ns) = wake_at_ns
-            && !self.waking
-        {
-            self.waking = true;
-            context.run_later(Duration::from_nanos(at_ns - now_ns), |actor, context| {
-                actor.waking = false;
-                actor.end_step(context);
-            });
+        if grown.is_some() {
+            self.lingering.cut(self.core.waiting(), now_ns);
+        }
+        if let Some(at_ns) = wake_at_ns {
+            self.alarm.set(at_ns, now_ns).unwrap_or_else(|error| fatal(Reason::Failure, error));
         }
     }
 
@@ -344,7 +342,7 @@ impl ConsensusActor {
                     self.pace.ends(Instant::now());
                 }
                 self.lone.observe(took);
-                self.lingering.end(completion.ticket, took, self.core.gathered());
+                self.lingering.end(completion.ticket, took, self.now_ns());
                 self.timing.written(completion.ticket);
             }
             self.feed(Input::Disk(completion));
@@ -375,7 +373,11 @@ impl Actor for ConsensusActor {
     fn started(&mut self, context: &mut Self::Context) {
         // Everyone who sends here bounds what it has unanswered: arbiters their calls, shards their mailboxes.
         context.set_mailbox_capacity(1 << 16);
-        match disk_ready(self.disk.eventfd()) {
+        match wakes::<DiskReady>(self.disk.eventfd()) {
+            Ok(stream) => drop(context.add_stream(stream)),
+            Err(error) => fatal(Reason::Failure, error),
+        }
+        match wakes::<AlarmRang>(self.alarm.fd()) {
             Ok(stream) => drop(context.add_stream(stream)),
             Err(error) => fatal(Reason::Failure, error),
         }
@@ -408,6 +410,13 @@ impl StreamHandler<DiskReady> for ConsensusActor {
     fn handle(&mut self, _: DiskReady, context: &mut Self::Context) {
         self.disk.reap(&mut self.completions);
         self.complete();
+        self.end_step(context);
+    }
+}
+
+impl StreamHandler<AlarmRang> for ConsensusActor {
+    fn handle(&mut self, _: AlarmRang, context: &mut Self::Context) {
+        self.alarm.rang();
         self.end_step(context);
     }
 }

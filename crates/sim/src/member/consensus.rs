@@ -147,8 +147,11 @@ impl Member {
         let now_ns = env.agenda.now_ns();
         // The server changes this by what it measures, which may be at any time.
         if env.profile.consensus.linger == Linger::For(0) {
-            let alone = now_ns / LINGER_PERIOD_NS % 2 == 1;
-            thread.core.set_linger(if alone { Linger::WhileFlushing } else { Linger::For(0) });
+            thread.core.set_linger(match now_ns / LINGER_PERIOD_NS % 3 {
+                0 => Linger::For(0),
+                1 => Linger::WhileFlushing,
+                _ => Linger::Paced(LINGER_PERIOD_NS / 2),
+            });
         }
         if env.profile.kind.is_full() && env.scheduling.one_in(RETUNED_ONE_IN) {
             thread.core.set_flush_depth(1 << env.scheduling.below(4));

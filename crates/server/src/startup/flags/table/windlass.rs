@@ -28,7 +28,7 @@ pub(super) const FLAGS: &[Flag] = &[
         "batch-linger",
         Kind::DurationOr("adaptive"),
         "adaptive",
-        "Time to wait for more commands before a flush; adaptive: until the flush in flight ends, on a disk where that proves quicker. 0: never wait.",
+        "Time to wait for more commands before a flush; adaptive: as long as proves best on this disk under this load. 0: never wait.",
     ),
     Flag::used(
         "cpu-latency",
