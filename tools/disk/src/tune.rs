@@ -74,8 +74,9 @@ pub fn run(flags: &TuneFlags) -> Result<Report> {
     match &flags.endpoint {
         Some(endpoint) => {
             let varied = chosen(flags, live::CHANGEABLE)?;
-            let settings = varied.iter().map(|(_, values)| values.len()).sum();
-            let live = Live::visit(endpoint, flags, settings)?;
+            // Of each setting the best value, and what it is to replace, may run once more.
+            let trials = varied.iter().map(|(_, values)| values.len() + 2).sum();
+            let live = Live::visit(endpoint, flags, trials)?;
             let folder = live.log_folder();
             let machine = Machine::here(folder.as_deref().unwrap_or(Path::new(".")));
             let device = folder.as_deref().map(Device::under).unwrap_or_default();
@@ -140,6 +141,7 @@ fn vary(trials: &mut Trials<'_>, wish: &Wish, best: &Trial, name: &str, values: 
         settings.push((name.to_owned(), (*value).to_owned()));
         match trials.run(&settings) {
             Ok(trial) => tried.push(trial),
+            Err(error) if trials.is_lost() => return Err(error.context("the member is lost")),
             // Such as more locked memory than the limit allows: the others are tried all the same.
             Err(error) => refused.push(format!("{name} {value} cannot be tried: {error:#}")),
         }

@@ -64,11 +64,11 @@ struct Settings {
 }
 
 impl Live {
-    /// Comes to the member at `endpoint`, to try so many settings, and says what that means for it.
+    /// Comes to the member at `endpoint`, in so many trials, and says what that means for it.
     ///
     /// # Errors
     /// It cannot be reached, does not lead, does not let settings be changed, or is being tuned.
-    pub fn visit(endpoint: &str, flags: &TuneFlags, settings: usize) -> Result<Self> {
+    pub fn visit(endpoint: &str, flags: &TuneFlags, trials: usize) -> Result<Self> {
         let member = Member::new(endpoint, flags).with_context(|| format!("cannot tune {endpoint}"))?;
         let page = member.settings.ask("GET", "", "").with_context(|| format!("cannot tune {endpoint}"))?;
         if let Some(left_s) = page["trial_left_s"].as_f64() {
@@ -77,11 +77,16 @@ impl Live {
         let own = page["kept"].as_object().context("it tells no settings")?.iter();
         let own = own.map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned()));
         let own = own.collect();
-        eprintln!("{}", announcement(endpoint, flags, settings, &member.prefix));
+        eprintln!("{}", announcement(endpoint, flags, trials, &member.prefix));
         let pid = member.local_pid();
         let to_leave = member.clone();
         let hold_s = (flags.seconds * HOLD_TIMES).clamp(HOLD_S_MIN, HOLD_S_MAX);
         Ok(Self { own, hold_s, pid, _undo: Undo::with(move || to_leave.leave()), member })
+    }
+
+    /// Whether the member still tells its settings.
+    pub fn answers(&self) -> bool {
+        self.member.settings.ask("GET", "", "").is_ok()
     }
 
     /// The member's own value of a setting.
@@ -207,15 +212,15 @@ impl Settings {
 }
 
 /// What is going to happen to the member.
-fn announcement(endpoint: &str, flags: &TuneFlags, settings: usize, prefix: &str) -> String {
+fn announcement(endpoint: &str, flags: &TuneFlags, trials: usize, prefix: &str) -> String {
     let rate = match flags.goal() {
         Goal::Latency => format!("{} a second", thousands(flags.rate() as f64)),
         Goal::Throughput => format!("as many as it answers to {} clients", flags.clients),
     };
-    // The settings but the member's own value of each, itself first, and both again at the end.
-    let trials = settings as u64 + 3;
+    // Itself first, and it and the winner again at the end.
+    let trials = trials as u64 + 3;
     format!(
-        "{endpoint} gets puts of {} each, {rate}, to at most {} keys below {prefix}, for about {} s, and serves others \
+        "{endpoint} gets puts of {} each, {rate}, to at most {} keys below {prefix}, for up to {} s, and serves others \
          meanwhile. Its own settings are put back and the keys removed at the end, or by Ctrl-C; what was written over the \
          keys goes with the next compaction.",
         bytes(flags.val_size),

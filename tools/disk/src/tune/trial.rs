@@ -145,6 +145,11 @@ impl<'a> Trials<'a> {
         Ok(trial)
     }
 
+    /// Whether there is nothing left to try settings on.
+    pub fn is_lost(&self) -> bool {
+        matches!(&self.subject, Subject::Live(live) if !live.answers())
+    }
+
     /// The same settings once more.
     pub fn again(&mut self, trial: &Trial) -> Result<Trial> {
         self.run(&trial.settings.clone())

@@ -1,7 +1,8 @@
 //! A member that runs, and is tuned.
 
 use std::path::Path;
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use windlass_bench::access::Access;
@@ -69,6 +70,44 @@ fn a_running_member_is_tuned_and_left_as_it_was() {
     assert_eq!(keys_left(&endpoint), 0);
     let text = std::fs::read_to_string(file).expect("was written");
     assert!(text.contains("# The least p99 at 300 puts a second, on the running member"), "{text}");
+}
+
+#[test]
+fn a_member_that_is_lost_ends_its_tuning() {
+    let Some(program) = windlass() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let (cluster, endpoint) = member(&program, folder.path(), &["--enable-live-settings"]);
+    let tool = Command::new(env!("CARGO_BIN_EXE_windlass-disk"))
+        .args([
+            "tune",
+            "--endpoint",
+            &endpoint,
+            "--seconds",
+            "1",
+            "--clients",
+            "20",
+            "--conns",
+            "2",
+            "--rate",
+            "300",
+        ])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("runs");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while settings(&endpoint)["trial_left_s"].is_null() {
+        assert!(Instant::now() < deadline, "no settings are tried");
+        std::thread::yield_now();
+    }
+    drop(cluster);
+    let output = tool.wait_with_output().expect("ends");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && output.stdout.is_empty(), "{error}");
+    assert!(
+        error.contains("windlass-disk: the member is lost") && !error.contains("cannot be tried"),
+        "{error}"
+    );
 }
 
 #[test]
