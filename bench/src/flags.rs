@@ -3,11 +3,13 @@
 mod commands;
 mod parts;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, Parser, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use windlass_client::Endpoint;
 
 use crate::Figures;
@@ -23,6 +25,28 @@ const CONNS_MAX: u64 = 60_000;
 const CLIENTS_MAX: u64 = 10_000_000;
 const THREADS_MAX: u64 = 1_024;
 const REPEATS_MAX: u64 = 100;
+const COMPARE: &str = "compare";
+
+/// What single loads are told, and the loads of a comparison have of their own.
+const OF_LOADS: &[&str] = &[
+    "endpoints",
+    "target_leader",
+    "conns",
+    "clients",
+    "threads",
+    "seed",
+    "user",
+    "cacert",
+    "cert",
+    "key_file",
+    "insecure_skip_tls_verify",
+    "dial_timeout",
+    "warm_up",
+    "repeats",
+    "server_pids",
+    "precise",
+    "sample",
+];
 
 /// Load generator for etcd and Windlass.
 #[derive(Debug, Parser)]
@@ -140,6 +164,32 @@ pub enum Asked {
 }
 
 impl Flags {
+    /// The flags of a command line.
+    ///
+    /// # Errors
+    /// They are not understood, or would have no effect; or help was asked for.
+    pub fn of<T: Into<OsString> + Clone>(words: impl IntoIterator<Item = T>) -> Result<Self, clap::Error> {
+        let mut command = Self::command();
+        // Flags that all commands have are handed to each of them now.
+        command.build();
+        let hide = |arg: Arg| if OF_LOADS.contains(&arg.get_id().as_str()) { arg.hide(true) } else { arg };
+        let matches =
+            command.mut_subcommand(COMPARE, |compare| compare.mut_args(hide)).try_get_matches_from(words)?;
+        if let Some((COMPARE, compare)) = matches.subcommand()
+            && let Some(id) =
+                OF_LOADS.iter().find(|id| compare.value_source(id) == Some(ValueSource::CommandLine))
+        {
+            let command = Self::command();
+            let flag = command.get_arguments().find(|arg| arg.get_id() == id).and_then(Arg::get_long);
+            let why = format!(
+                "--{} is of single loads; those that are compared have their own",
+                flag.unwrap_or(id)
+            );
+            return Err(Self::refuse(ErrorKind::ArgumentConflict, &why));
+        }
+        Self::from_arg_matches(&matches)
+    }
+
     /// Where the report goes.
     #[must_use]
     pub fn output(&self) -> Output {
@@ -174,6 +224,9 @@ impl Flags {
         let Shared { cacert, cert, key_file: key, insecure_skip_tls_verify: skip_verify, .. } = shared;
         let mut access = Access::new(&Files { cacert, cert, key, skip_verify }, user)
             .map_err(|error| format!("{error:#}"))?;
+        if shared.warm_up > 0 && matches!(command, Command::WatchGet(_)) {
+            return Err("--warm-up: watches that catch up have nothing that could go ahead".to_owned());
+        }
         access.dial_timeout = Some(shared.dial_timeout).filter(|timeout| !timeout.is_zero());
         let reach = Reach {
             endpoints: shared.endpoints,
@@ -208,6 +261,27 @@ mod tests {
     fn parse(line: &str) -> Result<Plan, String> {
         let words = std::iter::once("windlass-bench").chain(line.split_whitespace());
         Flags::try_parse_from(words).map_err(|error| error.to_string())?.plan()
+    }
+
+    #[test]
+    fn a_comparison_takes_no_flags_that_it_has_no_use_for() {
+        let of = |line: &str| Flags::of(std::iter::once("windlass-bench").chain(line.split_whitespace()));
+        assert!(of("compare --etcd a --runs 1 --json --html b").is_ok());
+        assert!(of("put --conns 1 --seed 5").is_ok());
+        for flag in ["--conns=3", "--seed 1", "--server-pid 5", "--key a --cert b", "--sample", "--user a:b"]
+        {
+            for line in [format!("compare --etcd a {flag}"), format!("{flag} compare --etcd a")] {
+                let refusal = of(&line).expect_err(&line).to_string();
+                assert!(refusal.contains("is of single loads"), "{line}: {refusal}");
+            }
+        }
+        let help = |line: &str| of(line).expect_err("is help").to_string();
+        assert!(!help("compare --help").contains("--conns") && help("put --help").contains("--conns"));
+        assert!(help("compare --help").contains("--html"), "{}", help("compare --help"));
+        // Each of the names is a flag's.
+        let command = Flags::command();
+        let is_flag = |id: &&str| command.get_arguments().any(|arg| arg.get_id() == *id);
+        assert!(OF_LOADS.iter().all(|id| is_flag(id)));
     }
 
     #[test]
@@ -262,6 +336,7 @@ mod tests {
             ("put --cacert /nowhere", "/nowhere"),
             ("watch-latency --val-size 8", "16"),
             ("watch-get --watchers 3 --streams 2", "--watchers"),
+            ("watch-get --warm-up 5", "--warm-up"),
             ("stm --keys 2 --keys-per-txn 3", "--keys-per-txn"),
             ("txn-mixed --rw-ratio=-1", "--rw-ratio"),
             ("", "Usage"),

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::Parser;
 use clap::error::ErrorKind;
 use windlass_bench::compare::compare;
 use windlass_bench::flags::{Asked, CompareFlags, Flags, Output};
@@ -12,7 +11,7 @@ use windlass_bench::{Report, plots_of};
 use windlass_report::{Machine, Page, outlet};
 
 fn main() -> ExitCode {
-    let flags = Flags::parse();
+    let flags = Flags::of(std::env::args_os()).unwrap_or_else(|refusal| refusal.exit());
     if let Err(error) = windlass_bench::undo::on_signals() {
         eprintln!("windlass-bench: signals cannot be caught: {error}");
         return ExitCode::FAILURE;

@@ -262,7 +262,8 @@ impl Latency {
     fn of(latencies: &Histogram<u64>) -> Self {
         let curve = latencies.iter_quantiles(4).map(|step| {
             let rest = (1.0 - step.quantile_iterated_to()).max(1e-6);
-            (1.0 / rest, step.value_iterated_to() as f64)
+            // The slowest of a thousand says nothing of one in a million.
+            ((1.0 / rest).min(latencies.len() as f64), step.value_iterated_to() as f64)
         });
         Self {
             slowest: latencies.max(),

@@ -64,7 +64,7 @@ struct Settings {
 }
 
 impl Live {
-    /// Comes to the member at `endpoint`, in so many trials, and says what that means for it.
+    /// Comes to the member at `endpoint` for so many trials, and says what that means for it.
     ///
     /// # Errors
     /// It cannot be reached, does not lead, does not let settings be changed, or is being tuned.
