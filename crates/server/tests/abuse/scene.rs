@@ -9,8 +9,8 @@ use crate::process::{Launch, Member, Scratch};
 use crate::raw;
 use crate::store::put;
 
-/// What one frame, or one byte of a sender of single bytes, may cost the server at most, in microseconds: of an
-/// unoptimised build on a busy machine, whatever it is that the frame asks for. On a slower machine it is more, see
+/// What one frame, or one byte of a sender of single bytes, may cost the server at most, in microseconds: of a build
+/// for tests on a busy machine, whatever it is that the frame asks for. On a slower machine it is more, see
 /// [`Scene::slowness`].
 const FRAME_US_MAX: u64 = 500;
 
