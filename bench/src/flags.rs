@@ -281,7 +281,7 @@ mod tests {
         // Each of the names is a flag's.
         let command = Flags::command();
         let is_flag = |id: &&str| command.get_arguments().any(|arg| arg.get_id() == *id);
-        assert!(OF_LOADS.iter().all(|id| is_flag(id)));
+        assert!(OF_LOADS.iter().all(is_flag));
     }
 
     #[test]
