@@ -398,4 +398,15 @@ mod tests {
             assert!(text.contains("[3] lost") && text.contains("500"), "{text}");
         }
     }
+
+    #[test]
+    fn a_figure_of_nothing_leaves_the_others_their_bars() {
+        let mut comparison = comparison();
+        let nothing = Row { systems: [Figures::default(); 2], ..comparison.rows[0].clone() };
+        comparison.rows.push(nothing);
+        let plots = comparison.plots();
+        let (name, rates) = &plots[0];
+        assert!(name == "compare-rate-1" && rates.contains("2 k") && rates.contains("1 k"), "{rates}");
+        assert!(plots[1].1.contains("500 us"), "{}", plots[1].1);
+    }
 }

@@ -17,7 +17,8 @@ impl Comparison {
             let names: Vec<_> = rows.iter().map(|row| row.name.clone()).collect();
             let mut plot = |name: &str, title: &str, axis: Axis<'_>, figure: fn(&Figures) -> f64| {
                 let series = [0, 1].map(|place| {
-                    let values = rows.iter().map(|row| figure(&row.systems[place]).max(f64::MIN_POSITIVE));
+                    // A load that failed, or that took less than the kernel counts, has nothing: no bar.
+                    let values = rows.iter().map(|row| figure(&row.systems[place]));
                     (LABELS[place].to_owned(), values.collect::<Vec<_>>())
                 });
                 plots.push((
