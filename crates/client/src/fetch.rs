@@ -1,6 +1,6 @@
 //! One HTTP/1.1 request on a connection of its own, for what servers tell beside the API, such as `/metrics`.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::time::Duration;
 
 use crate::security::Dialer;
@@ -48,7 +48,7 @@ pub fn ask(
     let dialer = Dialer::new(security, std::slice::from_ref(&endpoint))?;
     let lost = |error: std::io::Error| Error::Disconnected {
         endpoint: endpoint.authority().to_owned(),
-        why: error.to_string(),
+        why: why(&error, timeout),
     };
     let mut socket = dialer.socket(&endpoint, timeout).map_err(lost)?;
     socket.set_read_timeout(timeout).map_err(lost)?;
@@ -68,6 +68,14 @@ pub fn ask(
     Ok((status, body.to_owned()))
 }
 
+/// What became of a connection. That a socket waited in vain the system calls an unavailable resource.
+fn why(error: &std::io::Error, timeout: Duration) -> String {
+    match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => format!("no answer within {timeout:?}"),
+        _ => error.to_string(),
+    }
+}
+
 impl Ask<'_> {
     fn to_text(self, host: &str) -> String {
         let Self { method, path, token, body } = self;
@@ -85,6 +93,15 @@ impl Ask<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_takes_a_connection_and_says_nothing_is_said_to_say_nothing() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("is bound").to_string();
+        let silent = fetch(&address, &Security::default(), "/", Duration::from_millis(20));
+        let error = silent.expect_err("nobody answers").to_string();
+        assert!(error.ends_with("no answer within 20ms"), "{error}");
+    }
 
     #[test]
     fn a_request_has_what_it_needs_and_no_more() {
