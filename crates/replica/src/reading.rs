@@ -11,6 +11,7 @@ use windlass_mvcc::{HashScan, HashSum};
 use windlass_types::key::KeyRange;
 use windlass_types::{LeaseId, LogIndex, RequestError, Revision, ShardId};
 
+use crate::list::{List, ListPart, is_plain};
 use crate::merge::{keys_needed, merge_range};
 use crate::shard::View;
 use crate::shard_set::ShardSet;
@@ -22,6 +23,8 @@ use crate::txn::{Decision, Op, Probe, Response, Revisions, Transaction};
 pub enum ReadRequest {
     /// One range, checked.
     Range(Arc<RangeRequest>),
+    /// One that [is a list](is_plain), checked; answered with [`Progress::List`].
+    List(Arc<RangeRequest>),
     /// A transaction all of whose operations are ranges, checked.
     Txn(Arc<Transaction>),
     /// The hash of all versions up to this revision; the newest if it is not above zero.
@@ -34,6 +37,22 @@ pub enum ReadRequest {
 const LIST_KEYS: usize = 1000;
 
 impl ReadRequest {
+    /// Of a range, as a list if it is one.
+    #[must_use]
+    pub fn of_range(range: RangeRequest) -> Self {
+        if is_plain(&range) { Self::List(Arc::new(range)) } else { Self::Range(Arc::new(range)) }
+    }
+
+    /// The revision that it names; zero if none.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        match self {
+            Self::Range(range) | Self::List(range) => Revision(range.revision),
+            Self::Hash(revision) => *revision,
+            Self::Txn(_) | Self::LeaseKeys(_) => Revision::ZERO,
+        }
+    }
+
     /// Whether its answer may be of any size.
     #[must_use]
     pub fn is_list(&self) -> bool {
@@ -43,6 +62,7 @@ impl ReadRequest {
         };
         match self {
             Self::Range(range) => is_list(range),
+            Self::List(_) => true,
             Self::Txn(transaction) => {
                 transaction.ops().iter().any(|op| matches!(op, Op::Range(range) if is_list(range)))
             }
@@ -69,6 +89,8 @@ pub enum Progress {
     Waiting,
     /// Done; of the header only the revision is set.
     Range(RangeResponse),
+    /// Done.
+    List(List),
     /// Done; of the header only the revision is set.
     Txn(TxnResponse),
     /// Done: the hash of everything between the compaction revision and this one.
@@ -105,6 +127,7 @@ pub struct Reading {
 #[derive(Debug)]
 enum Stage {
     Range { request: Arc<RangeRequest>, parts: Vec<RangePart> },
+    List { request: Arc<RangeRequest>, parts: Vec<ListPart> },
     LeaseKeys { lease: LeaseId, keys: Vec<Bytes> },
     Probe { transaction: Arc<Transaction>, probe: Probe },
     Execute { transaction: Arc<Transaction>, decision: Arc<Decision>, results: Vec<OpResult> },
@@ -125,6 +148,10 @@ impl Reading {
                 let touched = ShardSet::touched(KeyRange::new(&range.key, &range.range_end), shards);
                 (Stage::Range { request: Arc::clone(range), parts: Vec::new() }, touched)
             }
+            ReadRequest::List(range) => {
+                let touched = ShardSet::touched(KeyRange::new(&range.key, &range.range_end), shards);
+                (Stage::List { request: Arc::clone(range), parts: Vec::new() }, touched)
+            }
             ReadRequest::Hash(revision) => {
                 let revision = if revision.0 > 0 { *revision } else { snapshot.revision };
                 (Stage::Hash { revision, sum: HashSum::default() }, ShardSet::all(shards))
@@ -138,12 +165,7 @@ impl Reading {
             }
         };
         let mut reading = Self { shards, snapshot, stage, waiting };
-        let wanted = match request {
-            ReadRequest::Range(range) => Revision(range.revision),
-            ReadRequest::Hash(revision) => *revision,
-            ReadRequest::Txn(_) | ReadRequest::LeaseKeys(_) => Revision::ZERO,
-        };
-        if wanted > snapshot.revision {
+        if request.revision() > snapshot.revision {
             return (reading, Progress::Refused(RequestError::FutureRevision));
         }
         if matches!(request, ReadRequest::Hash(r) if r.0 > 0 && *r < snapshot.compact_revision) {
@@ -174,6 +196,7 @@ impl Reading {
         match (&mut self.stage, answer) {
             (_, ReadAnswer::Compacted) => return Progress::Compacted,
             (Stage::Range { parts, .. }, ReadAnswer::Range(part)) => parts.push(part),
+            (Stage::List { parts, .. }, ReadAnswer::List(part)) => parts.push(part),
             (Stage::LeaseKeys { keys, .. }, ReadAnswer::LeaseKeys(part)) => keys.extend(part),
             (Stage::Probe { probe, .. }, ReadAnswer::Probe(part)) => probe.merge(&part),
             (Stage::Execute { results, .. }, ReadAnswer::Execute(part)) => results.extend(part),
@@ -194,6 +217,7 @@ impl Reading {
         for shard in self.waiting.iter() {
             let query = match &self.stage {
                 Stage::Range { request, .. } => Query::Range(RangeRequest::clone(request)),
+                Stage::List { request, .. } => Query::List(Arc::clone(request)),
                 Stage::LeaseKeys { lease, .. } => Query::LeaseKeys(*lease),
                 Stage::Probe { transaction, .. } => Query::Probe(Arc::clone(transaction)),
                 Stage::Execute { transaction, decision, .. } => {
@@ -215,6 +239,7 @@ impl Reading {
             Stage::Range { request, parts } => {
                 Progress::Range(merge_range(request, std::mem::take(parts), revision))
             }
+            Stage::List { parts, .. } => Progress::List(List::new(std::mem::take(parts), revision)),
             Stage::LeaseKeys { keys, .. } => {
                 let mut keys = std::mem::take(keys);
                 keys.sort_unstable();

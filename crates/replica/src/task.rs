@@ -14,6 +14,7 @@ use windlass_mvcc::{HashScan, HashSum};
 use windlass_types::{LeaseId, LogIndex, RequestError, Revision};
 
 use crate::damage::Sums;
+use crate::list::ListPart;
 use crate::txn::{Decision, Probe, Transaction};
 use crate::watch::Events;
 
@@ -302,6 +303,8 @@ pub struct ReadTask {
 pub enum Query {
     /// One range.
     Range(RangeRequest),
+    /// One range that [is a list](crate::list::is_plain).
+    List(Arc<RangeRequest>),
     /// The keys attached to a lease.
     LeaseKeys(LeaseId),
     /// The facts from which a read-only transaction's path is chosen.
@@ -344,6 +347,8 @@ pub enum ReadAnswer {
     Compacted,
     /// Answer to [`Query::Range`].
     Range(RangePart),
+    /// Answer to [`Query::List`].
+    List(ListPart),
     /// Answer to [`Query::LeaseKeys`], in key order.
     LeaseKeys(Vec<Bytes>),
     /// Answer to [`Query::Probe`].

@@ -8,8 +8,8 @@ use windlass_mvcc::{Change, Pair};
 use windlass_records::wal;
 use windlass_types::Revision;
 
-use super::wire;
 use crate::task::Span;
+use crate::wire;
 
 /// What one event is taken to cost in memory beside its bytes.
 const ROW_BYTES: usize = size_of::<Row>();
@@ -159,7 +159,7 @@ fn span(start: usize, end: usize) -> Span {
 }
 
 /// A `mvccpb.KeyValue`.
-struct PairView<'a> {
+pub(crate) struct PairView<'a> {
     key: &'a [u8],
     create_revision: i64,
     mod_revision: i64,
@@ -182,7 +182,8 @@ impl<'a> PairView<'a> {
         }
     }
 
-    fn of_pair(pair: &Pair<'a>) -> Self {
+    /// Of a live key.
+    pub(crate) fn of_pair(pair: &Pair<'a>) -> Self {
         Self {
             key: pair.key,
             create_revision: pair.create_revision.0,
@@ -194,7 +195,7 @@ impl<'a> PairView<'a> {
     }
 
     /// Appends itself as field `tag`; returns where the key's bytes begin.
-    fn encode(&self, tag: u8, out: &mut Vec<u8>) -> usize {
+    pub(crate) fn encode(&self, tag: u8, out: &mut Vec<u8>) -> usize {
         let numbers = [
             (wire::KV_CREATE_REVISION, self.create_revision),
             (wire::KV_MOD_REVISION, self.mod_revision),

@@ -20,9 +20,9 @@ mod intervals;
 mod response;
 mod ring;
 mod watchers;
-mod wire;
 
 pub use batch::Batch;
+pub(crate) use events::PairView;
 pub use events::{Event, Events, EventsBuilder};
 pub use follow::{Follow, FollowNews, Follower, UNACKED_BYTES_MAX};
 pub use history::changes;

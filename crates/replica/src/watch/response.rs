@@ -5,7 +5,7 @@ use windlass_api::etcdserverpb::ResponseHeader;
 use windlass_types::Revision;
 
 use super::events::Event;
-use super::wire;
+use crate::wire;
 
 /// The id of a response that is about no single watch.
 pub const NO_WATCH: i64 = -1;

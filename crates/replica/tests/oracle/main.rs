@@ -384,7 +384,7 @@ impl Member {
         let snapshot = Snapshot { index, revision, compact_revision };
         let mut tasks = Vec::new();
         let asked = match &request {
-            ReadOf::Range(range) => ReadRequest::Range(Arc::new(range.clone())),
+            ReadOf::Range(range) => ReadRequest::of_range(range.clone()),
             ReadOf::Txn(txn) => ReadRequest::Txn(Arc::new(Transaction::from_txn(txn.clone()).unwrap())),
         };
         let (reading, progress) = Reading::begin(&asked, self.nodes.len() as u16, snapshot, &mut tasks);
@@ -417,6 +417,9 @@ impl Member {
             }
             (ReadOf::Range(range), Progress::Range(response)) => {
                 assert_eq!(oracle.range(range), Ok(response))
+            }
+            (ReadOf::Range(range), Progress::List(list)) => {
+                assert_eq!(oracle.range(range), Ok(list.to_response()))
             }
             (ReadOf::Range(range), Progress::Refused(error)) => assert_eq!(oracle.range(range), Err(error)),
             (ReadOf::Txn(txn), Progress::Txn(response)) => assert_eq!(oracle.txn(txn), Ok(response)),

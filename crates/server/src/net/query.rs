@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use windlass_api::etcdserverpb::{RangeRequest, RangeResponse, RangeStreamResponse, TxnRequest};
 use windlass_raft::ReadId;
 use windlass_replica::checks;
+use windlass_replica::list::List;
 use windlass_replica::reading::{Progress, ReadRequest, Reading, Snapshot};
 use windlass_replica::task::{ReadAnswer, ReadTask};
 use windlass_replica::txn::Transaction;
@@ -37,7 +38,7 @@ impl Arbiter {
             return self.refuse(call, error);
         }
         let serializable = request.serializable;
-        self.read(Reader::Call(call), ReadRequest::Range(Arc::new(request)), serializable);
+        self.read(Reader::Call(call), ReadRequest::of_range(request), serializable);
     }
 
     /// `KV.RangeStream`
@@ -220,6 +221,7 @@ impl Arbiter {
         match progress {
             Progress::Waiting => unreachable!("the caller keeps those"),
             Progress::Range(response) => self.give_range(read.reader, read.caller, response),
+            Progress::List(list) => self.give_list(&read.reader, &list),
             Progress::Txn(mut response) => {
                 self.headers.complete(&mut response.header);
                 if let Reader::Call(call) = read.reader {
@@ -256,6 +258,11 @@ impl Arbiter {
             // The client of a health check may have gone.
             Reader::Check(done) => drop(done.send(Ok(()))),
         }
+    }
+
+    fn give_list(&self, reader: &Reader, list: &List) {
+        let Reader::Call(call) = reader else { unreachable!("only calls ask for lists") };
+        self.net.reply_with(*call, |out| list.encode(&self.headers.without_revision(), out));
     }
 
     fn give_chunk(&mut self, mut stream: RangeStream, chunk: RangeResponse) {

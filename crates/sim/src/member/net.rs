@@ -398,7 +398,7 @@ impl Member {
             format!("a read looks at entry {index}, though {} was seen before it began", read.began)
         })?;
         let request = match &read.request {
-            ReadOf::Range(range) => ReadRequest::Range(Arc::new(range.clone())),
+            ReadOf::Range(range) => ReadRequest::of_range(range.clone()),
             ReadOf::Txn(txn) => {
                 let transaction = Transaction::from_txn(txn.clone()).expect("generated requests are checked");
                 ReadRequest::Txn(Arc::new(transaction))
@@ -445,6 +445,10 @@ impl Member {
         if matches!(progress, Progress::Waiting) {
             return Ok(());
         }
+        let progress = match progress {
+            Progress::List(list) => Progress::Range(list.to_response()),
+            other => other,
+        };
         let Active { read, found, .. } = self.net.active.remove(&ticket).expect("it is being read");
         let names_revision = matches!(&read.request, ReadOf::Range(range) if range.revision > 0);
         if matches!(progress, Progress::Compacted) && !names_revision && read.attempts < ATTEMPTS_MAX {

@@ -1,0 +1,97 @@
+//! The few protobuf encodings that events, watch responses and lists need. Source: etcd `kv.proto` and `rpc.proto`.
+//!
+//! A field whose value is its type's default is left out, as protobuf has it.
+
+use std::ops::Range;
+
+/// Most bytes of one varint.
+pub(crate) const VARINT_BYTES_MAX: usize = 10;
+
+/// Keys of fields: the field's number and its wire type (0 varint, 2 bytes).
+pub(crate) const EVENT_TYPE: u8 = 1 << 3;
+pub(crate) const EVENT_KV: u8 = 2 << 3 | 2;
+pub(crate) const EVENT_PREV_KV: u8 = 3 << 3 | 2;
+pub(crate) const KV_KEY: u8 = 1 << 3 | 2;
+pub(crate) const KV_CREATE_REVISION: u8 = 2 << 3;
+pub(crate) const KV_MOD_REVISION: u8 = 3 << 3;
+pub(crate) const KV_VERSION: u8 = 4 << 3;
+pub(crate) const KV_VALUE: u8 = 5 << 3 | 2;
+pub(crate) const KV_LEASE: u8 = 6 << 3;
+pub(crate) const RESPONSE_HEADER: u8 = 1 << 3 | 2;
+pub(crate) const RESPONSE_WATCH_ID: u8 = 2 << 3;
+pub(crate) const RESPONSE_CREATED: u8 = 3 << 3;
+pub(crate) const RESPONSE_CANCELED: u8 = 4 << 3;
+pub(crate) const RESPONSE_COMPACT_REVISION: u8 = 5 << 3;
+pub(crate) const RESPONSE_CANCEL_REASON: u8 = 6 << 3 | 2;
+pub(crate) const RESPONSE_FRAGMENT: u8 = 7 << 3;
+pub(crate) const RESPONSE_EVENTS: u8 = 11 << 3 | 2;
+pub(crate) const RANGE_KVS: u8 = 2 << 3 | 2;
+pub(crate) const RANGE_COUNT: u8 = 4 << 3;
+
+/// `mvccpb.Event.EventType.DELETE`.
+pub(crate) const TYPE_DELETE: u64 = 1;
+
+/// Length of a varint.
+pub(crate) fn varint_len(value: u64) -> usize {
+    let bits = u64::BITS - value.leading_zeros();
+    (bits.div_ceil(7) as usize).max(1)
+}
+
+/// Length of [`varint_field`].
+pub(crate) fn varint_field_len(value: u64) -> usize {
+    if value == 0 { 0 } else { 1 + varint_len(value) }
+}
+
+/// Length of [`bytes_field`].
+pub(crate) fn bytes_field_len(bytes: &[u8]) -> usize {
+    if bytes.is_empty() { 0 } else { message_field_len(bytes.len()) }
+}
+
+/// Length of a field of bytes that is there though it may be empty.
+pub(crate) fn message_field_len(len: usize) -> usize {
+    1 + varint_len(len as u64) + len
+}
+
+/// Appends a number's field, unless it is zero.
+pub(crate) fn varint_field(key: u8, value: u64, out: &mut Vec<u8>) {
+    if value != 0 {
+        out.push(key);
+        varint(value, out);
+    }
+}
+
+/// Appends a field of bytes, unless they are none.
+pub(crate) fn bytes_field(key: u8, bytes: &[u8], out: &mut Vec<u8>) {
+    if !bytes.is_empty() {
+        message_field(key, bytes.len(), out);
+        out.extend_from_slice(bytes);
+    }
+}
+
+/// Appends the front of a field of `len` bytes, which follow.
+pub(crate) fn message_field(key: u8, len: usize, out: &mut Vec<u8>) {
+    out.push(key);
+    varint(len as u64, out);
+}
+
+/// Where the content of the field of bytes lies that `message` begins with; none if it does not begin with one.
+pub(crate) fn first_field(message: &[u8]) -> Option<Range<usize>> {
+    let (mut len, mut at) = (0, 1);
+    for shift in (0..u64::BITS).step_by(7) {
+        let byte = *message.get(at)?;
+        at += 1;
+        len |= usize::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            break;
+        }
+    }
+    Some(at..at.checked_add(len).filter(|&end| end <= message.len())?)
+}
+
+fn varint(mut value: u64, out: &mut Vec<u8>) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
