@@ -79,14 +79,17 @@ fn words(
     findings: &[Finding],
 ) -> Vec<String> {
     let commands: u64 = all.iter().map(|flush| flush.commands).sum();
-    let mut words = vec![format!(
-        "{} flushes with {} commands. Half of them were answered within {} of their oldest command; {} takes {:.0} % of that time.",
-        thousands(all.len() as f64),
-        thousands(commands as f64),
-        ns(median_ns),
-        largest.0,
-        largest.1 * 100.0,
-    )];
+    let (count, share) = (thousands(all.len() as f64), largest.1 * 100.0);
+    let (median, stage) = (ns(median_ns), &largest.0);
+    let mut words = vec![match commands {
+        0 => format!(
+            "{count} writes of what the leader decides. Half of them were durable within {median}; {stage} takes {share:.0} % of that time."
+        ),
+        _ => format!(
+            "{count} flushes with {} commands. Half of them were answered within {median} of their oldest command; {stage} takes {share:.0} % of that time.",
+            thousands(commands as f64),
+        ),
+    }];
     if slow == 0 {
         words.push(format!("None was slower than {}: there is nothing to explain.", ns(slow_ns)));
         return words;
@@ -257,6 +260,17 @@ pub(super) mod tests {
         assert!(
             matches!(&named[..], [Cause::ForeignWriter(name)] if name.starts_with("cp (process 3)")),
             "{named:?}"
+        );
+    }
+
+    #[test]
+    fn a_followers_writes_answer_nobody() {
+        let mut flushes = flushes(|_| false);
+        flushes.iter_mut().for_each(|flush| flush.commands = 0);
+        let words = analyse(&Timeline { flushes, ..Timeline::default() }, &[]).words;
+        assert!(
+            words[0].starts_with("10,000 writes of what the leader decides. Half of them were durable"),
+            "{words:?}"
         );
     }
 
