@@ -214,7 +214,7 @@ impl View<'_> {
         let mut words = sentence(&cause, &whose, (of_slow, of_others), mean_ns);
         words += match standing {
             Some(Standing::Adds) => {
-                " Most of them at the same time as what is named before, which by itself did less."
+                " At the same time as what is named before more were slow than beside that alone."
             }
             Some(Standing::Inseparable) => {
                 " That was at the same time as what is named before: which of them it was cannot be told."
@@ -394,7 +394,7 @@ mod tests {
         let found =
             named(|ms| both(ms) && ms.is_multiple_of(5) || ms.is_multiple_of(397), checkpoint, writes);
         assert!(found.iter().any(is_writer) && found.iter().any(is_checkpoint), "{found:?}");
-        assert!(found[1].words.contains("did less"), "{found:?}");
+        assert!(found[1].words.contains("than beside that alone"), "{found:?}");
     }
 
     #[test]
