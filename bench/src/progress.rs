@@ -1,9 +1,11 @@
 //! A progress bar on standard error, if that is a terminal.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use windlass_report::units::thousands;
 
 use crate::worker::Signals;
 
@@ -15,8 +17,8 @@ pub fn show<T>(title: &str, total: u64, signals: &Signals, work: impl FnOnce() -
     if bar.is_hidden() {
         return work();
     }
-    let style = ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len} {per_sec} {eta}");
-    bar.set_style(style.expect("the template is valid"));
+    let style = ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len} {rate} {eta}");
+    bar.set_style(style.expect("the template is valid").with_key("rate", rate));
     bar.set_message(title.to_owned());
     let over = AtomicBool::new(false);
     let result = std::thread::scope(|scope| {
@@ -33,4 +35,10 @@ pub fn show<T>(title: &str, total: u64, signals: &Signals, work: impl FnOnce() -
     });
     bar.finish_and_clear();
     result
+}
+
+/// Whole requests per second: the bar's own form of it has four digits after the point.
+fn rate(state: &ProgressState, out: &mut dyn fmt::Write) {
+    // A bar that cannot be drawn is no reason to stop.
+    let _ = write!(out, "{}/s", thousands(state.per_sec()));
 }
