@@ -14,7 +14,7 @@ use windlass_mvcc::{Pair, Shard};
 use windlass_types::Revision;
 use windlass_types::key::KeyRange;
 
-use crate::merge::keys_needed;
+use crate::merge::is_filtered;
 use crate::watch::PairView;
 use crate::wire;
 
@@ -26,12 +26,8 @@ const CHUNK_BYTES: usize = 256 << 10;
 pub fn is_plain(range: &RangeRequest) -> bool {
     let in_key_order =
         range.sort_target == SortTarget::Key as i32 && range.sort_order != SortOrder::Descend as i32;
-    let is_filtered = range.min_mod_revision != 0
-        || range.max_mod_revision != 0
-        || range.min_create_revision != 0
-        || range.max_create_revision != 0;
     let is_range = !range.range_end.is_empty() && !range.count_only;
-    is_range && in_key_order && !is_filtered && keys_needed(range).is_none()
+    is_range && in_key_order && !is_filtered(range) && range.limit <= 0
 }
 
 /// A shard's share of a list.

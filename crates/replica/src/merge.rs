@@ -13,21 +13,25 @@ use crate::task::RangePart;
 /// How many keys, in key order, are enough to answer `request`; `None` if all are needed.
 #[must_use]
 pub fn keys_needed(request: &RangeRequest) -> Option<usize> {
-    let filtered = request.min_mod_revision != 0
-        || request.max_mod_revision != 0
-        || request.min_create_revision != 0
-        || request.max_create_revision != 0;
     // A target without an order is sorted too, and yet etcd fetches no more than the first keys for it.
     let in_key_order = match order(request) {
         SortOrder::None => true,
         SortOrder::Ascend => target(request) == SortTarget::Key,
         SortOrder::Descend => false,
     };
-    if filtered || !in_key_order || request.limit <= 0 {
+    if is_filtered(request) || !in_key_order || request.limit <= 0 {
         return None;
     }
     // One more than asked for tells whether there are more.
     Some(usize::try_from(request.limit).map_or(usize::MAX, |limit| limit.saturating_add(1)))
+}
+
+/// Whether `request` has filters that a pair must pass.
+pub(crate) fn is_filtered(request: &RangeRequest) -> bool {
+    request.min_mod_revision != 0
+        || request.max_mod_revision != 0
+        || request.min_create_revision != 0
+        || request.max_create_revision != 0
 }
 
 /// Whether a pair passes the filters of `request`.
