@@ -27,10 +27,6 @@ const MEMBERS_MAX: u16 = 7;
 /// Between two looks at the members and at what was typed.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Small buffers of the log, and few. All processes of a user may lock 8 MiB together where nothing else was set, which two
-/// members with the defaults exceed.
-const LITTLE_LOCKED_MEMORY: [&str; 2] = ["--batch-bytes=65536", "--flush-depth=1"];
-
 const USAGE: &str = "\
 usage: windlass local-cluster [--members=3] [--data-dir=local-cluster] [--host=127.0.0.1] [flags for every member]
 
@@ -146,7 +142,6 @@ impl Seat {
             .arg(format!("--initial-cluster={named}"))
             // Members share the cores; more threads would only take turns.
             .args(["--net-threads=1", "--shards=1"])
-            .args(LITTLE_LOCKED_MEMORY)
             .args(&options.flags)
             .stdin(Stdio::null())
             .stdout(log.try_clone().context("cannot log")?)

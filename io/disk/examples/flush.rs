@@ -20,7 +20,7 @@ fn main() -> anyhow::Result<()> {
     let folder = arguments.next().unwrap_or_else(|| ".".into());
     let writes = arguments.next().map_or(Ok(5000), |n| n.parse())?;
     let folder = tempfile::tempdir_in(folder)?;
-    preflight::check(folder.path(), &[])?;
+    preflight::check(folder.path())?;
     let probe_folder = tempfile::tempdir_in(folder.path())?;
     println!("probe: {:?}", windlass_io_disk::probe::probe(probe_folder.path())?);
     drop(probe_folder);

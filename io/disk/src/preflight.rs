@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::Resource;
-use windlass_io_log::buffer::Buffer;
 
 use crate::uring::{SyncMode, Uring};
 
@@ -28,13 +27,10 @@ pub enum Error {
     UringForbidden,
     /// `RLIMIT_MEMLOCK`.
     #[error(
-        "too little memory may be locked: the log's buffers need {needed_bytes} bytes, the limit for all processes of this \
-         user together is {limit_bytes}; raise it (`ulimit -l unlimited`, systemd: LimitMEMLOCK=infinity, Docker: \
-         --ulimit memlock=-1)"
+        "too little memory may be locked for io_uring: the limit for all processes of this user together is {limit_bytes} \
+         bytes; raise it (`ulimit -l unlimited`, systemd: LimitMEMLOCK=infinity, Docker: --ulimit memlock=-1)"
     )]
     Memlock {
-        /// For the buffers alone.
-        needed_bytes: u64,
         /// `RLIMIT_MEMLOCK`.
         limit_bytes: u64,
     },
@@ -62,15 +58,11 @@ impl Error {
         match error.raw_os_error() {
             Some(libc::ENOSYS | libc::EINVAL) => Self::NoUring,
             Some(libc::EPERM | libc::EACCES) => Self::UringForbidden,
-            Some(libc::ENOMEM) => Self::memlock(0),
+            Some(libc::ENOMEM) => {
+                let limit_bytes = rustix::process::getrlimit(Resource::Memlock).current.unwrap_or(u64::MAX);
+                Self::Memlock { limit_bytes }
+            }
             _ => Self::Uring(error),
-        }
-    }
-
-    pub(crate) fn register(error: &io::Error, buffers: &[Buffer]) -> Self {
-        match error.raw_os_error() {
-            Some(libc::ENOMEM) => Self::memlock(buffers.iter().map(|b| b.capacity() as u64).sum()),
-            _ => Self::uring(io::Error::from_raw_os_error(error.raw_os_error().unwrap_or(libc::EIO))),
         }
     }
 
@@ -84,18 +76,13 @@ impl Error {
             other => Self::folder(path, other.into()),
         }
     }
-
-    fn memlock(needed_bytes: u64) -> Self {
-        let limit_bytes = rustix::process::getrlimit(Resource::Memlock).current.unwrap_or(u64::MAX);
-        Self::Memlock { needed_bytes, limit_bytes }
-    }
 }
 
-/// Checks that a log with these buffers could run in `folder`, which exists. Leaves nothing behind.
+/// Checks that a log could run in `folder`, which exists. Leaves nothing behind.
 ///
 /// # Errors
 /// The first thing that stands in the way.
-pub fn check(folder: &Path, buffers: &[Buffer]) -> Result<(), Error> {
+pub fn check(folder: &Path) -> Result<(), Error> {
     let kind = rustix::fs::statfs(folder).map_err(|e| Error::folder(folder, e.into()))?.f_type;
     if MEMORY_FILESYSTEMS.contains(&(kind as u64)) {
         return Err(Error::InMemory(folder.to_owned()));
@@ -106,7 +93,7 @@ pub fn check(folder: &Path, buffers: &[Buffer]) -> Result<(), Error> {
         Ok(_) | Err(Errno::OPNOTSUPP | Errno::ISDIR) => {}
         Err(error) => return Err(Error::direct(folder, error)),
     }
-    Uring::open(folder, SyncMode::Dsync, buffers).map(drop)
+    Uring::open(folder, SyncMode::Dsync, &[]).map(drop)
 }
 
 #[cfg(test)]
@@ -125,12 +112,5 @@ mod tests {
         says(libc::ENOMEM, "LimitMEMLOCK");
         let direct = Error::direct(Path::new("/x"), Errno::INVAL).to_string();
         assert!(direct.contains("/x") && direct.contains("O_DIRECT"), "{direct}");
-    }
-
-    #[test]
-    fn the_memory_that_is_needed_is_named() {
-        let buffers = [Buffer::zeroed(8192, Some(0)), Buffer::zeroed(4096, Some(1))];
-        let error = Error::register(&io::Error::from_raw_os_error(libc::ENOMEM), &buffers);
-        assert!(matches!(error, Error::Memlock { needed_bytes: 12288, .. }), "{error}");
     }
 }

@@ -170,7 +170,7 @@ fn what_an_interrupted_start_left_is_removed_and_strangers_are_named() {
 #[test]
 fn the_probe_measures_both_ways_and_leaves_nothing() {
     let home = folder();
-    preflight::check(home.path(), &options().buffers()).expect("this machine can run a log");
+    preflight::check(home.path()).expect("this machine can run a log");
     let probe::Probe { mode, dsync_median, write_then_sync_median } = probe(home.path()).expect("a result");
     assert!(!dsync_median.is_zero() && !write_then_sync_median.is_zero());
     assert!(mode == SyncMode::Dsync || write_then_sync_median < dsync_median, "a slower way was chosen");
@@ -182,6 +182,6 @@ fn a_filesystem_in_memory_is_refused() {
     let shm = Path::new("/dev/shm");
     let kind = rustix::fs::statfs(shm).map(|s| s.f_type as u64);
     if kind == Ok(0x0102_1994) {
-        assert!(matches!(preflight::check(shm, &[]), Err(preflight::Error::InMemory(_))));
+        assert!(matches!(preflight::check(shm), Err(preflight::Error::InMemory(_))));
     }
 }

@@ -161,13 +161,11 @@ pub fn open(config: &mut Config) -> Result<Start, OpenError> {
     }
     let mut examined = data_folder::examine(&config.data_dir, &expected)?;
     let log_options = log_options(config);
-    let buffers = log_options.buffers();
-    raise_limits(config, registered_bytes(&buffers))?;
-    windlass_io_disk::preflight::check(examined.probe_path(), &buffers)?;
+    raise_limits(config, registered_bytes(&log_options.buffers()))?;
+    windlass_io_disk::preflight::check(examined.probe_path())?;
     if let Some(path) = &config.wal_dir {
         data_folder::check_can_create(path)?;
-        // That the buffers can be locked is known by now, and the kernel takes its time to unlock them.
-        windlass_io_disk::preflight::check(data_folder::nearest_existing(path), &[])?;
+        windlass_io_disk::preflight::check(data_folder::nearest_existing(path))?;
     }
     let tls = protect::load(config)?;
     let authority = Authority::new(&config.auth)?;

@@ -145,6 +145,12 @@ impl Found {
         let shards = self.shards.start()?;
         failpoint!("startAfterShards");
         let disk = Uring::open(&self.log_path, mode, self.log.buffers())?;
+        if !disk.has_registered() {
+            tracing::warn!(
+                "too little memory may be locked for the log's buffers, as other processes of this user lock some: each write \
+                 costs a little more; `ulimit -l unlimited`, LimitMEMLOCK=infinity or --ulimit memlock=-1 raises the limit"
+            );
+        }
         let us = run_of(folder.identity().member);
         let core = assemble(config, us, self.log, self.recovered, &shards);
         Ok(Started { core, us, disk, shards })

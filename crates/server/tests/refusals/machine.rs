@@ -3,6 +3,8 @@
 use std::net::TcpListener;
 use std::path::Path;
 
+use windlass_api::etcdserverpb::{PutRequest, RangeRequest};
+
 use crate::process::{Launch, Scratch, can_run};
 use crate::refused;
 
@@ -54,6 +56,35 @@ fn too_little_locked_memory_is_refused() {
     }
     let launch = Launch::new(scratch.path()).through(&words);
     refused(&scratch, launch, 21, &["64 KiB", "LimitMEMLOCK=infinity", "ulimit -l unlimited"]);
+}
+
+/// Members of one user share what may be locked. The first takes most of it, and the second must serve without.
+#[test]
+fn members_share_what_may_be_locked() {
+    if !can_run("setpriv", "which takes away the right to lock more")
+        || !can_run("prlimit", "which sets a limit")
+    {
+        return;
+    }
+    let rights = "-sys_resource,-ipc_lock";
+    let (bounding, inheritable) = (format!("--bounding-set={rights}"), format!("--inh-caps={rights}"));
+    let mut words = vec!["prlimit", "--memlock=8388608", "setpriv", &bounding, &inheritable];
+    if !rustix::process::geteuid().is_root() {
+        words.truncate(2);
+    }
+    let scratches = [Scratch::new(), Scratch::new()];
+    let start = |scratch: &Scratch| Launch::new(scratch.path()).flag("--shards=1").through(&words).member();
+    let members = scratches.each_ref().map(start);
+    let put = PutRequest { key: "k".into(), value: vec![b'v'; 100_000].into(), ..PutRequest::default() };
+    for member in &members {
+        member.client().put(&put).expect("it serves");
+    }
+    assert!(members[1].log().contains("too little memory may be locked"), "{}", members[1].log());
+    for (member, scratch) in members.into_iter().zip(&scratches) {
+        member.kill();
+        let range = RangeRequest { key: "k".into(), ..RangeRequest::default() };
+        assert_eq!(start(scratch).client().range(&range).expect("it serves").kvs[0].value, put.value);
+    }
 }
 
 #[test]

@@ -50,10 +50,12 @@ pub struct Uring {
     eventfd: Arc<OwnedFd>,
     /// Operations that ended without reaching the kernel.
     ended: Vec<Completion>,
+    registered: bool,
 }
 
 impl Uring {
-    /// Opens the segment files in `folder` for direct writes, and registers them and `buffers`.
+    /// Opens the segment files in `folder` for direct writes, and registers them and `buffers`. Where other processes of this
+    /// user have locked what may be locked, the buffers are not registered, and writes cost a little more.
     ///
     /// # Errors
     /// What stands in the way, with its remedy.
@@ -62,7 +64,11 @@ impl Uring {
         let eventfd = rustix::event::eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)
             .map_err(|e| preflight::Error::folder(folder, e.into()))?;
         ring.signal(eventfd.as_fd()).map_err(preflight::Error::uring)?;
-        ring.register(buffers).map_err(|e| preflight::Error::register(&e, buffers))?;
+        let registered = match ring.register(buffers) {
+            Ok(()) => true,
+            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => false,
+            Err(error) => return Err(preflight::Error::uring(error)),
+        };
         let directory = open_folder(folder).map_err(|e| preflight::Error::folder(folder, e.into()))?;
         let eventfd = Arc::new(eventfd);
         let mut uring = Self {
@@ -73,6 +79,7 @@ impl Uring {
             background: Background::new(eventfd.clone()),
             eventfd,
             ended: Vec::new(),
+            registered,
         };
         let listed = list(&uring.folder).map_err(|e| preflight::Error::folder(folder, e.into()))?;
         for slot in listed.slots {
@@ -80,6 +87,12 @@ impl Uring {
             uring.adopt(slot, file).map_err(|e| preflight::Error::folder(folder, e))?;
         }
         Ok(uring)
+    }
+
+    /// Whether the kernel took the buffers, so that it need not look up and pin their pages for each write.
+    #[must_use]
+    pub fn has_registered(&self) -> bool {
+        self.registered
     }
 
     /// Queues operations; they start at the next [`flush`](Self::flush).
