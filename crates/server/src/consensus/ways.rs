@@ -15,19 +15,22 @@ pub enum Way {
     Paced,
 }
 
-/// A way is used for this long before it is judged: what was rationed and left over is used up by then, and what the way
-/// before left behind is done.
-const SETTLE_NS: u64 = 100_000_000;
+/// A way is used for a time before it is judged: what was rationed and left over is used up by then, and what the way before
+/// left behind is done. That time is so many times what a command costs, within bounds: the kernel rations writes in slices
+/// of a tenth of a second.
+const SETTLE_COSTS: u64 = 64;
+const SETTLE_NS_MIN: u64 = 15_000_000;
+const SETTLE_NS_MAX: u64 = 100_000_000;
 
-/// And judged by what happens in this time: the kernel rations writes in slices of a tenth of a second.
-const WINDOW_NS: u64 = 200_000_000;
+/// Then it is judged by what happens in this many times as long,
+const WINDOW_SETTLES: u64 = 2;
 
-/// Or by this many flushes, if they take longer.
+/// or by this many flushes, if they take longer.
 const WINDOW_FLUSHES: u64 = 8;
 
 /// How long the best way is taken before another one is tried; doubled by each trial that does not pay.
-const BETWEEN_MIN_NS: u64 = 300_000_000;
-const BETWEEN_MAX_NS: u64 = 9_600_000_000;
+const BETWEEN_NS_MIN: u64 = 300_000_000;
+const BETWEEN_NS_MAX: u64 = 9_600_000_000;
 
 /// Time without a flush in flight counts as no more than this.
 const PAUSE_NS_MAX: u64 = 20_000_000;
@@ -142,7 +145,7 @@ impl Default for Choice {
             tried: Way::Paced,
             alone_ns: 0,
             pace: Pace::default(),
-            between_ns: BETWEEN_MIN_NS,
+            between_ns: BETWEEN_NS_MIN,
             spent_ns: 0,
             at_ns: 0,
             window: Window::default(),
@@ -176,7 +179,8 @@ impl Choice {
         let took_ns = flush.took_ns.min(STALL_NS);
         self.spent_ns += now_ns.saturating_sub(self.at_ns).min(took_ns + PAUSE_NS_MAX);
         self.at_ns = now_ns;
-        if self.spent_ns < SETTLE_NS {
+        let settle_ns = self.settle_ns();
+        if self.spent_ns < settle_ns {
             self.window.since_ns = self.spent_ns;
             return;
         }
@@ -185,9 +189,16 @@ impl Choice {
         self.window.took_ns += took_ns;
         self.window.commands += flush.commands;
         self.window.cost_ns += cost_ns * flush.commands;
-        if self.window.flushes >= WINDOW_FLUSHES && self.spent_ns - self.window.since_ns >= WINDOW_NS {
+        if self.window.flushes >= WINDOW_FLUSHES
+            && self.spent_ns - self.window.since_ns >= settle_ns * WINDOW_SETTLES
+        {
             self.judge();
         }
+    }
+
+    fn settle_ns(&self) -> u64 {
+        let settle_ns = self.usual_ns.map_or(SETTLE_NS_MAX, |usual_ns| usual_ns.saturating_mul(SETTLE_COSTS));
+        settle_ns.clamp(SETTLE_NS_MIN, SETTLE_NS_MAX)
     }
 
     fn judge(&mut self) {
@@ -202,13 +213,13 @@ impl Choice {
         }
         match (self.trial, self.usual_ns) {
             (Some(way), Some(usual_ns)) if cost_ns + cost_ns / MARGIN <= usual_ns => {
-                (self.best, self.between_ns) = (way, BETWEEN_MIN_NS);
+                (self.best, self.between_ns) = (way, BETWEEN_NS_MIN);
                 self.usual_ns = Some(cost_ns);
-                self.go(None);
+                self.trial_ended();
             }
             (Some(_), _) => {
-                self.between_ns = (self.between_ns * 2).min(BETWEEN_MAX_NS);
-                self.go(None);
+                self.between_ns = (self.between_ns * 2).min(BETWEEN_NS_MAX);
+                self.trial_ended();
             }
             (None, usual_ns) => {
                 let usual_ns = usual_ns.unwrap_or(cost_ns);
@@ -218,6 +229,11 @@ impl Choice {
                 }
             }
         }
+    }
+
+    /// Goes on the best way, once every way has been tried.
+    fn trial_ended(&mut self) {
+        if self.pace.ns == 0 { self.try_next() } else { self.go(None) }
     }
 
     /// Tries each way in turn but the best one.
