@@ -24,6 +24,8 @@ const CALIBRATION_PUTS: u64 = 2_000;
 /// Puts of a trial at the least and at the most, whatever the time.
 const PUTS_MIN: u64 = 200;
 const PUTS_MAX: u64 = 50_000_000;
+/// One part in this many goes before a trial is timed: on a slow disk the server tries ways of flushing for about a second.
+const WARM_UP: u64 = 4;
 
 /// Settings and what they gave.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -224,7 +226,7 @@ impl<'a> Trials<'a> {
             job: Job::Load(Box::new(reach.load(self.puts, rate, workload))),
             reach,
             after: After::default(),
-            warm_up: self.puts / 10,
+            warm_up: self.puts / WARM_UP,
             repeats: 1,
             pids: target.pids,
         })
