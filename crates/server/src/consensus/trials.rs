@@ -5,18 +5,19 @@
 
 use std::time::Duration;
 
-/// How many uses go the cheaper way before the other one is tried; doubled by each trial that finds it no cheaper.
-pub(super) const BETWEEN_MIN: u32 = 16;
-pub(super) const BETWEEN_MAX: u32 = 1024;
+/// A way is judged by at least this many uses,
+const USES: u32 = 8;
 
-/// How many uses a trial is: where writes are rationed, each alone may be lucky.
-pub(super) const TRIAL: u32 = 8;
+/// which took this long together: where the kernel rations writes it gives a tenth of a second's share at once, and then
+/// nothing until the next, so that fewer of them see one or the other.
+const WINDOW: Duration = Duration::from_millis(100);
 
-/// A cost counts as no more than this many times the usual one, so that one stall does not decide alone.
-const OUTLIER: u32 = 4;
+/// How many such windows go the cheaper way before the other one is tried; doubled by each trial that finds it no cheaper.
+const BETWEEN_MIN: u32 = 1;
+const BETWEEN_MAX: u32 = 64;
 
-/// A new cost makes up one part in this many of the usual one.
-const SMOOTHING: u32 = 8;
+/// A use counts as no more than this: what takes longer is not how the disk usually is.
+const STALL: Duration = Duration::from_millis(250);
 
 /// Two ways, and what is known of them.
 #[derive(Debug)]
@@ -26,19 +27,20 @@ pub struct Trials<W> {
     other: W,
     /// What a use of the chosen way usually costs.
     usual: Option<Duration>,
-    /// How many more go that way before the other one is tried,
+    /// How many more windows go that way before the other one is tried,
     left: u32,
-    /// and how many that was at first.
+    /// and how many that were at first.
     between: u32,
-    /// The trial under way: its uses, and what they cost together.
-    tried: (u32, Duration),
+    /// The uses of the present window, and what they cost together.
+    uses: u32,
+    cost: Duration,
 }
 
 impl<W: Copy + PartialEq> Trials<W> {
     /// Takes `first` to be the cheaper way until more is known.
     pub fn new(first: W, other: W) -> Self {
-        let tried = (0, Duration::ZERO);
-        Self { chosen: first, other, usual: None, left: BETWEEN_MIN, between: BETWEEN_MIN, tried }
+        let (left, between) = (BETWEEN_MIN, BETWEEN_MIN);
+        Self { chosen: first, other, usual: None, left, between, uses: 0, cost: Duration::ZERO }
     }
 
     /// The way to go now.
@@ -48,29 +50,27 @@ impl<W: Copy + PartialEq> Trials<W> {
 
     /// A use of `way` cost this much.
     pub fn observe(&mut self, way: W, cost: Duration) {
-        if way != self.chosen {
-            return self.tried(cost);
-        }
-        self.left = self.left.saturating_sub(1);
-        self.usual = Some(
-            self.usual
-                .map_or(cost, |usual| (usual * (SMOOTHING - 1) + cost.min(usual * OUTLIER)) / SMOOTHING),
-        );
-    }
-
-    fn tried(&mut self, cost: Duration) {
-        self.tried.0 += 1;
-        self.tried.1 += cost;
-        if self.tried.0 < TRIAL {
+        // What began before a change says nothing of the way after it.
+        if way != self.way() {
             return;
         }
-        let found = self.tried.1 / TRIAL;
-        self.tried = (0, Duration::ZERO);
-        if self.usual.is_some_and(|usual| usual <= found) {
+        self.uses += 1;
+        self.cost += cost.min(STALL);
+        if self.uses < USES || self.cost < WINDOW {
+            return;
+        }
+        let cost = self.cost / self.uses;
+        (self.uses, self.cost) = (0, Duration::ZERO);
+        if self.left > 0 {
+            self.usual = Some(cost);
+            self.left -= 1;
+            return;
+        }
+        if self.usual.is_some_and(|usual| usual <= cost) {
             self.between = (self.between * 2).min(BETWEEN_MAX);
         } else {
             std::mem::swap(&mut self.chosen, &mut self.other);
-            self.usual = Some(found);
+            self.usual = Some(cost);
             self.between = BETWEEN_MIN;
         }
         self.left = self.between;
@@ -86,59 +86,56 @@ impl<W: Copy + PartialEq> Trials<W> {
 mod tests {
     use super::*;
 
-    /// Uses that cost so many microseconds on either way; how many went the way `true`.
-    fn uses(trials: &mut Trials<bool>, count: u32, mut cost_us: impl FnMut(bool) -> u64) -> u32 {
-        (0..count)
-            .map(|_| {
-                let way = trials.way();
-                trials.observe(way, Duration::from_micros(cost_us(way)));
-                u32::from(way)
-            })
-            .sum()
-    }
-
-    fn knowing() -> Trials<bool> {
-        let mut trials = Trials::new(false, true);
-        uses(&mut trials, BETWEEN_MIN + TRIAL, |way| if way { 100 } else { 150 });
-        assert!(trials.chosen());
-        trials
+    /// Uses that cost so many microseconds on either way, for so many milliseconds; which part of that time, in thousandths,
+    /// went the way `true`.
+    fn run(trials: &mut Trials<bool>, ms: u64, mut cost_us: impl FnMut(bool) -> u64) -> u64 {
+        let (mut all_us, mut true_us) = (0, 0);
+        while all_us < ms * 1000 {
+            let way = trials.way();
+            let us = cost_us(way);
+            trials.observe(way, Duration::from_micros(us));
+            all_us += us;
+            true_us += if way { us } else { 0 };
+        }
+        true_us * 1000 / all_us
     }
 
     #[test]
     fn the_cheaper_way_is_taken_and_the_other_one_tried_ever_less_often() {
-        let tries = 8 * TRIAL..20 * TRIAL;
-        let mut trials = knowing();
-        let tried = 10_000 - uses(&mut trials, 10_000, |way| if way { 100 } else { 150 });
-        assert!(tries.contains(&tried), "{tried} of 10,000 the dearer way");
         let mut trials = Trials::new(false, true);
-        let tried = uses(&mut trials, 10_000, |way| if way { 4000 } else { 2000 });
-        assert!(tries.contains(&tried), "{tried} of 10,000 the dearer way");
+        let taken = run(&mut trials, 60_000, |way| if way { 100 } else { 150 });
+        assert!((950..1000).contains(&taken), "{taken} of 1000");
+        let mut trials = Trials::new(false, true);
+        let taken = run(&mut trials, 60_000, |way| if way { 4000 } else { 2000 });
+        assert!((1..50).contains(&taken), "{taken} of 1000, for trials");
     }
 
     #[test]
-    fn what_changes_is_judged_anew_and_one_stall_changes_nothing() {
-        let mut trials = knowing();
-        uses(&mut trials, 1, |_| 1_000_000);
-        assert!(trials.chosen(), "a stall is not the rule");
-        let still = uses(&mut trials, 1000, |way| if way { 4000 } else { 2000 });
-        assert!(still < 300, "it became dear, and {still} of 1,000 went on");
-        uses(&mut trials, 3 * BETWEEN_MAX, |way| if way { 100 } else { 150 });
+    fn what_changes_is_judged_anew() {
+        let mut trials = Trials::new(false, true);
+        run(&mut trials, 20_000, |way| if way { 100 } else { 150 });
+        assert!(trials.chosen());
+        run(&mut trials, 20_000, |way| if way { 4000 } else { 2000 });
+        assert!(!trials.chosen(), "it became dear");
+        run(&mut trials, 20_000, |way| if way { 100 } else { 150 });
         assert!(trials.chosen(), "and cheap again");
     }
 
     #[test]
-    fn a_lucky_use_where_they_are_rationed_decides_nothing() {
+    fn where_writes_are_rationed_the_way_with_fewer_of_them_is_taken() {
         let mut trials = Trials::new(false, true);
-        let mut lucky = false;
-        // Every other use finds a share left over, and the next one pays for it.
-        let taken = uses(&mut trials, 1000, |way| {
-            lucky ^= way;
-            match (way, lucky) {
-                (false, _) => 2000,
-                (true, true) => 100,
-                (true, false) => 8000,
+        // Fifty writes in each tenth of a second are quick, the next one waits for its end. One way is a little quicker, and
+        // takes two of them.
+        let mut left = 50;
+        let taken = run(&mut trials, 60_000, |way| {
+            let (writes, us) = if way { (2, 80) } else { (1, 100) };
+            if left < writes {
+                left = 50 - writes;
+                return 100_000 - 50 * us / writes;
             }
+            left -= writes;
+            us
         });
-        assert!(taken < 100, "{taken} of 1,000");
+        assert!(!trials.chosen() && taken < 50, "{taken} of 1000");
     }
 }
