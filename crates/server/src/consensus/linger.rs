@@ -72,18 +72,15 @@ impl Lingering {
 
     /// What the core is to do now that `commands` wait.
     pub fn now(&mut self, commands: usize, now_ns: u64) -> Linger {
-        let time = match self.asked {
-            BatchLinger::Fixed(time) => {
-                return Linger::For(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
-            }
-            BatchLinger::Adaptive => Linger::For(0),
-        };
+        if let BatchLinger::Fixed(time) = self.asked {
+            return Linger::For(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+        }
         self.waiting.are(commands, now_ns);
         match self.choice.way() {
-            Way::Beside => time,
+            Way::Beside => Linger::For(0),
             Way::OneByOne => Linger::WhileFlushing,
             // A client that waits for each answer has nobody to wait for.
-            Way::Paced if commands <= 1 && self.last <= 1 => time,
+            Way::Paced if commands <= 1 && self.last <= 1 => Linger::For(0),
             Way::Paced => Linger::Paced(self.choice.pace_ns()),
         }
     }
