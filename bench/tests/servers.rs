@@ -1,11 +1,15 @@
 //! Every load against real servers: Windlass, and etcd where `WINDLASS_ETCD_DIR` says where it is.
 
+mod built;
+
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use windlass_bench::Report;
 use windlass_bench::flags::Flags;
 use windlass_bench::launch::{Cluster, Launch};
+
+use built::{found, windlass};
 
 /// A server in a folder of its own.
 struct Server {
@@ -70,22 +74,6 @@ fn every_load(server: &Server) {
     );
     let behind = server.load("watch-get --watchers 40 --streams 4 --events 6 --conns 1");
     assert!(behind.is_clean() && behind.notes.iter().any(|note| note == "240 events received"), "{behind}");
-}
-
-/// The program that a build leaves beside the tests; `cargo test --workspace` builds it.
-fn windlass() -> Option<PathBuf> {
-    let test = std::env::current_exe().expect("a test has a program");
-    let program = test.ancestors().nth(2).expect("tests lie in target/PROFILE/deps").join("windlass");
-    found(program, "no windlass is built beside this test: cargo build -p windlass")
-}
-
-fn found(program: PathBuf, otherwise: &str) -> Option<PathBuf> {
-    if program.is_file() {
-        return Some(program);
-    }
-    assert!(std::env::var_os("CI").is_none(), "{otherwise}");
-    eprintln!("skipped: {otherwise}");
-    None
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Comparisons that a signal ends: neither system goes on, and nothing that was made is left.
 
+mod built;
+
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -9,6 +11,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use windlass_api::etcdserverpb::StatusRequest;
 use windlass_client::{Client, Config};
+
+use built::windlass;
 
 /// How long anything here may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -114,18 +118,6 @@ impl Drop for Comparison {
             let _ = self.tool.wait();
         }
     }
-}
-
-/// The program that a build leaves beside the tests; `cargo test --workspace` builds it.
-fn windlass() -> Option<PathBuf> {
-    let test = std::env::current_exe().expect("a test has a program");
-    let program = test.ancestors().nth(2).expect("tests lie in target/PROFILE/deps").join("windlass");
-    if program.is_file() {
-        return Some(program);
-    }
-    assert!(std::env::var_os("CI").is_none(), "CI builds windlass before it tests");
-    eprintln!("skipped: no windlass is built beside this test: cargo build -p windlass");
-    None
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! The tools used for real, for seconds: a probe of the disk under the temporary files, and a started server that is
 //! profiled under load and tuned.
 
+#[path = "../../../../bench/tests/built/mod.rs"]
+mod built;
 mod live;
 mod signals;
 
-use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
@@ -13,6 +14,8 @@ use windlass_bench::plan::{After, Job, Plan, Reach};
 use windlass_bench::workload::{Shape, Workload};
 use windlass_disk::settings::Settings;
 use windlass_disk::tune::VARIED;
+
+use built::windlass;
 
 fn disk(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_windlass-disk")).args(arguments).output().expect("runs")
@@ -23,18 +26,6 @@ fn json(arguments: &[&str]) -> Value {
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{arguments:?}: {error}");
     serde_json::from_slice(&output.stdout).expect("is JSON")
-}
-
-/// The program that a build leaves beside the tests; `cargo test --workspace` builds it.
-fn windlass() -> Option<PathBuf> {
-    let test = std::env::current_exe().expect("a test has a program");
-    let program = test.ancestors().nth(2).expect("tests lie in target/PROFILE/deps").join("windlass");
-    if program.is_file() {
-        return Some(program);
-    }
-    assert!(std::env::var_os("CI").is_none(), "CI builds windlass before it tests");
-    eprintln!("skipped: no windlass is built beside this test: cargo build -p windlass");
-    None
 }
 
 #[test]
