@@ -48,9 +48,6 @@ const FLAGS: &[&str] = &[
     "--log-level=info",
 ];
 
-/// Numbers of networks, beyond those of the tests: a process takes one by its id, so that several can run at a time.
-const NETWORKS: std::ops::Range<u8> = 100..250;
-
 /// What a member logs that is being repaired.
 const REPAIRING: &str = "it takes no part until the others have repaired it";
 
@@ -95,10 +92,9 @@ impl Rig {
     /// # Errors
     /// If they do not serve in time.
     pub fn start(folder: &Path) -> Result<Self> {
-        let number = std::process::id() % u32::from(NETWORKS.end - NETWORKS.start);
         let mut undo = Vec::new();
         let network = undoable(&mut undo, || {
-            let network = Network::make(NETWORKS.start + number as u8, MEMBERS)?;
+            let network = Network::make(MEMBERS)?;
             let remover = network.remover();
             Some((network, remover))
         });

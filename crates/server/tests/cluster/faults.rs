@@ -48,9 +48,9 @@ pub fn report_all(what: &str, history: &History) {
     );
 }
 
-/// Three members, and their network if they are not on loopback; no two tests may have one `number`.
-fn start(number: u8) -> (Option<Network>, Cluster) {
-    let network = Network::make(number, 3);
+/// Three members, and their network if they are not on loopback.
+fn start() -> (Option<Network>, Cluster) {
+    let network = Network::make(3);
     let cluster = match &network {
         Some(network) => network.cluster(&[]),
         None => {
@@ -63,7 +63,7 @@ fn start(number: u8) -> (Option<Network>, Cluster) {
 
 #[test]
 fn the_leader_is_killed_again_and_again() {
-    let (_network, mut cluster) = start(6);
+    let (_network, mut cluster) = start();
     let load = Load::start(&cluster);
     let mut killed = Vec::new();
     for _ in 0..4 * rounds() {
@@ -82,7 +82,7 @@ fn the_leader_is_killed_again_and_again() {
 
 #[test]
 fn all_are_killed_at_once() {
-    let (_network, mut cluster) = start(7);
+    let (_network, mut cluster) = start();
     for _ in 0..2 * rounds() {
         let load = Load::start(&cluster);
         load.wait_for_writes(WRITES);
@@ -97,7 +97,7 @@ fn all_are_killed_at_once() {
 
 #[test]
 fn members_are_stopped_and_go_on() {
-    let (_network, cluster) = start(8);
+    let (_network, cluster) = start();
     let load = Load::start(&cluster);
     let mut stopped = Vec::new();
     for round in 0..2 * rounds() {
@@ -126,7 +126,7 @@ fn members_are_stopped_and_go_on() {
 /// A leader that is asked to end hands over first, so that nobody waits for an election timeout.
 #[test]
 fn a_leader_that_ends_hands_over() {
-    let (_network, mut cluster) = start(9);
+    let (_network, mut cluster) = start();
     let load = Load::start(&cluster);
     let mut ended = Vec::new();
     for _ in 0..3 * rounds() {
@@ -149,7 +149,7 @@ fn a_leader_that_ends_hands_over() {
 /// So does one that is removed, and then it ends.
 #[test]
 fn a_leader_that_is_removed_hands_over() {
-    let (_network, mut cluster) = start(10);
+    let (_network, mut cluster) = start();
     let leader = cluster.wait_for_leader();
     let Some(ctl) = Etcdctl::of(&cluster, &[(leader + 1) % 3, (leader + 2) % 3]) else { return };
     let load = Load::start(&cluster);

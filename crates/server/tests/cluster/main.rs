@@ -20,6 +20,7 @@ mod local;
 mod locks;
 mod membership;
 mod network;
+mod networks;
 mod partitions;
 #[path = "../process/mod.rs"]
 mod process;

@@ -30,7 +30,7 @@ fn another_leader(cluster: &Cluster, than: usize) -> usize {
 
 #[test]
 fn a_leader_is_cut_off() {
-    let Some(network) = Network::make(1, 3) else { return };
+    let Some(network) = Network::make(3) else { return };
     let cluster = network.cluster(&[]);
     let load = Load::start(&cluster);
     let mut cuts = Vec::new();
@@ -53,7 +53,7 @@ fn a_leader_is_cut_off() {
 /// A follower that is alone must not disturb the others, neither while it is away nor when it returns.
 #[test]
 fn a_follower_is_cut_off() {
-    let Some(network) = Network::make(2, 3) else { return };
+    let Some(network) = Network::make(3) else { return };
     let cluster = network.cluster(&[]);
     let load = Load::start(&cluster);
     let mut moves = Vec::new();
@@ -88,7 +88,7 @@ fn a_follower_is_cut_off() {
 /// The leader hears the others and is not heard by them, or the reverse: both must end with a leader that can work.
 #[test]
 fn a_leader_is_cut_off_in_one_direction() {
-    let Some(network) = Network::make(3, 3) else { return };
+    let Some(network) = Network::make(3) else { return };
     let cluster = network.cluster(&[]);
     let load = Load::start(&cluster);
     let mut cuts = Vec::new();
@@ -114,7 +114,7 @@ fn a_leader_is_cut_off_in_one_direction() {
 /// Two members that do not reach each other, and a third that reaches both: whoever leads, service goes on.
 #[test]
 fn one_link_is_cut() {
-    let Some(network) = Network::make(4, 3) else { return };
+    let Some(network) = Network::make(3) else { return };
     let cluster = network.cluster(&[]);
     let load = Load::start(&cluster);
     let mut cuts = Vec::new();
@@ -138,7 +138,7 @@ fn one_link_is_cut() {
 /// A follower that is cut off for longer than the log is kept gets a snapshot when it is back.
 #[test]
 fn a_follower_is_cut_off_for_longer_than_the_log_is_kept() {
-    let Some(network) = Network::make(5, 3) else { return };
+    let Some(network) = Network::make(3) else { return };
     let cluster = network.cluster(snapshots::FLAGS);
     let load = Load::start(&cluster);
     for round in 0..rounds() {
