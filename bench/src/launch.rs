@@ -3,7 +3,7 @@
 //! It ends only what it has started itself, by process number.
 
 use std::fs::{self, File};
-use std::net::TcpListener;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use windlass_api::etcdserverpb::{RangeRequest, StatusRequest};
 use windlass_client::{Client, Config, Endpoint};
 
+use crate::ports;
 use crate::throttle::Throttle;
 
 /// A cluster that does not serve within this time has failed.
@@ -60,7 +61,7 @@ impl Cluster {
     /// # Errors
     /// A program cannot be started, ends, or does not serve in time.
     pub fn start(launch: &Launch<'_>) -> Result<Self> {
-        let ports = free_ports(2 * launch.nodes)?;
+        let ports = (0..2 * launch.nodes).map(|_| ports::free()).collect::<io::Result<Vec<_>>>()?;
         let (clients, peers) = ports.split_at(launch.nodes);
         let named = peers.iter().enumerate().map(|(place, port)| format!("n{place}=http://127.0.0.1:{port}"));
         let all = named.collect::<Vec<_>>().join(",");
@@ -170,13 +171,6 @@ impl Member {
         }
         Ok(member)
     }
-}
-
-/// Ports that nobody uses now.
-fn free_ports(count: usize) -> Result<Vec<u16>> {
-    let sockets =
-        (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<std::io::Result<Vec<_>>>()?;
-    sockets.iter().map(|socket| Ok(socket.local_addr()?.port())).collect()
 }
 
 fn leads(endpoint: &Endpoint) -> bool {

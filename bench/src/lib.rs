@@ -18,6 +18,7 @@ mod leases;
 mod link;
 pub mod load;
 pub mod plan;
+pub mod ports;
 pub mod process;
 mod progress;
 mod random;

@@ -1,6 +1,9 @@
 //! The client against servers that refuse, keep silent, hang up or answer: which of them it tries again, and what it
 //! says in the end.
 
+#[path = "../../../bench/src/ports.rs"]
+mod ports;
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
@@ -111,8 +114,7 @@ fn put() -> PutRequest {
 
 /// An endpoint where nobody listens.
 fn nobody() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").to_string()
+    format!("127.0.0.1:{}", ports::free().expect("a port"))
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! The commands, on files that a real etcd made and beside etcdutl where `WINDLASS_ETCD_DIR` has them.
 
-use std::net::TcpListener;
+#[path = "../../../bench/src/ports.rs"]
+mod ports;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -41,10 +43,7 @@ impl Drop for Etcd {
 
 impl Etcd {
     fn start(tools: &Path, folder: &Path) -> Self {
-        let url = || {
-            let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-            format!("http://{}", listener.local_addr().expect("an address"))
-        };
+        let url = || format!("http://127.0.0.1:{}", ports::free().expect("a free port"));
         let (endpoint, peer) = (url(), url());
         let process = Command::new(tools.join("etcd"))
             .arg("--data-dir")

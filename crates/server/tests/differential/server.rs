@@ -1,7 +1,9 @@
 //! A server process on ports of its own, in a folder of its own, that ends with its value.
 
+#[path = "../../../../bench/src/ports.rs"]
+mod ports;
+
 use std::fs::File;
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -92,8 +94,6 @@ impl Drop for Server {
     }
 }
 
-/// An address whose port was free a moment ago.
 fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("a bound address").to_string()
+    format!("127.0.0.1:{}", ports::free().expect("a free port"))
 }

@@ -5,13 +5,15 @@
 
 #![allow(dead_code, reason = "each test that shares this file uses its part of it")]
 
+#[path = "../../../../bench/src/ports.rs"]
+mod ports;
+
 use std::fs::OpenOptions;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
@@ -373,18 +375,7 @@ pub fn raise_descriptors() -> u64 {
     maximum.unwrap_or(u64::MAX)
 }
 
-/// An address that nobody listens on, and that no outgoing connection takes meanwhile: the system gives those ports from
-/// 32768 on.
+/// An address that nobody listens on, and that nobody takes meanwhile.
 pub fn free_address() -> String {
-    const FIRST: u32 = 10_000;
-    const COUNT: u32 = 20_000;
-    static TAKEN: AtomicU32 = AtomicU32::new(0);
-    loop {
-        // Each process begins elsewhere, for those that run at the same time.
-        let number = std::process::id().wrapping_mul(97).wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed));
-        let address = format!("127.0.0.1:{}", FIRST + number % COUNT);
-        if TcpListener::bind(&address).is_ok() {
-            return address;
-        }
-    }
+    format!("127.0.0.1:{}", ports::free().expect("a free port"))
 }

@@ -1,7 +1,9 @@
 //! A real etcd of one member.
 
+#[path = "../../../../bench/src/ports.rs"]
+mod ports;
+
 use std::io::Write;
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -28,7 +30,7 @@ impl Etcd {
     /// With further options; whoever starts it waits until it is ready.
     pub fn start_with(program: &Path, options: &[&str], scheme: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let url = || format!("http://127.0.0.1:{}", free_port());
+        let url = || format!("http://127.0.0.1:{}", ports::free().expect("a free port"));
         let (client, peer, advertised) = (url().replace("http", scheme), url(), "http://127.0.0.1:1");
         let process = Command::new(program)
             .arg("--data-dir")
@@ -94,9 +96,4 @@ impl Drop for Etcd {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port()
 }
