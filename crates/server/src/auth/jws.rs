@@ -21,6 +21,10 @@ use serde_json::{Value, json};
 
 use super::keys::{self, Private};
 use crate::startup::config::JwtOptions;
+use crate::startup::named_file;
+
+/// Bytes of a key file, a hundred times an RSA key of 8192 bits. A larger one, or a device that never ends, is refused.
+const KEY_FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Why a key, a method or a token is refused.
 #[derive(Debug, thiserror::Error)]
@@ -149,7 +153,7 @@ impl Jws {
             let known: Vec<_> = METHODS.iter().map(|method| method.name).collect();
             Error::Method(options.method.clone(), known.join(", "))
         })?;
-        let read = |path: &PathBuf| match std::fs::read(path) {
+        let read = |path: &PathBuf| match named_file::bytes(path, KEY_FILE_BYTES_MAX) {
             Ok(bytes) => Ok((path.clone(), bytes)),
             Err(source) => Err(Error::File { path: path.clone(), source }),
         };

@@ -9,10 +9,10 @@ pub mod fatal;
 pub mod flags;
 pub mod identity;
 pub mod logging;
+pub(crate) mod named_file;
 pub mod preflight;
 pub mod rotation;
 mod settings;
-mod text_file;
 
 pub use config::{Config, HttpRules, Waiting};
 pub use fatal::{Reason, fatal};
@@ -61,7 +61,7 @@ pub fn configure() -> Config {
 
 /// Go's words for a file that is not there.
 fn read_file(path: &str) -> Result<String, flags::Error> {
-    text_file::read(path.as_ref(), CONFIG_FILE_BYTES_MAX).map_err(|error| {
+    named_file::text(path.as_ref(), CONFIG_FILE_BYTES_MAX).map_err(|error| {
         let why = match error.kind() {
             io::ErrorKind::NotFound => "no such file or directory".to_owned(),
             _ => error.to_string(),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::config::data_dir;
 use super::flags::settings::FILE_NAME;
 use super::flags::{Error, Values};
-use super::text_file;
+use super::named_file;
 
 /// Bytes of a settings file; a larger one is something else, and refused.
 const FILE_BYTES_MAX: u64 = 64 << 10;
@@ -17,7 +17,7 @@ pub fn add(mut values: Values) -> Result<Values, Error> {
     let path = if named.is_empty() { data_dir(&values).join(FILE_NAME) } else { PathBuf::from(named) };
     let refuse =
         |why: String| Error::Configuration(format!("cannot use the settings in {}: {why}", path.display()));
-    match text_file::read(&path, FILE_BYTES_MAX) {
+    match named_file::text(&path, FILE_BYTES_MAX) {
         Ok(text) => values.take_settings(&text).map_err(refuse).map(|()| values),
         // A folder that cannot be looked into is reported by the checks of the data folder.
         Err(error) if named.is_empty() && error.kind() != ErrorKind::InvalidData => Ok(values),

@@ -120,6 +120,10 @@ fn keys_that_do_not_fit_are_refused() {
         ..options(folder.path(), "ES256", None, None)
     };
     assert!(matches!(Jws::load(&missing).err(), Some(Error::File { .. })));
+    let endless =
+        JwtOptions { private_key: Some("/dev/zero".into()), ..options(folder.path(), "HS256", None, None) };
+    let Some(Error::File { source, .. }) = Jws::load(&endless).err() else { panic!("a key without end") };
+    assert_eq!(source.to_string(), "it has more than 1048576 bytes");
 }
 
 /// Keys as openssl writes them, made for these tests.
