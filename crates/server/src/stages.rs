@@ -6,6 +6,7 @@
 
 mod histogram;
 mod page;
+mod process;
 mod recent;
 mod sums;
 

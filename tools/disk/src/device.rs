@@ -33,7 +33,12 @@ impl Device {
     /// Under `folder`.
     #[must_use]
     pub fn under(folder: &Path) -> Self {
-        let Some(mount) = Mount::under(folder) else { return Self::default() };
+        Mount::under(folder).map(Self::of).unwrap_or_default()
+    }
+
+    /// What is mounted there.
+    #[must_use]
+    pub fn of(mount: Mount) -> Self {
         let disk = whole_disk(Path::new("/sys/dev/block"), &mount.device);
         let device = disk.map_or_else(Self::default, |disk| Self::read(&disk));
         Self { mount: Some(mount), ..device }

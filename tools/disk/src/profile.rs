@@ -10,19 +10,19 @@ pub(crate) mod commits;
 mod evidence;
 mod page;
 mod report;
+pub(crate) mod whereabouts;
 pub(crate) mod world;
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use windlass_report::Machine;
-use windlass_report::machine::Mount;
 
 use crate::device::Device;
 use crate::flags::ProfileFlags;
 use block::Tracer;
 use commits::{Reader, Timeline};
+use whereabouts::Whereabouts;
 use world::World;
 
 pub use evidence::{Cause, Finding};
@@ -30,8 +30,6 @@ pub use report::{Lost, Report};
 
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_millis(100);
-const ELSEWHERE: &str =
-    "the member runs on another machine, and only there can be seen what goes on beside it";
 
 /// Watches.
 ///
@@ -42,15 +40,16 @@ pub fn run(flags: &ProfileFlags) -> Result<Report> {
     let mut timeline = Timeline::default();
     // What came before is not what is watched.
     reader.skip().with_context(|| format!("cannot profile {}", flags.endpoint))?;
-    // What goes on beside a member on another machine cannot be seen from here, and what goes on here is nothing to it.
-    let mut world = reader.local_pid().map(World::new);
-    let folder = world.as_ref().and_then(World::log_folder);
-    let machine = Machine::here(folder.as_deref().unwrap_or(Path::new(".")));
-    let device = folder.as_deref().map(Device::under).unwrap_or_default();
-    let mut tracer = match &world {
-        Some(_) => Tracer::of(folder.as_deref().and_then(Mount::under).map(|mount| mount.device).as_deref()),
-        None => Tracer::Off(ELSEWHERE.to_owned()),
+    // What goes on beside a member elsewhere cannot be seen from here, and what goes on here is nothing to it.
+    let whereabouts = reader.whereabouts();
+    let mut world = whereabouts.pid().map(World::new);
+    let mount = whereabouts.pid().and_then(world::log_mount);
+    let mut tracer = match whereabouts {
+        Whereabouts::Here(_) => Tracer::of(mount.as_ref().map(|mount| mount.device.as_str())),
+        Whereabouts::Elsewhere(why) => Tracer::Off(why.to_owned()),
     };
+    let machine = Machine::with(mount.as_ref());
+    let device = mount.map(Device::of).unwrap_or_default();
     let began = Instant::now();
     let mut due = began;
     let mut lost = None;

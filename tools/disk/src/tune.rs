@@ -8,7 +8,7 @@ mod live;
 mod report;
 mod trial;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use windlass_bench::scratch::Scratch;
@@ -77,9 +77,9 @@ pub fn run(flags: &TuneFlags) -> Result<Report> {
             // Of each setting the best value, and what it is to replace, may run once more.
             let trials = varied.iter().map(|(_, values)| values.len() + 2).sum();
             let live = Live::visit(endpoint, flags, trials)?;
-            let folder = live.log_folder();
-            let machine = Machine::here(folder.as_deref().unwrap_or(Path::new(".")));
-            let device = folder.as_deref().map(Device::under).unwrap_or_default();
+            let mount = live.log_mount();
+            let machine = Machine::with(mount.as_ref());
+            let device = mount.map(Device::of).unwrap_or_default();
             sweep(flags, varied, Subject::Live(&live), (machine, device))
         }
         None => {

@@ -28,6 +28,12 @@ impl Machine {
     /// This machine, and the filesystem under `folder`.
     #[must_use]
     pub fn here(folder: &Path) -> Self {
+        Self::with(Mount::under(folder).as_ref())
+    }
+
+    /// This machine, of which what lies on this mount is measured.
+    #[must_use]
+    pub fn with(mount: Option<&Mount>) -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let field = |text: &str, name: &str| {
             let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
@@ -35,14 +41,13 @@ impl Machine {
         };
         let memory = field(&read("/proc/meminfo"), "MemTotal");
         let kib: u64 = memory.split(' ').next().and_then(|kib| kib.parse().ok()).unwrap_or(0);
-        let mount = Mount::under(folder).unwrap_or_default();
         Self {
             cpu: field(&read("/proc/cpuinfo"), "model name"),
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
             governor: read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").trim().to_owned(),
             memory_bytes: kib * 1024,
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
-            filesystem: mount.to_string(),
+            filesystem: mount.cloned().unwrap_or_default().to_string(),
             load: read("/proc/loadavg").split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(0.0),
         }
     }
@@ -86,6 +91,12 @@ impl Mount {
         let folder = fs::canonicalize(folder).ok()?;
         let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
         Self::find(&mounts, &folder)
+    }
+
+    /// The mount under `folder`, a path without links as process `pid` sees it; `None` if the kernel does not say.
+    #[must_use]
+    pub fn seen_by(pid: u32, folder: &Path) -> Option<Self> {
+        Self::find(&fs::read_to_string(format!("/proc/{pid}/mountinfo")).ok()?, folder)
     }
 
     /// The last mount among the lines of proc_pid_mountinfo(5) whose point is the longest above `folder`.

@@ -4,6 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
+use super::process::OWN;
 use super::{Stage, Stages, clock_ns};
 
 /// Activities that ended longer ago than this before the asked flushes are not shown.
@@ -25,6 +26,8 @@ pub fn commits(stages: &Stages, since: u64) -> String {
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     json!({
         "pid": std::process::id(),
+        "boot_id": OWN.boot_id,
+        "began_ticks": OWN.began_ticks,
         "clock_ns": clock_ns(),
         "unix_ns": u64::try_from(unix.as_nanos()).unwrap_or(u64::MAX),
         "first": first,
@@ -55,6 +58,7 @@ mod tests {
         let page: Value = serde_json::from_str(&commits(&stages, 0)).expect("is JSON");
         let (columns, flush) = (page["columns"].as_array().unwrap(), page["flushes"][0].as_array().unwrap());
         assert_eq!((columns.len(), flush.len()), (12, 12));
+        assert!(page["boot_id"].is_string() && page["began_ticks"].is_u64(), "{page}");
         assert_eq!(
             (&columns[7], &flush[7], &page["next"]),
             (&json!("device_write_ns"), &json!(9), &json!(1))

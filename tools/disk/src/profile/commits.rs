@@ -1,11 +1,12 @@
 //! Reads a member's `/debug/commits`.
 
-use std::net::{IpAddr, TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
-use windlass_client::{Ask, Endpoint, Security, ask};
+use windlass_client::{Ask, Security, ask};
+
+use super::whereabouts::{Said, Whereabouts};
 
 /// Bound of connecting and of each read and write.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -64,7 +65,8 @@ pub struct Timeline {
 
 #[derive(Deserialize)]
 struct Page {
-    pid: u32,
+    #[serde(flatten)]
+    process: Said,
     clock_ns: u64,
     first: u64,
     next: u64,
@@ -78,25 +80,25 @@ pub struct Reader {
     endpoint: String,
     security: Security,
     next: u64,
-    pid: u32,
+    process: Said,
 }
 
 impl Reader {
     /// Of the member at `endpoint`. The TLS of `security` must not offer HTTP/2.
     pub fn new(endpoint: &str, security: Security) -> Self {
-        Self { endpoint: endpoint.to_owned(), security, next: 0, pid: 0 }
+        Self { endpoint: endpoint.to_owned(), security, next: 0, process: Said::default() }
     }
 
-    /// The member's process on this machine, after the first read; none if it runs on another.
-    pub fn local_pid(&self) -> Option<u32> {
-        is_here(&self.endpoint).then_some(self.pid)
+    /// Where the member runs; known once something was read.
+    pub fn whereabouts(&self) -> Whereabouts {
+        Whereabouts::of(&self.process)
     }
 
     /// Passes over what has been.
     pub fn skip(&mut self) -> Result<()> {
         // Beyond the last one there is none, and the page says which the next will be.
         let page = self.page(u64::MAX)?;
-        (self.next, self.pid) = (page.next, page.pid);
+        (self.next, self.process) = (page.next, page.process);
         Ok(())
     }
 
@@ -147,19 +149,6 @@ impl Reader {
     }
 }
 
-/// Whether an endpoint is on this machine: a connection to it has the machine's own address at both ends then.
-fn is_here(endpoint: &str) -> bool {
-    let Ok(endpoint) = Endpoint::parse(endpoint) else { return false };
-    let addresses = endpoint.authority().to_socket_addrs().into_iter().flatten();
-    let mut sockets = addresses.filter_map(|address| TcpStream::connect_timeout(&address, TIMEOUT).ok());
-    let ends = sockets.next().and_then(|socket| Some((socket.local_addr().ok()?, socket.peer_addr().ok()?)));
-    ends.is_some_and(|(own, peer)| is_own(own.ip(), peer.ip()))
-}
-
-fn is_own(own: IpAddr, peer: IpAddr) -> bool {
-    peer.to_canonical().is_loopback() || own == peer
-}
-
 fn flush(row: &[u64]) -> Option<Flush> {
     let [began_ns, _index, commands, bytes, stages @ ..] = row else { return None };
     Some(Flush {
@@ -179,21 +168,5 @@ mod tests {
         let read = flush(&[5, 7, 3, 4096, 1, 2, 3, 4, 5, 6, 7, 8]).expect("is one");
         assert_eq!((read.began_ns, read.commands, read.bytes, read.answered_ns()), (5, 3, 4096, 28));
         assert_eq!(flush(&[1, 2, 3]), None);
-    }
-
-    #[test]
-    fn a_member_is_here_if_both_ends_are() {
-        let ip = |text: &str| text.parse::<IpAddr>().expect("is one");
-        for (own, peer, expected) in [
-            ("127.0.0.1", "127.0.0.2", true),
-            ("::1", "::1", true),
-            ("10.0.0.1", "10.0.0.1", true),
-            ("10.0.0.1", "10.0.0.2", false),
-        ] {
-            assert_eq!(is_own(ip(own), ip(peer)), expected, "{own} {peer}");
-        }
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-        assert!(is_here(&format!("http://{}", listener.local_addr().expect("is bound"))));
-        assert!(!is_here("nonsense"));
     }
 }

@@ -100,27 +100,29 @@ pub struct World {
 /// Others that one moment names.
 const OTHERS_MAX: usize = 3;
 
+/// What the log of the member that is process `pid` lies on: the mount with the folder of most of its open regular files.
+/// That may be another one than at this path here, where the member is in a container.
+pub fn log_mount(pid: u32) -> Option<Mount> {
+    let mut folders: HashMap<PathBuf, usize> = HashMap::new();
+    for link in fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten() {
+        // Through the link itself, as what it says need not be there for this process.
+        let is_file = fs::metadata(link.path()).is_ok_and(|file| file.is_file());
+        if let (true, Ok(file)) = (is_file, fs::read_link(link.path()))
+            && let Some(folder) = file.parent()
+        {
+            *folders.entry(folder.to_owned()).or_default() += 1;
+        }
+    }
+    let (folder, _) = folders.into_iter().max_by_key(|(_, count)| *count)?;
+    Mount::seen_by(pid, &folder)
+}
+
 impl World {
     /// Around the member that is process `pid`.
     pub fn new(pid: u32) -> Self {
         let mut world = Self { pid, ..Self::default() };
-        let mount = world.log_folder().and_then(|folder| Mount::under(&folder));
-        world.disk = mount.and_then(|mount| disk_of(&mount.device));
+        world.disk = log_mount(pid).and_then(|mount| disk_of(&mount.device));
         world
-    }
-
-    /// The folder of the member's log: where most of its open regular files are.
-    pub fn log_folder(&self) -> Option<PathBuf> {
-        let mut folders: HashMap<PathBuf, usize> = HashMap::new();
-        for link in fs::read_dir(format!("/proc/{}/fd", self.pid)).ok()?.flatten() {
-            let Ok(file) = fs::read_link(link.path()) else { continue };
-            if file.is_file()
-                && let Some(folder) = file.parent()
-            {
-                *folders.entry(folder.to_owned()).or_default() += 1;
-            }
-        }
-        folders.into_iter().max_by_key(|(_, count)| *count).map(|(folder, _)| folder)
     }
 
     /// Looks at the member's time `clock_ns`.
@@ -225,7 +227,7 @@ fn inherited(last: &Counts, now: &Counts) -> HashMap<u32, [u64; 2]> {
     inherited
 }
 
-fn processes() -> impl Iterator<Item = u32> {
+pub fn processes() -> impl Iterator<Item = u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
@@ -240,7 +242,7 @@ fn moved_by(pid: u32) -> Option<Moved> {
 }
 
 /// Name, parent and beginning of a process. Source of the fields: proc(5).
-fn of_stat(stat: &str) -> Option<(String, u32, u64)> {
+pub fn of_stat(stat: &str) -> Option<(String, u32, u64)> {
     // The name may hold blanks and brackets: the last `)` ends it. After it come the state and the parent.
     let (before, after) = stat.rsplit_once(')')?;
     let name = before.split_once('(')?.1;

@@ -1,7 +1,6 @@
 //! A running member that is tuned while it serves others: its settings are tried one after the other, under puts of keys that
 //! begin like no other's, and both are gone at the end, however that comes.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -12,12 +11,13 @@ use windlass_bench::access::Access;
 use windlass_bench::control::{self, Server};
 use windlass_bench::undo::Undo;
 use windlass_client::{Ask, Endpoint, Security, ask};
+use windlass_report::machine::Mount;
 use windlass_report::units::{bytes, thousands};
 
 use super::trial::Target;
 use crate::flags::{Goal, TuneFlags};
 use crate::profile::commits::Reader;
-use crate::profile::world::World;
+use crate::profile::world;
 
 /// What the member lets be changed while it runs; `consensus::live` of the server knows the same.
 pub const CHANGEABLE: &[&str] = &["flush-depth", "batch-linger", "batch-bytes"];
@@ -94,9 +94,9 @@ impl Live {
         self.own.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
     }
 
-    /// Where its log is, if it runs on this machine.
-    pub fn log_folder(&self) -> Option<PathBuf> {
-        World::new(self.pid?).log_folder()
+    /// What its log lies on, if it runs on this machine.
+    pub fn log_mount(&self) -> Option<Mount> {
+        world::log_mount(self.pid?)
     }
 
     /// Loads it with these settings in force, and its own ones for the others.
@@ -161,7 +161,7 @@ impl Member {
     /// Its process, if it runs on this machine.
     fn local_pid(&self) -> Option<u32> {
         let mut reader = Reader::new(&self.settings.endpoint, self.settings.security.clone());
-        reader.skip().ok().and_then(|()| reader.local_pid())
+        reader.skip().ok().and_then(|()| reader.whereabouts().pid())
     }
 
     /// Leaves everything as it was. The second time nothing is left to do.

@@ -3,6 +3,7 @@
 
 #[path = "../../../../bench/tests/built/mod.rs"]
 mod built;
+mod elsewhere;
 mod live;
 mod signals;
 
