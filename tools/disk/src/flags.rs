@@ -38,7 +38,7 @@ pub enum Command {
     /// Where a running member's commits spend their time.
     Profile(ProfileFlags),
     /// Which settings reach a goal on this machine.
-    Tune(TuneFlags),
+    Tune(Box<TuneFlags>),
 }
 
 /// Of `probe`.
@@ -58,12 +58,9 @@ pub struct ProbeFlags {
     pub write_settings: Option<PathBuf>,
 }
 
-/// Whom to trust and as whom to ask.
-#[derive(Clone, Debug, Default, Args)]
-pub struct AccessFlags {
-    /// User and password, as NAME:PASSWORD.
-    #[arg(long, value_name = "NAME:PASSWORD", value_parser = windlass_bench::flags::user)]
-    pub user: Option<User>,
+/// Whom to trust.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct TrustFlags {
     /// File of the authorities that servers' certificates are to be of; with it connections are protected.
     #[arg(long, value_name = "FILE")]
     pub cacert: Option<PathBuf>,
@@ -78,7 +75,7 @@ pub struct AccessFlags {
     pub insecure_skip_tls_verify: bool,
 }
 
-impl AccessFlags {
+impl TrustFlags {
     /// Of connections that speak HTTP/1.1.
     ///
     /// # Errors
@@ -87,16 +84,16 @@ impl AccessFlags {
         Ok(Security { tls: self.files().tls(Vec::new())?, ..Security::default() })
     }
 
-    /// Of connections that speak gRPC.
+    /// Of connections that speak gRPC, as this user.
     ///
     /// # Errors
     /// The files cannot be used.
-    pub fn grpc(&self) -> Result<Access> {
-        Access::new(&self.files(), self.user.clone())
+    pub fn grpc(&self, user: Option<User>) -> Result<Access> {
+        Access::new(&self.files(), user)
     }
 
     fn files(&self) -> Files {
-        let Self { cacert, cert, key, insecure_skip_tls_verify: skip_verify, .. } = self.clone();
+        let Self { cacert, cert, key, insecure_skip_tls_verify: skip_verify } = self.clone();
         Files { cacert, cert, key, skip_verify }
     }
 }
@@ -107,9 +104,9 @@ pub struct ProfileFlags {
     /// The member's address for metrics, or for clients.
     #[arg(long, default_value = "127.0.0.1:2379", value_name = "HOST:PORT")]
     pub endpoint: String,
-    /// Whom to trust. Nobody needs to be known to the member.
+    /// Whom to trust. What it asks for is told to anybody.
     #[command(flatten)]
-    pub access: AccessFlags,
+    pub trust: TrustFlags,
     /// Seconds to watch it.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub seconds: u64,
@@ -148,9 +145,12 @@ pub struct TuneFlags {
     /// Its address for metrics, if --endpoint serves gRPC alone or is not where settings may be changed.
     #[arg(long, value_name = "HOST:PORT", requires = "endpoint")]
     pub settings_endpoint: Option<String>,
-    /// Whom to trust and as whom to ask, with --endpoint.
+    /// Whom to trust, with --endpoint.
     #[command(flatten)]
-    pub access: AccessFlags,
+    pub trust: TrustFlags,
+    /// User and password, as NAME:PASSWORD, where --endpoint has users.
+    #[arg(long, value_name = "NAME:PASSWORD", value_parser = windlass_bench::flags::user, requires = "endpoint")]
+    pub user: Option<User>,
     /// Windlass's program; without it, `windlass` beside this one.
     #[arg(long, value_name = "PATH")]
     pub windlass: Option<PathBuf>,
@@ -177,11 +177,18 @@ impl TuneFlags {
         self.rate.unwrap_or(RATE)
     }
 
-    /// Checks that each goal has its own bounds alone.
+    /// Checks that each goal has its own bounds alone, and that connections are protected to a running member alone.
     ///
     /// # Errors
     /// One of them would have no effect; says which.
     pub fn check(&self) -> Result<(), String> {
+        if self.endpoint.is_none() && self.trust != TrustFlags::default() {
+            return Err(
+                "--cacert, --cert and --insecure-skip-tls-verify are of connections to an --endpoint; \
+                        a server of its own is on loopback"
+                    .to_owned(),
+            );
+        }
         match (self.goal(), self.p99, self.rate) {
             (Goal::Latency, Some(_), _) => {
                 Err("--p99 bounds --goal throughput; the least p99 is what --goal latency looks for"
@@ -232,14 +239,35 @@ mod tests {
                 _ => unreachable!("it is a tuning"),
             }
         };
-        for line in ["", "--p99 10", "--goal latency", "--goal latency --rate 5", "--endpoint a:1 --rate 5"] {
+        for line in [
+            "",
+            "--p99 10",
+            "--goal latency",
+            "--goal latency --rate 5",
+            "--endpoint a:1 --rate 5",
+            "--endpoint a:1 --cacert f --user a:b",
+        ] {
             assert_eq!(check(line), Ok(()), "{line}");
         }
-        for (line, word) in
-            [("--rate 5", "--rate"), ("--goal latency --p99 5", "--p99"), ("--endpoint a:1 --p99 5", "--p99")]
-        {
+        for (line, word) in [
+            ("--rate 5", "--rate"),
+            ("--goal latency --p99 5", "--p99"),
+            ("--endpoint a:1 --p99 5", "--p99"),
+            ("--cacert f", "--cacert"),
+            ("--insecure-skip-tls-verify", "--endpoint"),
+        ] {
             assert!(check(line).expect_err(line).contains(word), "{line}");
         }
+    }
+
+    #[test]
+    fn a_user_is_of_a_running_member_that_is_tuned() {
+        let understood = |line: &str| {
+            Flags::try_parse_from(["windlass-disk"].into_iter().chain(line.split_whitespace())).is_ok()
+        };
+        assert!(understood("tune --endpoint a:1 --user a:b"));
+        assert!(!understood("tune --user a:b"), "its own server has no users");
+        assert!(!understood("profile --user a:b"), "what it reads needs none");
     }
 
     #[test]

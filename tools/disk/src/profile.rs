@@ -36,7 +36,7 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// # Errors
 /// The member does not answer, or is none that tells of its commits.
 pub fn run(flags: &ProfileFlags) -> Result<Report> {
-    let mut reader = Reader::new(&flags.endpoint, flags.access.http()?);
+    let mut reader = Reader::new(&flags.endpoint, flags.trust.http()?);
     let mut timeline = Timeline::default();
     // What came before is not what is watched.
     reader.skip().with_context(|| format!("cannot profile {}", flags.endpoint))?;

@@ -143,7 +143,7 @@ impl Drop for Live {
 
 impl Member {
     fn new(endpoint: &str, flags: &TuneFlags) -> Result<Self> {
-        let mut access = flags.access.grpc()?;
+        let mut access = flags.trust.grpc(flags.user.clone())?;
         let server = Server { endpoint: Endpoint::parse(endpoint)?, security: access.security.clone() };
         access.token = control::log_in(&server)?;
         if !control::leads(&server)? {
@@ -151,7 +151,7 @@ impl Member {
         }
         let settings = Settings {
             endpoint: flags.settings_endpoint.clone().unwrap_or_else(|| endpoint.to_owned()),
-            security: flags.access.http()?,
+            security: flags.trust.http()?,
             token: access.token.clone(),
         };
         let prefix = format!("windlass-disk-tune-{}/", std::process::id());
