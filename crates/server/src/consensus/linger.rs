@@ -11,7 +11,8 @@ use std::time::Duration;
 use windlass_io_log::op::Ticket;
 use windlass_replica::consensus::Linger;
 
-use super::ways::{Choice, Flush, Way};
+use super::trials::Flush;
+use super::ways::{Choice, Way};
 use crate::startup::config::BatchLinger;
 
 /// Decides before each flush.

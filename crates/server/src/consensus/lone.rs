@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use windlass_io_log::op::Op;
 
-use super::trials::Trials;
+use super::trials::{Flush, Trials};
 use crate::net::ArbiterId;
 
 /// Largest write that is carried out at once: more than one small put is a batch, which pays for its wakes.
@@ -22,6 +22,9 @@ enum Way {
     AtOnce,
     Ring,
 }
+
+/// Nothing is known of a disk at first, so it is taken to be slow.
+const WAYS: &[Way] = &[Way::Ring, Way::AtOnce];
 
 /// Decides for each write.
 #[derive(Debug)]
@@ -38,13 +41,7 @@ pub struct Lone {
 
 impl Default for Lone {
     fn default() -> Self {
-        Self {
-            announced: false,
-            heard: None,
-            flight: None,
-            // Nothing is known of a disk at first, so it is taken to be slow.
-            trials: Trials::new(Way::Ring, Way::AtOnce),
-        }
+        Self { announced: false, heard: None, flight: None, trials: Trials::new(WAYS) }
     }
 }
 
@@ -62,9 +59,10 @@ impl Lone {
     }
 
     /// A write took this long.
-    pub fn observe(&mut self, latency: Duration) {
+    pub fn observe(&mut self, took: Duration, now_ns: u64) {
         if let Some(way) = self.flight.take() {
-            self.trials.observe(way, latency);
+            let took_ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+            self.trials.observe(way, Flush { commands: 1, took_ns, waited_ns: 0 }, now_ns);
         }
     }
 
@@ -102,11 +100,13 @@ mod tests {
     fn trusting() -> Lone {
         let mut lone = Lone::default();
         lone.proposes(ME, true);
+        let mut now_ns = 0;
         for _ in 0..100 {
             lone.proposes(ME, true);
-            let at_once = lone.takes(&write(BLOCK_BYTES));
-            lone.observe(Duration::from_millis(if at_once { 10 } else { 15 }));
-            if lone.trials.chosen() == Way::AtOnce {
+            let took = Duration::from_millis(if lone.takes(&write(BLOCK_BYTES)) { 10 } else { 15 });
+            now_ns += took.as_nanos() as u64;
+            lone.observe(took, now_ns);
+            if lone.trials.best() == Way::AtOnce {
                 return lone;
             }
         }
@@ -137,11 +137,11 @@ mod tests {
     #[test]
     fn what_is_not_alone_says_nothing_of_either_way() {
         let mut lone = trusting();
-        for _ in 0..1000 {
+        for n in 0..1000 {
             lone.proposes(ME, false);
             assert!(!lone.takes(&write(BLOCK_BYTES)));
-            lone.observe(Duration::from_micros(1));
+            lone.observe(Duration::from_micros(1), n * 1_000_000_000);
         }
-        assert_eq!(lone.trials.chosen(), Way::AtOnce);
+        assert_eq!(lone.trials.best(), Way::AtOnce);
     }
 }

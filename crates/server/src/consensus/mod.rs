@@ -341,8 +341,9 @@ impl ConsensusActor {
                 if self.latency.is_idle() && self.follows() {
                     self.pace.ends(Instant::now());
                 }
-                self.lone.observe(took);
-                self.lingering.end(completion.ticket, took, self.now_ns());
+                let now_ns = self.now_ns();
+                self.lone.observe(took, now_ns);
+                self.lingering.end(completion.ticket, took, now_ns);
                 self.timing.written(completion.ticket);
             }
             self.feed(Input::Disk(completion));

@@ -1,84 +1,187 @@
-//! Which of two ways is the cheaper one on this machine, found out while it is used.
+//! Which of several ways of flushing is the cheapest on this disk under this load, found out while they are used.
 //!
-//! The way that proved cheaper is taken; now and then a few uses go the other way, ever more seldom while that does not
-//! pay. So a disk that changes is judged anew, and a bad way costs little.
+//! The way that proved cheapest is taken. Now and then another one is tried for a while, ever more seldom while that does not
+//! pay, so that a disk or a load that changes is judged anew, and a bad way costs little.
 
-use std::time::Duration;
+/// A way is used for a time before it is judged: what was rationed and left over is used up by then, and what the way before
+/// left behind is done. That time is so many times what a command costs, within bounds: the kernel rations writes in slices
+/// of a tenth of a second.
+const SETTLE_COSTS: u64 = 64;
+const SETTLE_NS_MIN: u64 = 15_000_000;
+const SETTLE_NS_MAX: u64 = 100_000_000;
 
-/// A way is judged by at least this many uses,
-const USES: u32 = 8;
+/// Then it is judged by what happens in this many times as long,
+const WINDOW_SETTLES: u64 = 2;
 
-/// which took this long together: where the kernel rations writes it gives a tenth of a second's share at once, and then
-/// nothing until the next, so that fewer of them see one or the other.
-const WINDOW: Duration = Duration::from_millis(100);
+/// or by this many flushes, if they take longer.
+const WINDOW_FLUSHES: u64 = 8;
 
-/// How many such windows go the cheaper way before the other one is tried; doubled by each trial that finds it no cheaper.
-const BETWEEN_MIN: u32 = 1;
-const BETWEEN_MAX: u32 = 64;
+/// How long the best way is taken before another one is tried; doubled by each trial that does not pay.
+const BETWEEN_NS_MIN: u64 = 300_000_000;
+const BETWEEN_NS_MAX: u64 = 9_600_000_000;
 
-/// A use counts as no more than this: what takes longer is not how the disk usually is.
-const STALL: Duration = Duration::from_millis(250);
+/// Time without a flush in flight counts as no more than this.
+const PAUSE_NS_MAX: u64 = 20_000_000;
 
-/// Two ways, and what is known of them.
+/// One way is better than another if it costs less by one part in this many: what is hardly cheaper is not worth a change.
+const MARGIN: u64 = 8;
+
+/// A flush counts as no longer than this, nor a wait for one: what is longer is not how the disk usually is.
+const STALL_NS: u64 = 250_000_000;
+
+/// Some ways, and what is known of them.
 #[derive(Debug)]
-pub struct Trials<W> {
-    /// The cheaper way, as far as is known.
-    chosen: W,
-    other: W,
-    /// What a use of the chosen way usually costs.
-    usual: Option<Duration>,
-    /// How many more windows go that way before the other one is tried,
-    left: u32,
-    /// and how many that were at first.
-    between: u32,
-    /// The uses of the present window, and what they cost together.
-    uses: u32,
-    cost: Duration,
+pub struct Trials<W: 'static> {
+    /// All of them, in the order in which they are tried.
+    ways: &'static [W],
+    /// The best one, as far as is known.
+    best: W,
+    /// What a command costs by it.
+    usual_ns: Option<u64>,
+    /// The way that is being tried.
+    trial: Option<W>,
+    /// The place of what was tried last.
+    tried: usize,
+    /// How many were never tried.
+    untried: usize,
+    between_ns: u64,
+    /// How long the present way has been taken.
+    spent_ns: u64,
+    /// When that was found last.
+    at_ns: u64,
+    window: Window,
+}
+
+/// A flush that ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Flush {
+    /// How many commands it took along, from 1.
+    pub commands: u64,
+    /// How long it took.
+    pub took_ns: u64,
+    /// How long they had waited for it, on average.
+    pub waited_ns: u64,
+}
+
+/// Flushes of one way.
+#[derive(Debug, Default)]
+struct Window {
+    since_ns: u64,
+    flushes: u64,
+    took_ns: u64,
+    commands: u64,
+    /// From the coming of a command until it was durable, of all of them together.
+    cost_ns: u64,
 }
 
 impl<W: Copy + PartialEq> Trials<W> {
-    /// Takes `first` to be the cheaper way until more is known.
-    pub fn new(first: W, other: W) -> Self {
-        let (left, between) = (BETWEEN_MIN, BETWEEN_MIN);
-        Self { chosen: first, other, usual: None, left, between, uses: 0, cost: Duration::ZERO }
+    /// Takes the first of `ways` to be the best one until more is known.
+    pub fn new(ways: &'static [W]) -> Self {
+        Self {
+            ways,
+            best: ways[0],
+            usual_ns: None,
+            trial: None,
+            tried: 0,
+            untried: ways.len() - 1,
+            between_ns: BETWEEN_NS_MIN,
+            spent_ns: 0,
+            at_ns: 0,
+            window: Window::default(),
+        }
+    }
+
+    /// One way for all time.
+    #[cfg(test)]
+    pub fn always(ways: &'static [W], way: W) -> Self {
+        Self { best: way, between_ns: u64::MAX, ..Self::new(ways) }
     }
 
     /// The way to go now.
     pub fn way(&self) -> W {
-        if self.left == 0 { self.other } else { self.chosen }
+        self.trial.unwrap_or(self.best)
     }
 
-    /// A use of `way` cost this much.
-    pub fn observe(&mut self, way: W, cost: Duration) {
+    /// The best way, as far as is known.
+    #[cfg(test)]
+    pub fn best(&self) -> W {
+        self.best
+    }
+
+    /// Whether `way` is taken to see how it does.
+    pub fn tries(&self, way: W) -> bool {
+        self.trial == Some(way)
+    }
+
+    /// A flush that began in this way ended. If the way is judged by it, how long its flushes took, on average.
+    pub fn observe(&mut self, way: W, flush: Flush, now_ns: u64) -> Option<u64> {
         // What began before a change says nothing of the way after it.
         if way != self.way() {
-            return;
+            return None;
         }
-        self.uses += 1;
-        self.cost += cost.min(STALL);
-        if self.uses < USES || self.cost < WINDOW {
-            return;
+        let took_ns = flush.took_ns.min(STALL_NS);
+        self.spent_ns += now_ns.saturating_sub(self.at_ns).min(took_ns + PAUSE_NS_MAX);
+        self.at_ns = now_ns;
+        let settle_ns = self.settle_ns();
+        if self.spent_ns < settle_ns {
+            self.window.since_ns = self.spent_ns;
+            return None;
         }
-        let cost = self.cost / self.uses;
-        (self.uses, self.cost) = (0, Duration::ZERO);
-        if self.left > 0 {
-            self.usual = Some(cost);
-            self.left -= 1;
-            return;
-        }
-        if self.usual.is_some_and(|usual| usual <= cost) {
-            self.between = (self.between * 2).min(BETWEEN_MAX);
-        } else {
-            std::mem::swap(&mut self.chosen, &mut self.other);
-            self.usual = Some(cost);
-            self.between = BETWEEN_MIN;
-        }
-        self.left = self.between;
+        let cost_ns = took_ns + flush.waited_ns.min(STALL_NS);
+        self.window.flushes += 1;
+        self.window.took_ns += took_ns;
+        self.window.commands += flush.commands;
+        self.window.cost_ns += cost_ns * flush.commands;
+        let is_judged = self.window.flushes >= WINDOW_FLUSHES
+            && self.spent_ns - self.window.since_ns >= settle_ns * WINDOW_SETTLES;
+        is_judged.then(|| self.judge())
     }
 
-    #[cfg(test)]
-    pub fn chosen(&self) -> W {
-        self.chosen
+    fn settle_ns(&self) -> u64 {
+        let settle_ns = self.usual_ns.map_or(SETTLE_NS_MAX, |usual_ns| usual_ns.saturating_mul(SETTLE_COSTS));
+        settle_ns.clamp(SETTLE_NS_MIN, SETTLE_NS_MAX)
+    }
+
+    fn judge(&mut self) -> u64 {
+        let window = std::mem::take(&mut self.window);
+        self.window.since_ns = self.spent_ns;
+        let cost_ns = window.cost_ns / window.commands.max(1);
+        match (self.trial, self.usual_ns) {
+            (Some(way), Some(usual_ns)) if cost_ns + cost_ns / MARGIN <= usual_ns => {
+                (self.best, self.between_ns) = (way, BETWEEN_NS_MIN);
+                self.usual_ns = Some(cost_ns);
+                self.trial_ended();
+            }
+            (Some(_), _) => {
+                self.between_ns = (self.between_ns * 2).min(BETWEEN_NS_MAX);
+                self.trial_ended();
+            }
+            (None, usual_ns) => {
+                self.usual_ns = Some(usual_ns.unwrap_or(cost_ns).midpoint(cost_ns));
+                if self.spent_ns >= self.between_ns {
+                    self.try_next();
+                }
+            }
+        }
+        window.took_ns / window.flushes
+    }
+
+    /// Goes on the best way, once every way has been tried.
+    fn trial_ended(&mut self) {
+        if self.untried > 0 { self.try_next() } else { self.go(None) }
+    }
+
+    /// Tries each way in turn but the best one.
+    fn try_next(&mut self) {
+        let after = |place| (place + 1) % self.ways.len();
+        let next = after(self.tried);
+        self.tried = if self.ways[next] == self.best { after(next) } else { next };
+        self.untried = self.untried.saturating_sub(1);
+        self.go(Some(self.ways[self.tried]));
+    }
+
+    fn go(&mut self, trial: Option<W>) {
+        (self.trial, self.spent_ns, self.window) = (trial, 0, Window::default());
     }
 }
 
@@ -86,56 +189,79 @@ impl<W: Copy + PartialEq> Trials<W> {
 mod tests {
     use super::*;
 
-    /// Uses that cost so many microseconds on either way, for so many milliseconds; which part of that time, in thousandths,
-    /// went the way `true`.
-    fn run(trials: &mut Trials<bool>, ms: u64, mut cost_us: impl FnMut(bool) -> u64) -> u64 {
-        let (mut all_us, mut true_us) = (0, 0);
-        while all_us < ms * 1000 {
-            let way = trials.way();
-            let us = cost_us(way);
-            trials.observe(way, Duration::from_micros(us));
-            all_us += us;
-            true_us += if way { us } else { 0 };
+    const US: u64 = 1_000;
+
+    /// What a flush takes that goes this way, in microseconds.
+    type Disk<'a> = &'a mut dyn FnMut(char) -> u64;
+    type CostUs = fn(char) -> u64;
+
+    /// Flushes one after the other for so many milliseconds; when that ends, and the share of it, in thousandths, that went
+    /// this way.
+    fn run(trials: &mut Trials<char>, begin_ns: u64, ms: u64, disk: Disk<'_>, way: char) -> (u64, u64) {
+        let (mut now_ns, mut spent_ns) = (begin_ns, 0);
+        while now_ns < begin_ns + ms * 1000 * US {
+            let used = trials.way();
+            let took_ns = disk(used) * US;
+            now_ns += took_ns;
+            spent_ns += if used == way { took_ns } else { 0 };
+            trials.observe(used, Flush { commands: 10, took_ns, waited_ns: 0 }, now_ns);
         }
-        true_us * 1000 / all_us
+        (now_ns, spent_ns / (ms * US))
     }
 
+    /// Disks, and the way of three that is cheapest on them, by far or by a little more than the margin.
+    const COSTS: [(char, CostUs); 4] = [
+        ('b', |way| if way == 'b' { 100 } else { 150 }),
+        ('c', |way| if way == 'c' { 2000 } else { 4000 }),
+        ('a', |way| if way == 'a' { 100 } else { 115 }),
+        ('b', |way| if way == 'b' { 5000 } else { 5700 }),
+    ];
+
     #[test]
-    fn the_cheaper_way_is_taken_and_the_other_one_tried_ever_less_often() {
-        let mut trials = Trials::new(false, true);
-        let taken = run(&mut trials, 60_000, |way| if way { 100 } else { 150 });
-        assert!((950..1000).contains(&taken), "{taken} of 1000");
-        let mut trials = Trials::new(false, true);
-        let taken = run(&mut trials, 60_000, |way| if way { 4000 } else { 2000 });
-        assert!((1..50).contains(&taken), "{taken} of 1000, for trials");
+    fn the_cheapest_way_is_found_and_the_others_are_tried_ever_less_often() {
+        for (best, mut cost_us) in COSTS {
+            let mut trials = Trials::new(&['a', 'b', 'c']);
+            let (now_ns, _) = run(&mut trials, 0, 3000, &mut cost_us, best);
+            let (_, share) = run(&mut trials, now_ns, 60_000, &mut cost_us, best);
+            assert!((900..1000).contains(&share), "{best}: {share} of 1000, the rest for trials");
+        }
     }
 
     #[test]
     fn what_changes_is_judged_anew() {
-        let mut trials = Trials::new(false, true);
-        run(&mut trials, 20_000, |way| if way { 100 } else { 150 });
-        assert!(trials.chosen());
-        run(&mut trials, 20_000, |way| if way { 4000 } else { 2000 });
-        assert!(!trials.chosen(), "it became dear");
-        run(&mut trials, 20_000, |way| if way { 100 } else { 150 });
-        assert!(trials.chosen(), "and cheap again");
+        let (mut trials, mut now_ns) = (Trials::new(&['a', 'b', 'c']), 0);
+        for (best, mut cost_us) in COSTS {
+            (now_ns, _) = run(&mut trials, now_ns, 20_000, &mut cost_us, best);
+            assert_eq!(trials.best(), best);
+        }
     }
 
     #[test]
     fn where_writes_are_rationed_the_way_with_fewer_of_them_is_taken() {
-        let mut trials = Trials::new(false, true);
+        let mut trials = Trials::new(&['a', 'b']);
         // Fifty writes in each tenth of a second are quick, the next one waits for its end. One way is a little quicker, and
         // takes two of them.
         let mut left = 50;
-        let taken = run(&mut trials, 60_000, |way| {
-            let (writes, us) = if way { (2, 80) } else { (1, 100) };
+        let mut cost_us = |way| {
+            let (writes, us) = if way == 'b' { (2, 80) } else { (1, 100) };
             if left < writes {
                 left = 50 - writes;
                 return 100_000 - 50 * us / writes;
             }
             left -= writes;
             us
-        });
-        assert!(!trials.chosen() && taken < 50, "{taken} of 1000");
+        };
+        let (_, share) = run(&mut trials, 0, 60_000, &mut cost_us, 'b');
+        assert!(trials.best() == 'a' && share < 100, "{share} of 1000");
+    }
+
+    #[test]
+    fn what_began_before_a_change_is_not_counted() {
+        let mut trials = Trials::new(&['a', 'b']);
+        for n in 0..1000 {
+            let flush = Flush { commands: 1, took_ns: 1, waited_ns: 0 };
+            assert_eq!(trials.observe('b', flush, n * 1000 * US), None);
+        }
+        assert_eq!((trials.way(), trials.usual_ns), ('a', None));
     }
 }
