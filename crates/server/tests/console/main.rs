@@ -9,4 +9,5 @@ mod keys;
 mod overview;
 #[path = "../process/mod.rs"]
 mod process;
+mod readable;
 mod users;

@@ -5,6 +5,7 @@ use windlass_api::etcdserverpb::{LeaseGrantRequest, PutRequest};
 
 use crate::browser::{Browser, ESCAPE, LEFT, RIGHT};
 use crate::process::{Launch, Member, Scratch, free_address};
+use crate::readable::hard_to_read;
 
 /// Puts until the page shows what a test waits for.
 fn put_while(member: &Member, browser: &Browser, waits: impl Fn(&Browser) + Sync) {
@@ -77,6 +78,7 @@ fn a_busy_member_shows_what_it_does() {
         browser.wait_for("#heat-at", "p99");
         browser.press(RIGHT);
         browser.picture("busy-wide");
+        assert_eq!(hard_to_read(browser, "busy"), Vec::<String>::new());
         browser.press("t");
         browser.press("t");
         browser.wait_for("#theme", "dark");

@@ -9,7 +9,7 @@ use crate::browser::{Browser, ESCAPE};
 use crate::process::{Launch, Scratch};
 
 /// Root, and a reader who may read what begins with `a/`.
-fn enable(client: &mut Client) {
+pub fn enable(client: &mut Client) {
     for name in ["root", "reader"] {
         let user =
             pb::AuthUserAddRequest { name: name.into(), password: "secret".into(), ..Default::default() };
@@ -28,7 +28,7 @@ fn enable(client: &mut Client) {
     client.auth_enable(&pb::AuthEnableRequest {}).expect("enabled");
 }
 
-fn sign_in(browser: &Browser, name: &str, password: &str) {
+pub fn sign_in(browser: &Browser, name: &str, password: &str) {
     browser.click("#sign");
     browser.wait("document.getElementById('login').open");
     browser.fill("#user", name);
