@@ -60,9 +60,13 @@ impl Device {
         }
     }
 
-    /// Names and values for people.
+    /// Names and values for people. Of no disk the kernel says nothing more than where it is mounted.
     #[must_use]
     pub fn facts(&self) -> Vec<(&'static str, String)> {
+        let mount = self.mount.as_ref().map(|mount| ("filesystem", mount.to_string()));
+        if self.name.is_empty() {
+            return [("disk", "unknown".to_owned())].into_iter().chain(mount).collect();
+        }
         let or_unknown = |text: &str| if text.is_empty() { "unknown".to_owned() } else { text.to_owned() };
         let kind = if self.rotational { ", rotating" } else { "" };
         let model = if self.model.is_empty() { String::new() } else { format!(" ({})", self.model) };
@@ -74,17 +78,16 @@ impl Device {
             ("write through", _) => "none that a power failure loses (write through)".to_owned(),
             (other, _) => or_unknown(other),
         };
-        let mount = self.mount.as_ref().map_or_else(|| "unknown".to_owned(), Mount::to_string);
-        vec![
-            ("disk", format!("{}{model}{kind}", or_unknown(&self.name))),
+        let facts = [
+            ("disk", format!("{}{model}{kind}", self.name)),
             ("write cache", cache),
             (
                 "scheduler",
                 format!("{}, up to {} requests queued", or_unknown(&self.scheduler), self.requests_max),
             ),
             ("block size", format!("{} B logical, {} B physical", self.block_bytes.0, self.block_bytes.1)),
-            ("filesystem", mount),
-        ]
+        ];
+        facts.into_iter().chain(mount).collect()
     }
 }
 
@@ -128,6 +131,11 @@ mod tests {
         let device = Device::read(&found);
         assert_eq!((device.name.as_str(), device.write_cache.as_str()), ("sda", "write back"));
         assert!(device.facts()[1].1.contains("flush"), "{:?}", device.facts());
+    }
+
+    #[test]
+    fn of_what_is_not_known_nothing_is_made_up() {
+        assert_eq!(Device::default().facts(), [("disk", "unknown".to_owned())]);
     }
 
     #[test]

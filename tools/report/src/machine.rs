@@ -18,7 +18,7 @@ pub struct Machine {
     pub memory_bytes: u64,
     /// The kernel's release.
     pub kernel: String,
-    /// Device, filesystem and mount options under the folder that is measured.
+    /// Device, filesystem and mount options under the folder that is measured; empty where they are not known.
     pub filesystem: String,
     /// Processes that wanted a CPU over the last minute, on average, when this was read: what else was going on.
     pub load: f64,
@@ -47,7 +47,7 @@ impl Machine {
             governor: read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").trim().to_owned(),
             memory_bytes: kib * 1024,
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
-            filesystem: mount.cloned().unwrap_or_default().to_string(),
+            filesystem: mount.map(Mount::to_string).unwrap_or_default(),
             load: read("/proc/loadavg").split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(0.0),
         }
     }
@@ -59,9 +59,11 @@ impl Machine {
             ("CPU", format!("{} x {}", self.cpus, self.cpu)),
             ("memory", crate::units::bytes(self.memory_bytes)),
             ("kernel", self.kernel.clone()),
-            ("filesystem", self.filesystem.clone()),
             ("load average at the start", format!("{:.2}", self.load)),
         ];
+        if !self.filesystem.is_empty() {
+            facts.insert(3, ("filesystem", self.filesystem.clone()));
+        }
         if !self.governor.is_empty() {
             facts.insert(1, ("frequency governor", self.governor.clone()));
         }
@@ -151,5 +153,8 @@ mod tests {
     fn this_machine_has_cpus_and_memory() {
         let machine = Machine::here(Path::new("/"));
         assert!(machine.cpus > 0 && machine.memory_bytes > 0 && !machine.kernel.is_empty());
+        let names = |machine: &Machine| machine.facts().into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        assert!(names(&machine).contains(&"filesystem"));
+        assert!(!names(&Machine::with(None)).contains(&"filesystem"), "what is not known is not shown");
     }
 }
