@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use windlass_api::etcdserverpb::{RangeRequest, StatusRequest};
 use windlass_client::{Client, Config, Endpoint};
 
-use crate::ports;
+use crate::ports::Port;
 use crate::throttle::Throttle;
 
 /// A cluster that does not serve within this time has failed.
@@ -47,6 +47,8 @@ pub struct Launch<'a> {
 pub struct Cluster {
     label: String,
     members: Vec<Member>,
+    /// Nobody else's until the members have ended.
+    _ports: Vec<Port>,
 }
 
 struct Member {
@@ -61,11 +63,12 @@ impl Cluster {
     /// # Errors
     /// A program cannot be started, ends, or does not serve in time.
     pub fn start(launch: &Launch<'_>) -> Result<Self> {
-        let ports = (0..2 * launch.nodes).map(|_| ports::free()).collect::<io::Result<Vec<_>>>()?;
-        let (clients, peers) = ports.split_at(launch.nodes);
+        let ports = (0..2 * launch.nodes).map(|_| Port::free()).collect::<io::Result<Vec<_>>>()?;
+        let numbers: Vec<u16> = ports.iter().map(Port::number).collect();
+        let (clients, peers) = numbers.split_at(launch.nodes);
         let named = peers.iter().enumerate().map(|(place, port)| format!("n{place}=http://127.0.0.1:{port}"));
         let all = named.collect::<Vec<_>>().join(",");
-        let mut cluster = Self { label: launch.label.to_owned(), members: Vec::new() };
+        let mut cluster = Self { label: launch.label.to_owned(), members: Vec::new(), _ports: ports };
         for (place, (client, peer)) in clients.iter().zip(peers).enumerate() {
             cluster.members.push(Member::start(launch, place, (*client, *peer), &all)?);
         }

@@ -107,7 +107,7 @@ fn protected_connections_carry_loads_too() {
     const READY_MAX: std::time::Duration = std::time::Duration::from_secs(30);
     let Some(program) = windlass() else { return };
     let folder = tempfile::tempdir().expect("a folder");
-    let [client, peer] = [(); 2].map(|()| windlass_bench::ports::free().expect("a free port"));
+    let [client, peer] = [(); 2].map(|()| windlass_bench::ports::Port::free().expect("a free port").keep());
     let (client, peer) = (format!("https://127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
     let child = std::process::Command::new(program)
         .args(["--auto-tls", "--log-level", "error", "--initial-cluster", &format!("default={peer}")])

@@ -114,7 +114,7 @@ fn put() -> PutRequest {
 
 /// An endpoint where nobody listens.
 fn nobody() -> String {
-    format!("127.0.0.1:{}", ports::free().expect("a port"))
+    format!("127.0.0.1:{}", ports::Port::free().expect("a port").keep())
 }
 
 #[test]

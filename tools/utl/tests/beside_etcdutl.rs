@@ -43,7 +43,7 @@ impl Drop for Etcd {
 
 impl Etcd {
     fn start(tools: &Path, folder: &Path) -> Self {
-        let url = || format!("http://127.0.0.1:{}", ports::free().expect("a free port"));
+        let url = || format!("http://127.0.0.1:{}", ports::Port::free().expect("a free port").keep());
         let (endpoint, peer) = (url(), url());
         let process = Command::new(tools.join("etcd"))
             .arg("--data-dir")

@@ -95,5 +95,5 @@ impl Drop for Server {
 }
 
 fn free_address() -> String {
-    format!("127.0.0.1:{}", ports::free().expect("a free port"))
+    format!("127.0.0.1:{}", ports::Port::free().expect("a free port").keep())
 }

@@ -377,5 +377,5 @@ pub fn raise_descriptors() -> u64 {
 
 /// An address that nobody listens on, and that nobody takes meanwhile.
 pub fn free_address() -> String {
-    format!("127.0.0.1:{}", ports::free().expect("a free port"))
+    format!("127.0.0.1:{}", ports::Port::free().expect("a free port").keep())
 }

@@ -30,7 +30,7 @@ impl Etcd {
     /// With further options; whoever starts it waits until it is ready.
     pub fn start_with(program: &Path, options: &[&str], scheme: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let url = || format!("http://127.0.0.1:{}", ports::free().expect("a free port"));
+        let url = || format!("http://127.0.0.1:{}", ports::Port::free().expect("a free port").keep());
         let (client, peer, advertised) = (url().replace("http", scheme), url(), "http://127.0.0.1:1");
         let process = Command::new(program)
             .arg("--data-dir")
