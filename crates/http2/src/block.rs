@@ -3,6 +3,8 @@
 //! Flat, so that keeping a block costs no allocation when its buffer is used again, and so that two equal blocks can be
 //! recognised with one comparison. Blocks come only from [`Block::push`]; nothing here parses a peer's bytes.
 
+use crate::slab::empty;
+
 /// The fields that were received in one header block, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Headers<'a>(&'a [u8]);
@@ -75,8 +77,7 @@ impl Block {
 
     /// Empties the block and keeps its memory unless that exceeds `keep_bytes`.
     pub fn clear(&mut self, keep_bytes: usize) {
-        self.0.clear();
-        self.0.shrink_to(keep_bytes);
+        empty(&mut self.0, keep_bytes);
     }
 }
 

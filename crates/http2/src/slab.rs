@@ -140,10 +140,17 @@ impl Row {
         head.clear(KEEP_BYTES);
         trailers.clear(KEEP_BYTES);
         for buffer in [&mut body, &mut queue] {
-            buffer.clear();
-            buffer.shrink_to(KEEP_BYTES);
+            empty(buffer, KEEP_BYTES);
         }
         *self = Self { head, trailers, body, queue, ..Self::default() };
+    }
+}
+
+/// Empties a buffer and keeps its memory unless that exceeds `keep_bytes`. To shrink it would copy what it held.
+pub(crate) fn empty(buffer: &mut Vec<u8>, keep_bytes: usize) {
+    buffer.clear();
+    if buffer.capacity() > keep_bytes {
+        *buffer = Vec::new();
     }
 }
 

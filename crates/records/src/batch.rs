@@ -150,12 +150,15 @@ impl Command {
 #[derive(Default)]
 pub struct BatchBuilder {
     commands: Vec<wire::Command>,
+    /// What the commands point into.
     payload: Vec<u8>,
+    /// The bytes of `payload` that were those of commands at the front, which are finished.
+    gone: usize,
 }
 
 impl std::fmt::Debug for BatchBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (commands, bytes) = (self.commands.len(), self.payload.len());
+        let (commands, bytes) = (self.commands.len(), self.payload_bytes());
         f.debug_struct("BatchBuilder").field("commands", &commands).field("payload_bytes", &bytes).finish()
     }
 }
@@ -175,26 +178,19 @@ impl BatchBuilder {
         self.payload.extend_from_slice(payload);
     }
 
-    /// Moves the first `count` commands of `other`, at most all of them, to the end of this builder.
-    pub fn take_front(&mut self, other: &mut Self, count: usize) {
-        if self.commands.is_empty() && count >= other.commands.len() {
+    /// Moves all commands of `other` to the end of this builder.
+    pub fn append(&mut self, other: &mut Self) {
+        if self.is_empty() {
             std::mem::swap(self, other);
             return;
         }
-        let count = count.min(other.commands.len());
-        let base = u32_len(self.payload.len());
-        let cut = match other.commands.get(count) {
-            Some(next) => next.payload_offset(),
-            None => u32_len(other.payload.len()),
-        };
-        for mut command in other.commands.drain(..count) {
-            command.set_payload_offset(base + command.payload_offset());
+        let (base, gone) = (u32_len(self.payload.len()), u32_len(other.gone));
+        for mut command in other.commands.drain(..) {
+            command.set_payload_offset(base + command.payload_offset() - gone);
             self.commands.push(command);
         }
-        self.payload.extend(other.payload.drain(..cut as usize));
-        for command in &mut other.commands {
-            command.set_payload_offset(command.payload_offset() - cut);
-        }
+        self.payload.extend_from_slice(&other.payload[other.gone..]);
+        other.clear();
     }
 
     /// Takes these requests out, wherever they stand; the others keep their order.
@@ -216,10 +212,11 @@ impl BatchBuilder {
     /// Number of leading commands whose payloads together stay within `bytes`; at least 1 if there is any.
     #[must_use]
     pub fn fitting(&self, bytes: usize) -> usize {
-        if self.payload.len() <= bytes {
+        if self.payload_bytes() <= bytes {
             return self.commands.len();
         }
-        let ends = |c: &wire::Command| c.payload_offset() as usize + c.payload_length() as usize <= bytes;
+        let end = self.gone + bytes;
+        let ends = |c: &wire::Command| c.payload_offset() as usize + c.payload_length() as usize <= end;
         self.commands.partition_point(ends).max(1)
     }
 
@@ -243,22 +240,30 @@ impl BatchBuilder {
     /// Bytes of payload.
     #[must_use]
     pub fn payload_bytes(&self) -> usize {
-        self.payload.len()
+        self.payload.len() - self.gone
     }
 
     /// The finished record; the builder is empty afterwards.
     #[must_use]
     pub fn finish(&mut self, origin: Origin) -> Bytes {
-        self.finish_in(origin, &Pool::default())
+        self.finish_front(origin, self.len(), &Pool::default())
     }
 
-    /// As [`finish`](Self::finish), in memory of `pool`.
+    /// The record of the first `count` commands, at most all of them, in memory of `pool`; the others stay.
     #[must_use]
-    pub fn finish_in(&mut self, origin: Origin, pool: &Pool) -> Bytes {
-        let size = self.payload.len() + self.commands.len() * size_of::<wire::Command>() + 128;
-        let mut fbb = FlatBufferBuilder::from_vec(pool.take(size));
-        let payload = fbb.create_vector(&self.payload);
-        let commands = fbb.create_vector(&self.commands);
+    pub fn finish_front(&mut self, origin: Origin, count: usize, pool: &Pool) -> Bytes {
+        let end = match self.commands.get(count) {
+            Some(next) => next.payload_offset() as usize,
+            None => self.payload.len(),
+        };
+        let count = count.min(self.len());
+        let (front, payload) = (&mut self.commands[..count], &self.payload[self.gone..end]);
+        for command in &mut *front {
+            command.set_payload_offset(command.payload_offset() - u32_len(self.gone));
+        }
+        let mut fbb = FlatBufferBuilder::from_vec(pool.take(payload.len() + size_of_val(front) + 128));
+        let payload = fbb.create_vector(payload);
+        let commands = fbb.create_vector(front);
         let args = wire::BatchArgs {
             origin: origin.member.0,
             incarnation: origin.incarnation,
@@ -267,10 +272,30 @@ impl BatchBuilder {
         };
         let root = wire::Batch::create(&mut fbb, &args);
         fbb.finish(root, None);
-        self.commands.clear();
-        self.payload.clear();
+        self.commands.drain(..count);
+        self.gone = end;
+        self.forget_gone();
         let (buffer, head) = fbb.collapse();
         Bytes::from_owner(Pooled { buffer, pool: pool.clone() }).slice(head..)
+    }
+
+    /// Gives back what is finished, once that is most of the payload: so that no byte is moved more than once.
+    fn forget_gone(&mut self) {
+        if self.is_empty() {
+            self.clear();
+        } else if self.gone > self.payload_bytes() {
+            let gone = u32_len(self.gone);
+            self.payload.drain(..std::mem::take(&mut self.gone));
+            for command in &mut self.commands {
+                command.set_payload_offset(command.payload_offset() - gone);
+            }
+        }
+    }
+
+    fn clear(&mut self) {
+        self.commands.clear();
+        self.payload.clear();
+        self.gone = 0;
     }
 }
 
@@ -441,6 +466,8 @@ fn u32_len(len: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -461,13 +488,40 @@ mod tests {
 
     proptest! {
         #[test]
-        fn round_trip_and_split(payloads: Vec<Vec<u8>>, cut in 0_usize..20) {
-            let want: Vec<_> = payloads.iter().cloned().enumerate().map(|(i, p)| (i as u64, p)).collect();
-            let (mut front, mut rest) = (BatchBuilder::default(), builder(&payloads, 0));
-            front.take_front(&mut rest, cut);
-            let mut got = contents(&Batch::parse(front.finish(US)).unwrap());
-            got.extend(contents(&Batch::parse(rest.finish(US)).unwrap()));
-            prop_assert_eq!(got, want);
+        fn a_builder_is_a_queue(steps in prop::collection::vec((0..4_u8, prop::collection::vec(0..300_usize, 0..8)), 0..20)) {
+            let (mut queue, mut want, mut next) = (BatchBuilder::default(), VecDeque::new(), 0);
+            for (step, sizes) in steps {
+                let some: Vec<Vec<u8>> = sizes.iter().map(|&size| vec![size as u8; size]).collect();
+                let numbered = (next..).zip(some.iter().cloned());
+                match step {
+                    0 => {
+                        want.extend(numbered);
+                        queue.append(&mut builder(&some, next));
+                        next += some.len() as u64;
+                    }
+                    1 => {
+                        let count = queue.fitting(sizes.iter().sum());
+                        let got = contents(&Batch::parse(queue.finish_front(US, count, &Pool::default())).unwrap());
+                        let front: Vec<_> = want.drain(..count).collect();
+                        prop_assert_eq!(got, front);
+                    }
+                    2 => {
+                        let mut other = builder(&some, next);
+                        let taken = Batch::parse(other.finish_front(US, 2, &Pool::default())).unwrap();
+                        prop_assert_eq!(taken.len(), some.len().min(2));
+                        want.extend(numbered.skip(2));
+                        queue.append(&mut other);
+                        next += some.len() as u64;
+                    }
+                    _ => {
+                        queue.withdraw(&want.iter().step_by(2).map(|(id, _)| RequestId(*id)).collect());
+                        want = want.into_iter().skip(1).step_by(2).collect();
+                    }
+                }
+                let bytes = want.iter().map(|(_, payload)| payload.len()).sum();
+                prop_assert_eq!((queue.len(), queue.payload_bytes()), (want.len(), bytes));
+            }
+            prop_assert_eq!(contents(&Batch::parse(queue.finish(US)).unwrap()), Vec::from(want));
         }
 
         #[test]
@@ -476,10 +530,9 @@ mod tests {
             for (i, (credential, payload)) in commands.iter().enumerate() {
                 rest.push_as(RequestId(i as u64), CommandKind::Put, credential, payload);
             }
-            let mut front = BatchBuilder::default();
-            front.take_front(&mut rest, cut);
+            let front = rest.finish_front(US, cut, &Pool::default());
             let mut got = Vec::new();
-            for batch in [front.finish(US), rest.finish(US)].map(|data| Batch::parse(data).unwrap()) {
+            for batch in [front, rest.finish(US)].map(|data| Batch::parse(data).unwrap()) {
                 got.extend(batch.commands().map(|c| {
                     (batch.data()[c.credential()].to_vec(), batch.data()[c.payload].to_vec())
                 }));
@@ -504,7 +557,7 @@ mod tests {
         fn memory_is_used_again_and_never_shared(batches: Vec<(Vec<Vec<u8>>, bool)>) {
             let (pool, mut kept) = (Pool::default(), Vec::new());
             for (payloads, keep) in &batches {
-                let batch = Batch::parse(builder(payloads, 0).finish_in(US, &pool)).unwrap();
+                let batch = Batch::parse(builder(payloads, 0).finish_front(US, usize::MAX, &pool)).unwrap();
                 if *keep {
                     kept.push((payloads, batch));
                 }

@@ -44,12 +44,7 @@ impl Gathered {
     /// The next batch of this member's commands.
     fn next(&mut self, origin: Origin, bytes_max: usize) -> Bytes {
         let count = self.count(bytes_max);
-        if count == self.commands.len() {
-            return self.commands.finish_in(origin, &self.pool);
-        }
-        let mut front = BatchBuilder::default();
-        front.take_front(&mut self.commands, count);
-        front.finish_in(origin, &self.pool)
+        self.commands.finish_front(origin, count, &self.pool)
     }
 
     /// Refuses everything that waits.
@@ -97,7 +92,7 @@ impl Consensus {
         };
         match refusal {
             Some(error) => refuse(commands.request_ids(), error, out),
-            None => gathered.commands.take_front(&mut commands, usize::MAX),
+            None => gathered.commands.append(&mut commands),
         }
         gathered.emptied = Some(commands);
     }
