@@ -66,7 +66,8 @@ impl Report {
         const BATCH_BYTES: u64 = 64 << 10;
         let rate = |depth| self.rewritten(self.best_sync(), BATCH_BYTES, depth).map(|cell| cell.writes_per_s);
         let is_fast = |cell: &Measured| cell.p50_ns < FAST_NS;
-        if self.rewritten(self.best_sync(), SIZES[0], 1).is_some_and(is_fast) {
+        // A probe that was cut short knows nothing of several in flight.
+        if rate(DEPTHS[1]).is_none() || self.rewritten(self.best_sync(), SIZES[0], 1).is_some_and(is_fast) {
             return SERVERS_DEPTH;
         }
         let most = DEPTHS.iter().filter_map(|&depth| rate(depth)).fold(0.0, f64::max);
@@ -149,7 +150,10 @@ impl Report {
             );
         }
         if !self.complete {
-            warnings.push("There was no time for all cells; --seconds gives it more.".to_owned());
+            warnings.push(
+                "There was no time or no room for all cells: --seconds and --write-max give it more."
+                    .to_owned(),
+            );
         }
         warnings
     }

@@ -136,7 +136,7 @@ fn advice(stage: &str) -> &'static str {
     let place = STAGES.iter().position(|known| *known == stage);
     match place {
         Some(DEVICE_WRITE) => {
-            "Nothing that was seen beside them explains it: the device itself pauses. windlass-disk probe shows whether it does so alone."
+            "Nothing that was seen beside them explains it: the device itself pauses, or somebody uses it who is seen by root alone. windlass-disk probe shows whether it does so alone."
         }
         Some(QUEUE) => {
             "Commands wait because a flush is under way or the consensus thread is busy: windlass-disk tune tries other depths and batches."

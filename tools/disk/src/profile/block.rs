@@ -118,7 +118,7 @@ impl Tracer {
     /// Of the disk on which the device `major:minor` is.
     pub fn of(device: Option<&str>) -> Self {
         let Some(disk) = device.and_then(whole_disk) else {
-            return Self::Off("the log is on no disk of this machine's".to_owned());
+            return Self::Off("it is not known which disk the log is on: look as root, on the member's machine, at a folder on a disk".to_owned());
         };
         match Trace::start(&disk) {
             Ok(trace) => Self::On(Box::new(trace)),
