@@ -15,6 +15,7 @@ use windlass_client::{Client, Config, Endpoint};
 
 use crate::ports::Port;
 use crate::throttle::Throttle;
+use crate::undo;
 
 /// A cluster that does not serve within this time has failed.
 const READY_MAX: Duration = Duration::from_secs(60);
@@ -154,19 +155,20 @@ impl Member {
         let url = |port: u16| format!("http://127.0.0.1:{port}");
         let path = |suffix: &str| launch.folder.join(format!("{}{place}{suffix}", launch.label));
         let log = path(".log");
-        let out = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
-        let child = Command::new(launch.program)
+        let mut command = Command::new(launch.program);
+        command
             .args(["--name", &format!("n{place}"), "--initial-cluster", all, "--log-level", "error"])
             .args(["--listen-client-urls", &url(client), "--advertise-client-urls", &url(client)])
             .args(["--listen-peer-urls", &url(peer), "--initial-advertise-peer-urls", &url(peer)])
             .arg("--data-dir")
             .arg(path(".data"))
             .args(launch.flags)
-            .stdin(Stdio::null())
-            .stdout(out.try_clone()?)
-            .stderr(out)
-            .spawn()
-            .with_context(|| format!("cannot start {}", launch.program.display()))?;
+            .stdin(Stdio::null());
+        let child = undo::make(|| {
+            let out = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+            let child = command.stdout(out.try_clone()?).stderr(out).spawn();
+            child.with_context(|| format!("cannot start {}", launch.program.display()))
+        })?;
         let endpoint = format!("127.0.0.1:{client}").parse()?;
         let member = Self { child, endpoint, log };
         if let Some(throttle) = launch.throttle {

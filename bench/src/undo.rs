@@ -3,6 +3,8 @@
 //!
 //! A tool calls [`on_signals`] once, at its start. Whoever makes such a thing keeps an [`Undo`] beside it for as long as the
 //! thing is there. What undoes it may run beside the thing's own end, so it takes no offence at what is gone already.
+//! A signal for the whole process group ends servers before this program: it must not start the next one, so whoever starts one
+//! or makes something in such a folder does it with [`make`].
 
 use std::fs;
 use std::io::{self, Read as _};
@@ -67,6 +69,13 @@ impl Drop for Undo {
     }
 }
 
+/// Makes something that goes with what is undone: a child, or a file in a folder that an [`Undo`] removes. Once a signal ends the
+/// process nothing is made any more, and this does not return.
+pub fn make<T>(make: impl FnOnce() -> T) -> T {
+    let _held = made();
+    make()
+}
+
 fn made() -> MutexGuard<'static, Made> {
     // Whoever panicked while it made something has left the list as it was.
     MADE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -107,8 +116,6 @@ fn undo_all() {
     while let Some((_, work)) = made.works.pop() {
         work();
     }
-    // One that was started meanwhile.
-    end_children();
     std::mem::forget(made);
 }
 

@@ -3,12 +3,12 @@
 mod built;
 
 use std::fs;
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, geteuid, kill_process};
+use rustix::process::{Pid, Signal, geteuid, kill_process, kill_process_group};
 use windlass_api::etcdserverpb::StatusRequest;
 use windlass_client::{Client, Config};
 
@@ -32,7 +32,7 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
     entries.map(|entry| entry.path()).collect()
 }
 
-/// A comparison that runs in a folder of its own. Windlass plays both parts: what is ended is whatever was started.
+/// A comparison that runs in a folder and a process group of its own. Windlass plays both parts: what is ended is whatever was started.
 struct Comparison {
     tool: Child,
     folder: tempfile::TempDir,
@@ -51,7 +51,8 @@ impl Comparison {
         if groups.is_some() {
             command.args(["--write-iops", "100000"]);
         }
-        let tool = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("runs");
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        let tool = command.spawn().expect("runs");
         let group = groups.map(|groups| groups.join(format!("windlass-bench-{}-0", tool.id())));
         Self { tool, folder, group }
     }
@@ -86,6 +87,16 @@ impl Comparison {
     /// Sends the signal and waits until it has ended the comparison; what it printed.
     fn end(&mut self, signal: Signal) -> Output {
         kill_process(Pid::from_child(&self.tool), signal).expect("it runs");
+        self.await_end()
+    }
+
+    /// The same for its servers too, as a terminal's Ctrl-C does it.
+    fn end_group(&mut self, signal: Signal) -> Output {
+        kill_process_group(Pid::from_child(&self.tool), signal).expect("it runs");
+        self.await_end()
+    }
+
+    fn await_end(&mut self) -> Output {
         let mut status = None;
         wait("the end of the comparison", || {
             status = self.tool.try_wait().expect("is a child");
@@ -142,4 +153,15 @@ fn a_signal_while_members_start_ends_those_that_did() {
     wait("the first member", || !comparison.servers().is_empty());
     let output = comparison.end(Signal::TERM);
     comparison.assert_gone(Signal::TERM, &output);
+}
+
+#[test]
+fn a_signal_for_the_whole_group_leaves_nothing_either() {
+    let Some(program) = windlass() else { return };
+    for signal in [Signal::INT, Signal::TERM] {
+        let mut comparison = Comparison::start(&program, 3);
+        wait("the first member", || !comparison.servers().is_empty());
+        let output = comparison.end_group(signal);
+        comparison.assert_gone(signal, &output);
+    }
 }

@@ -1,5 +1,6 @@
 //! One server with one set of settings under one load.
 
+use std::fs;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +11,7 @@ use windlass_bench::keys::{Keys, Spread};
 use windlass_bench::launch::{Cluster, Launch};
 use windlass_bench::plan::{After, Job, Plan, Reach};
 use windlass_bench::throttle::Throttle;
+use windlass_bench::undo;
 use windlass_bench::workload::{Shape, Workload};
 use windlass_bench::{Report as LoadReport, run};
 use windlass_client::Endpoint;
@@ -193,15 +195,21 @@ impl<'a> Trials<'a> {
     ) -> Result<LoadReport> {
         let flags: Vec<_> = settings.iter().map(|(name, value)| format!("--{name}={value}")).collect();
         let place = folder.join("trial");
-        std::fs::create_dir_all(&place)?;
+        // Not its parents too: a signal may have removed those.
+        undo::make(|| fs::create_dir(&place))?;
         let launch = Launch { label: "windlass", program, nodes: 1, flags: &flags, folder: &place, throttle };
-        let cluster = Cluster::start(&launch)?;
+        let report = Cluster::start(&launch).and_then(|cluster| self.load_and_stop(cluster));
+        // Also what one leaves that did not start: the next one begins with nothing.
+        fs::remove_dir_all(&place)?;
+        report
+    }
+
+    fn load_and_stop(&self, cluster: Cluster) -> Result<LoadReport> {
         let endpoints = cluster.endpoints();
         let access = Access::default();
         let report =
             self.load(Target { endpoints, access, prefix: "", key_space: KEY_SPACE, pids: cluster.pids() });
         cluster.stop()?;
-        std::fs::remove_dir_all(&place)?;
         report
     }
 

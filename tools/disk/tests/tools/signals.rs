@@ -1,12 +1,12 @@
 //! Tools that a signal ends: nothing that they made is left.
 
 use std::fs;
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
 
 use crate::live::{keys_left, member, settings};
@@ -29,8 +29,12 @@ fn start(arguments: &[&str]) -> Child {
 }
 
 /// Sends the signal, and waits until it has ended the tool.
-fn end(mut tool: Child, signal: Signal) {
+fn end(tool: Child, signal: Signal) {
     kill_process(Pid::from_child(&tool), signal).expect("it runs");
+    await_end(tool, signal);
+}
+
+fn await_end(mut tool: Child, signal: Signal) {
     let mut status = None;
     wait("the end of the tool", || {
         status = tool.try_wait().expect("is a child");
@@ -84,6 +88,25 @@ fn a_tuner_leaves_no_server_no_folder_and_no_group() {
     assert!(!is_running(&server), "its server goes on");
     assert_eq!(entries(folder.path()), Vec::<PathBuf>::new());
     assert!(group.is_none_or(|group| !group.exists()), "its control group is left");
+}
+
+/// As a terminal's Ctrl-C does it: the server of the trial gets the signal too, which fails the trial and lets the next begin.
+#[test]
+fn a_signal_for_the_whole_group_leaves_neither() {
+    let Some(program) = windlass() else { return };
+    for signal in [Signal::INT, Signal::TERM, Signal::INT, Signal::TERM] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().to_str().expect("is UTF-8");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_windlass-disk"));
+        command.args(["tune", "--seconds", "1", "--folder", path, "--windlass"]).arg(&program);
+        let tool = command.process_group(0).stdout(Stdio::null()).spawn().expect("runs");
+        let server = format!("--data-dir\0{path}");
+        wait("a server", || is_running(&server));
+        kill_process_group(Pid::from_child(&tool), signal).expect("it runs");
+        await_end(tool, signal);
+        assert!(!is_running(&server), "a server goes on");
+        assert_eq!(entries(folder.path()), Vec::<PathBuf>::new());
+    }
 }
 
 #[test]
