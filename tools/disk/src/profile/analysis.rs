@@ -3,6 +3,7 @@
 use serde::Serialize;
 use windlass_report::units::{ns, thousands};
 
+use super::block::Holder;
 use super::commits::{BEFORE_ANSWER, Flush, STAGES, Timeline};
 use super::evidence::{Cause, Finding, View};
 use super::world::Moment;
@@ -30,9 +31,9 @@ pub struct Analysis {
     pub words: Vec<String>,
 }
 
-/// Analyses.
+/// Analyses; `holder` is who was seen to hold back writes to the disk.
 #[must_use]
-pub fn analyse(timeline: &Timeline, moments: &[Moment]) -> Analysis {
+pub fn analyse(timeline: &Timeline, moments: &[Moment], holder: Holder) -> Analysis {
     let own: Vec<&Flush> = timeline.flushes.iter().filter(|flush| flush.commands > 0).collect();
     // A follower has no commits of its own: its writes are what there is to look at.
     let all: Vec<&Flush> = if own.is_empty() { timeline.flushes.iter().collect() } else { own };
@@ -49,7 +50,8 @@ pub fn analyse(timeline: &Timeline, moments: &[Moment]) -> Analysis {
     let slow_stage = most_common_stage(&slow);
     let view = View { all: &all, slow_ns, moments, activities: &timeline.activities };
     let findings = if slow.is_empty() { Vec::new() } else { view.findings() };
-    let words = words(&all, (median_ns, slow_ns), &largest_stage, &slow_stage, slow.len(), &findings);
+    let words =
+        words(&all, (median_ns, slow_ns), &largest_stage, &slow_stage, slow.len(), (&findings, holder));
     Analysis { largest_stage, slow_ns, slow_stage, findings, words }
 }
 
@@ -76,7 +78,7 @@ fn words(
     largest: &(String, f64),
     slow_stage: &(String, f64),
     slow: usize,
-    findings: &[Finding],
+    (findings, holder): (&[Finding], Holder),
 ) -> Vec<String> {
     let commands: u64 = all.iter().map(|flush| flush.commands).sum();
     let (count, share) = (thousands(all.len() as f64), largest.1 * 100.0);
@@ -103,16 +105,16 @@ fn words(
     ));
     for (place, finding) in findings.iter().enumerate() {
         let which = if place == 0 { "Culprit" } else { "Besides" };
-        words.push(format!("{which}: {}", culprit(&finding.cause)));
+        words.push(format!("{which}: {}", culprit(&finding.cause, holder)));
         words.push(finding.words.clone());
     }
     if findings.is_empty() {
-        words.push(advice(&slow_stage.0).to_owned());
+        words.push(advice(&slow_stage.0, holder).to_owned());
     }
     words
 }
 
-fn culprit(cause: &Cause) -> String {
+fn culprit(cause: &Cause, holder: Holder) -> String {
     match cause {
         Cause::ForeignWriter(name) => format!(
             "another process writes to the disk: {name}. Give the log a disk of its own (--wal-dir), or the other a limit."
@@ -127,17 +129,25 @@ fn culprit(cause: &Cause) -> String {
             "too few CPUs: tasks wait for one. Use fewer --net-threads and --shards, or move others away."
                 .to_owned()
         }
-        Cause::Stage(stage) => advice(stage).to_owned(),
+        Cause::Stage(stage) => advice(stage, holder).to_owned(),
     }
 }
 
 /// What to do about a stage where nothing beside it explains it.
-fn advice(stage: &str) -> &'static str {
+fn advice(stage: &str, holder: Holder) -> &'static str {
     let place = STAGES.iter().position(|known| *known == stage);
     match place {
-        Some(DEVICE_WRITE) => {
-            "Nothing that was seen beside them explains it: the device itself pauses, or somebody uses it who is seen by root alone. windlass-disk probe shows whether it does so alone."
-        }
+        Some(DEVICE_WRITE) => match holder {
+            Holder::Unknown => {
+                "Nothing that was seen beside them explains it: the device itself pauses, or somebody uses it who is seen by root alone. windlass-disk probe shows whether it does so alone."
+            }
+            Holder::Disk => {
+                "Nothing that was seen beside them explains it: the device itself pauses. windlass-disk probe shows whether it does so alone."
+            }
+            Holder::Above => {
+                "Nothing that was seen beside them explains it, and the disk does not either: look at what is between it and the member. windlass-disk probe in the log's folder shows whether writes wait there without the member."
+            }
+        },
         Some(QUEUE) => {
             "Commands wait because a flush is under way or the consensus thread is busy: windlass-disk tune tries other depths and batches."
         }
@@ -185,7 +195,8 @@ pub(super) mod tests {
             flushes: flushes(|ms| writes(ms / 100) && ms.is_multiple_of(3)),
             ..Timeline::default()
         };
-        let analysis = analyse(&timeline, &moments(|n| if writes(n) { 50_000_000 } else { 1_000 }));
+        let analysis =
+            analyse(&timeline, &moments(|n| if writes(n) { 50_000_000 } else { 1_000 }), Holder::Unknown);
         assert_eq!(analysis.slow_stage.0, "device_write");
         assert!(
             matches!(&analysis.findings[0].cause, Cause::ForeignWriter(name) if name.starts_with("dd (process 9) with 4")),
@@ -209,7 +220,7 @@ pub(super) mod tests {
         let activities = vec![checkpoint(2_000), checkpoint(7_000)];
         let timeline =
             Timeline { flushes: flushes(|ms| during(ms) && ms.is_multiple_of(2)), activities, missed: 0 };
-        let analysis = analyse(&timeline, &moments(|_| 50_000_000));
+        let analysis = analyse(&timeline, &moments(|_| 50_000_000), Holder::Unknown);
         assert_eq!(analysis.findings.len(), 1, "{analysis:?}");
         assert_eq!(analysis.findings[0].cause, Cause::Work("checkpoint".to_owned()));
         assert!(analysis.findings[0].of_slow > 0.99 && analysis.findings[0].lift > 10.0);
@@ -233,7 +244,7 @@ pub(super) mod tests {
         for moment in moments.iter_mut().filter(|moment| copies(moment.began_ns / MS)) {
             moment.others.insert(0, ("cp (process 3)".to_owned(), 30_000_000));
         }
-        let analysis = analyse(&timeline, &moments);
+        let analysis = analyse(&timeline, &moments, Holder::Unknown);
         let named: Vec<_> = analysis.findings.iter().map(|finding| finding.cause.clone()).collect();
         let [Cause::ForeignWriter(writer), Cause::Work(work)] = &named[..] else { panic!("{named:?}") };
         assert!(writer.starts_with("cp (process 3)") && work == "checkpoint", "{named:?}");
@@ -255,7 +266,7 @@ pub(super) mod tests {
         for (_, moment) in moments.iter_mut().enumerate().filter(|(n, _)| copies(*n as u64)) {
             moment.others.push(("cp (process 3)".to_owned(), 20_000_000));
         }
-        let analysis = analyse(&timeline, &moments);
+        let analysis = analyse(&timeline, &moments, Holder::Unknown);
         let named: Vec<_> = analysis.findings.iter().map(|finding| finding.cause.clone()).collect();
         assert!(
             matches!(&named[..], [Cause::ForeignWriter(name)] if name.starts_with("cp (process 3)")),
@@ -267,7 +278,7 @@ pub(super) mod tests {
     fn a_followers_writes_answer_nobody() {
         let mut flushes = flushes(|_| false);
         flushes.iter_mut().for_each(|flush| flush.commands = 0);
-        let words = analyse(&Timeline { flushes, ..Timeline::default() }, &[]).words;
+        let words = analyse(&Timeline { flushes, ..Timeline::default() }, &[], Holder::Unknown).words;
         assert!(
             words[0].starts_with("10,000 writes of what the leader decides. Half of them were durable"),
             "{words:?}"
@@ -277,14 +288,14 @@ pub(super) mod tests {
     #[test]
     fn what_nothing_explains_is_not_blamed_on_anybody() {
         let timeline = Timeline { flushes: flushes(|ms| ms.is_multiple_of(40)), ..Timeline::default() };
-        let analysis = analyse(&timeline, &moments(|_| 0));
+        let analysis = analyse(&timeline, &moments(|_| 0), Holder::Unknown);
         assert!(analysis.findings.is_empty(), "{analysis:?}");
         assert!(
             analysis.words.iter().any(|words| words.contains("the device itself pauses")),
             "{analysis:?}"
         );
         let even = Timeline { flushes: flushes(|_| false), ..Timeline::default() };
-        let words = analyse(&even, &[]).words;
+        let words = analyse(&even, &[], Holder::Unknown).words;
         assert!(words.iter().any(|words| words.contains("nothing to explain")), "{words:?}");
     }
 }

@@ -366,14 +366,46 @@ pub fn table(summaries: &[Summary]) -> Option<Table> {
     (!summaries.is_empty()).then_some(table)
 }
 
+/// Where the time of slow writes goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// Nobody looked.
+    Unknown,
+    /// The disk itself takes it.
+    Disk,
+    /// Something between the member and the disk does.
+    Above,
+}
+
+impl Blocks {
+    /// Who holds back the stage that writes to the disk, whose p99 is given.
+    #[must_use]
+    pub fn holder(&self, device_write_p99_ns: u64) -> Holder {
+        match self {
+            Self::Absent(_) => Holder::Unknown,
+            Self::Seen(_) => holder(device_write_p99_ns, disk_ns(&self.summaries())),
+        }
+    }
+}
+
+fn holder(device_write_p99_ns: u64, disk_ns: u64) -> Holder {
+    let is_above = device_write_p99_ns as f64 > ABOVE_TIMES * disk_ns as f64;
+    if is_above { Holder::Above } else { Holder::Disk }
+}
+
+/// The p99 of what a durable write is to the disk.
+fn disk_ns(summaries: &[Summary]) -> u64 {
+    let p99_ns = |kind| summaries.iter().find(|one| one.kind == kind).map_or(0, |one| one.p99_ns);
+    // It is data and, on a disk that cannot write past its cache, a flush of the cache.
+    p99_ns(Kind::WriteThrough).max(p99_ns(Kind::Write)) + p99_ns(Kind::Flush)
+}
+
 /// What follows for the stage that writes to the disk, whose p99 is given.
 #[must_use]
 pub fn words(summaries: &[Summary], device_write_p99_ns: u64) -> String {
-    let p99_ns = |kind| summaries.iter().find(|one| one.kind == kind).map_or(0, |one| one.p99_ns);
-    // A durable write is data and, on a disk that cannot write past its cache, a flush of the cache.
-    let disk_ns = p99_ns(Kind::WriteThrough).max(p99_ns(Kind::Write)) + p99_ns(Kind::Flush);
+    let disk_ns = disk_ns(summaries);
     let (whole, disk) = (ns(device_write_p99_ns), ns(disk_ns));
-    match device_write_p99_ns as f64 > ABOVE_TIMES * disk_ns as f64 {
+    match holder(device_write_p99_ns, disk_ns) == Holder::Above {
         true => format!(
             "Of device_write's p99 of {whole} the disk itself explains {disk}: what holds writes back is above it, such as a limit of a control group, the queue or the filesystem."
         ),

@@ -327,6 +327,7 @@ fn overlaps(activity: &Activity, flush: &Flush) -> bool {
 mod tests {
     use super::super::analysis::analyse;
     use super::super::analysis::tests::{MS, flushes, moments};
+    use super::super::block::Holder;
     use super::super::commits::Timeline;
     use super::*;
 
@@ -344,7 +345,7 @@ mod tests {
         };
         let timeline = Timeline { flushes: flushes(slow), activities: vec![checkpoint], missed: 0 };
         let moments = moments(|moment| if writes(moment * 100) { 30_000_000 } else { 1_000 });
-        analyse(&timeline, &moments).findings
+        analyse(&timeline, &moments, Holder::Unknown).findings
     }
 
     fn is_writer(finding: &Finding) -> bool {
@@ -362,7 +363,7 @@ mod tests {
             let n = moment.began_ns / (100 * MS);
             moment.readers = vec![(format!("grep (process {n})"), 5_000_000 + n)];
         }
-        let analysis = analyse(&timeline, &moments);
+        let analysis = analyse(&timeline, &moments, Holder::Unknown);
         let named: Vec<_> = analysis.findings.iter().map(|finding| finding.cause.clone()).collect();
         assert!(
             matches!(&named[..], [Cause::ForeignReader(name)] if name.starts_with("grep (process 79) with 4")),

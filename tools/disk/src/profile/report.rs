@@ -82,8 +82,9 @@ impl Report {
         moments: Vec<Moment>,
         blocks: Blocks,
     ) -> Self {
-        let analysis = analyse(&timeline, &moments);
         let stages = summaries(&timeline.flushes);
+        let holder = blocks.holder(stages[block::STAGE].p99_ns);
+        let analysis = analyse(&timeline, &moments, holder);
         let disk = blocks.summaries();
         let disk_words = match &blocks {
             Blocks::Absent(why) => format!("The disk beneath the filesystem was not looked at: {why}."),
@@ -263,6 +264,29 @@ pub(super) mod tests {
         assert!((shares - 1.0).abs() < 1e-9 && report.stages[7].share.is_none());
         assert_eq!(report.stages[3].name, "device_write");
         assert!(report.stages[3].p50_ns < report.stages[3].p99_ns);
+    }
+
+    #[test]
+    fn the_advice_follows_what_the_disk_showed() {
+        let said = |took_ns| {
+            let flush = |n: u64| Flush {
+                began_ns: n * 1_000_000,
+                commands: 1,
+                bytes: 4096,
+                stages_ns: [0, 0, 0, if n.is_multiple_of(40) { 8_000_000 } else { 30_000 }, 0, 0, 0, 0],
+            };
+            let timeline = Timeline { flushes: (0..3_000).map(flush).collect(), ..Timeline::default() };
+            let request = block::Request { kind: block::Kind::Write, issued_ns: 0, took_ns, bytes: 4096 };
+            let blocks = Blocks::Seen(vec![request]);
+            Report::new(Machine::default(), Device::default(), timeline, Vec::new(), blocks).to_string()
+        };
+        let (above, disk) = (said(700_000), said(7_000_000));
+        assert!(above.contains("what holds writes back is above it"), "{above}");
+        assert!(!above.contains("pauses") && above.contains("and the disk does not either"), "{above}");
+        assert!(
+            disk.contains("The disk itself takes the time") && disk.contains("the device itself pauses"),
+            "{disk}"
+        );
     }
 
     #[test]
