@@ -45,6 +45,8 @@ pub struct Report {
     pub holds: bool,
     /// With a rate as a part of the goal, that; puts a second.
     rate: Option<u64>,
+    /// With a bound of the p99 as a part of the goal, that.
+    p99_ns_max: Option<f64>,
     /// How long a trial was to take.
     seconds: u64,
 }
@@ -174,7 +176,35 @@ impl Report {
         };
         let holds = wish.score(&confirmed.0) > wish.score(&confirmed.1);
         let rate = (wish.goal == Goal::Latency).then_some(rate);
-        Self { machine, device, goal, member, base, steps, confirmed, trials, holds, rate, seconds }
+        let p99_ns_max = wish.p99_ns_max.filter(|_| wish.goal == Goal::Throughput);
+        Self {
+            machine,
+            device,
+            goal,
+            member,
+            base,
+            steps,
+            confirmed,
+            trials,
+            holds,
+            rate,
+            p99_ns_max,
+            seconds,
+        }
+    }
+
+    /// That no trial kept the bound, if none did.
+    fn bound_words(&self) -> Option<String> {
+        let max_ns = self.p99_ns_max?;
+        let nearest = self.trials.iter().min_by(|one, two| one.p99_ns.total_cmp(&two.p99_ns))?;
+        (nearest.p99_ns > max_ns).then(|| {
+            format!(
+                "No trial kept the p99 of at most {}; the nearest had {}, with {}. Try fewer --clients, or a higher --p99.",
+                ns(max_ns as u64),
+                ns(nearest.p99_ns as u64),
+                nearest.words(self.base_words()),
+            )
+        })
     }
 
     /// That the wanted rate was too much, if it was.
@@ -205,6 +235,7 @@ impl Report {
             words.push(step.words(if self.member.is_some() { "its own value" } else { "the default" }));
             words.extend(step.refused.iter().map(|why| why.trim_end().replace('\n', " ")));
         }
+        words.extend(self.bound_words());
         let (winner, base) = &self.confirmed;
         let figures = |trial: &Trial| {
             format!(
@@ -357,6 +388,17 @@ mod tests {
         // Only its last answers were late.
         let words = Report { rate: Some(2_500), ..late(1e6) }.words().join("\n");
         assert!(!words.contains("too much"), "{words}");
+    }
+
+    #[test]
+    fn a_bound_that_no_trial_kept_is_said() {
+        let words = |ms| Report { p99_ns_max: Some(ms * 1e6), ..report(900.0) }.words().join("\n");
+        assert!(
+            words(0.001).contains("No trial kept the p99 of at most 1 us; the nearest had 2 ms"),
+            "{}",
+            words(0.001)
+        );
+        assert!(!words(2.0).contains("No trial kept"), "{}", words(2.0));
     }
 
     #[test]
