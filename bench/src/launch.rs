@@ -26,6 +26,7 @@ const ASK: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(10);
 /// Bytes of a member's log that an error shows.
 const LOG_SHOWN_BYTES: usize = 2_000;
+const EMPTY_LOG: &str = "its log is empty";
 
 /// What to start.
 #[derive(Clone, Debug)]
@@ -108,7 +109,7 @@ impl Cluster {
         while Instant::now() < deadline {
             for member in &mut self.members {
                 if let Some(status) = member.child.try_wait()? {
-                    bail!("{} ended ({status}); its log says:\n{}", self.label, end_of(&member.log));
+                    bail!("{} ended ({status}); {}", self.label, said(&member.log));
                 }
                 if leads(&member.endpoint) {
                     return Ok(member.endpoint.clone());
@@ -116,8 +117,25 @@ impl Cluster {
             }
             std::thread::sleep(PAUSE);
         }
-        let log = self.members.first().map(|member| end_of(&member.log)).unwrap_or_default();
-        bail!("{} does not serve after {READY_MAX:?}; its log says:\n{log}", self.label)
+        let log = self.members.first().map(|member| said(&member.log)).unwrap_or_default();
+        bail!("{} does not serve after {READY_MAX:?}; {log}", self.label)
+    }
+
+    /// That a member has ended, if one has: a sentence with its exit status and the last line of its log.
+    ///
+    /// # Errors
+    /// The kernel refuses to look.
+    pub fn ended(&mut self) -> io::Result<Option<String>> {
+        for member in &mut self.members {
+            if let Some(status) = member.child.try_wait()? {
+                let log = end_of(&member.log);
+                let last = log.lines().rev().find(|line| !line.trim().is_empty());
+                let last =
+                    last.map_or(EMPTY_LOG.to_owned(), |line| format!("the last line of its log: {line}"));
+                return Ok(Some(format!("{} ended under the load ({status}); {last}", self.label)));
+            }
+        }
+        Ok(None)
     }
 
     /// Tells the members to end and waits for it.
@@ -185,6 +203,12 @@ fn leads(endpoint: &Endpoint) -> bool {
     let Ok(status) = client.status(&StatusRequest::default()) else { return false };
     let leads = status.header.is_some_and(|header| header.member_id == status.leader);
     leads && client.range(&RangeRequest { key: vec![0].into(), ..Default::default() }).is_ok()
+}
+
+/// What a member has to say, after a semicolon.
+fn said(log: &Path) -> String {
+    let text = end_of(log);
+    if text.trim().is_empty() { EMPTY_LOG.to_owned() } else { format!("its log says:\n{text}") }
 }
 
 fn end_of(log: &Path) -> String {

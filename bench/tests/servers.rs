@@ -172,3 +172,13 @@ fn watches_of_a_server_that_ends_are_reported_until_then() {
     assert!(!report.is_clean() && report.errors.keys().any(|why| why.contains("connection")), "{report}");
     assert!(report.section("watch event").expect("has the class").requests > 20, "{report}");
 }
+
+#[test]
+fn a_program_that_ends_without_a_word_is_said_to() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = Path::new("/bin/true");
+    let launch =
+        Launch { label: "etcd", program, nodes: 1, flags: &[], folder: folder.path(), throttle: None };
+    let error = Cluster::start(&launch).map(drop).expect_err("is no server");
+    assert_eq!(error.to_string(), "etcd ended (exit status: 0); its log is empty");
+}

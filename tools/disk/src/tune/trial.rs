@@ -172,7 +172,7 @@ impl<'a> Trials<'a> {
             Subject::Live(live) => live.with_settings(settings, |target| self.load(target)),
         }?;
         if !report.is_clean() {
-            bail!("the load failed with {settings:?}: {:?}", report.errors);
+            bail!("the load failed: {}", failure(&report));
         }
         let latency =
             |percent| report.sections.first().map_or(0.0, |section| section.latency_ns.at(percent) as f64);
@@ -204,11 +204,14 @@ impl<'a> Trials<'a> {
         report
     }
 
-    fn load_and_stop(&self, cluster: Cluster) -> Result<LoadReport> {
+    fn load_and_stop(&self, mut cluster: Cluster) -> Result<LoadReport> {
         let endpoints = cluster.endpoints();
         let access = Access::default();
         let report =
             self.load(Target { endpoints, access, prefix: "", key_space: KEY_SPACE, pids: cluster.pids() });
+        if let Some(why) = cluster.ended()? {
+            bail!(why);
+        }
         cluster.stop()?;
         report
     }
@@ -239,4 +242,13 @@ impl<'a> Trials<'a> {
             pids: target.pids,
         })
     }
+}
+
+/// What became of a load that was not clean.
+fn failure(report: &LoadReport) -> String {
+    if report.errors.is_empty() {
+        return "the member's process is not there any more".to_owned();
+    }
+    let errors: Vec<_> = report.errors.iter().map(|(why, count)| format!("{count} times {why}")).collect();
+    errors.join(", ")
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
+use windlass_client::{Security, fetch};
 
 use crate::live::{keys_left, member, settings};
 use crate::windlass;
@@ -141,4 +142,47 @@ fn a_live_tuner_puts_settings_back_and_removes_its_keys() {
     end(tool, Signal::TERM);
     assert_eq!(settings(&endpoint), own);
     assert_eq!(keys_left(&endpoint), 0);
+}
+
+/// Number and command line of a process that has this in the latter.
+fn process_with(text: &str) -> Option<(Pid, String)> {
+    entries(Path::new("/proc")).into_iter().find_map(|path| {
+        let line = String::from_utf8_lossy(&fs::read(path.join("cmdline")).ok()?).into_owned();
+        let number = path.file_name()?.to_str()?.parse().ok().and_then(Pid::from_raw)?;
+        line.contains(text).then_some((number, line))
+    })
+}
+
+/// The server with this in its command line, once it has flushed more often than before any load.
+fn loaded(text: &str) -> Option<Pid> {
+    let (server, line) = process_with(text)?;
+    let url = line.split('\0').skip_while(|word| *word != "--listen-client-urls").nth(1)?;
+    let page = fetch(url, &Security::default(), "/debug/commits", PATIENCE).ok()?;
+    let page: Value = serde_json::from_str(&page).ok()?;
+    (page["next"].as_u64() > Some(50)).then_some(server)
+}
+
+#[test]
+fn a_tuner_says_that_its_server_was_killed() {
+    let Some(program) = windlass() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().to_str().expect("is UTF-8");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_windlass-disk"));
+    command.args(["tune", "--goal", "latency", "--rate", "500", "--seconds", "600", "--folder", path]);
+    command.arg("--windlass").arg(program);
+    let tool = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("runs");
+    let server = format!("--data-dir\0{path}");
+    let mut victim = None;
+    wait("a server under load", || {
+        victim = loaded(&server);
+        victim.is_some()
+    });
+    kill_process(victim.expect("was found"), Signal::KILL).expect("it runs");
+    let output = tool.wait_with_output().expect("ends");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        error.contains("windlass ended under the load (signal: 9 (SIGKILL)); its log is empty"),
+        "{error}"
+    );
+    assert_eq!((output.status.code(), entries(folder.path())), (Some(1), Vec::new()), "{error}");
 }
