@@ -2,6 +2,7 @@
 //! flight, and by what was on the disk before.
 
 mod measure;
+pub mod memory;
 mod report;
 
 use std::fs::{self, File};
@@ -86,7 +87,8 @@ pub fn run(flags: &ProbeFlags) -> Result<Report> {
         bail!("there was no time for a single write: give it more --seconds");
     }
     let complete = measured.len() == cells.len();
-    Ok(Report { machine, device, cells: measured, complete, took_s: began.elapsed().as_secs_f64() })
+    let (lockable_bytes, took_s) = (memory::lockable_bytes(), began.elapsed().as_secs_f64());
+    Ok(Report { machine, device, cells: measured, complete, lockable_bytes, took_s })
 }
 
 /// The most telling first: a probe that is cut short has these. All that rewrite come before those that take the file

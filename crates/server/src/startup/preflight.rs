@@ -18,7 +18,8 @@ pub enum Error {
     /// RLIMIT_MEMLOCK.
     #[error(
         "{needed_kib} KiB of memory must be locked, but the limit is {limit_kib} KiB: raise it with \
-         LimitMEMLOCK=infinity in the systemd unit, --ulimit memlock=-1 for Docker, or `ulimit -l unlimited`"
+         LimitMEMLOCK=infinity in the systemd unit, --ulimit memlock=-1 for Docker, or `ulimit -l unlimited`; \
+         a smaller --flush-depth or --batch-bytes (flag, or line of windlass.settings in the data folder) needs less"
     )]
     LockedMemory {
         /// Needed, in KiB.

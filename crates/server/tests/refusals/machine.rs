@@ -55,7 +55,12 @@ fn too_little_locked_memory_is_refused() {
         words.truncate(2);
     }
     let launch = Launch::new(scratch.path()).through(&words);
-    refused(&scratch, launch, 21, &["64 KiB", "LimitMEMLOCK=infinity", "ulimit -l unlimited"]);
+    refused(
+        &scratch,
+        launch,
+        21,
+        &["64 KiB", "LimitMEMLOCK=infinity", "ulimit -l unlimited", "--flush-depth", "windlass.settings"],
+    );
 }
 
 /// Members of one user share what may be locked. The first takes most of it, and the second must serve without.

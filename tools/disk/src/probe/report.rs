@@ -8,7 +8,7 @@ use windlass_report::heat::shade_of;
 use windlass_report::units::{Unit, bytes, ns, thousands};
 use windlass_report::{Axis, Machine, Page, Table};
 
-use super::{DEPTHS, Extents, Measured, SIZES, Sync};
+use super::{DEPTHS, Extents, Measured, SIZES, Sync, memory};
 use crate::device::Device;
 use crate::settings::Settings;
 
@@ -39,8 +39,14 @@ pub struct Report {
     pub cells: Vec<Measured>,
     /// Whether there was time and room for all cells.
     pub complete: bool,
+    /// Memory that a server may lock here; none if that has no limit.
+    pub lockable_bytes: Option<u64>,
     /// How long it took, in seconds.
     pub took_s: f64,
+}
+
+fn locked_bytes(depth: usize) -> u64 {
+    memory::needed_bytes(depth, memory::default_shards())
 }
 
 impl Report {
@@ -74,6 +80,31 @@ impl Report {
         // The least that comes near the most: a step that brings nothing may have been somebody else's moment.
         let is_enough = |depth: &usize| rate(*depth).is_some_and(|rate| rate * DEPTH_WORTH >= most);
         DEPTHS.into_iter().find(is_enough).unwrap_or(DEPTHS[0])
+    }
+
+    /// The best of the depths with which a server can start here.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        let best = self.best_depth();
+        let fits = |depth: &usize| {
+            *depth <= best && self.lockable_bytes.is_none_or(|lockable| locked_bytes(*depth) <= lockable)
+        };
+        DEPTHS.into_iter().filter(fits).max().unwrap_or(DEPTHS[0])
+    }
+
+    /// That memory which may not be locked stands in the way of the best depth, if it does.
+    fn memory_words(&self) -> Option<String> {
+        let (best, lockable) = (self.best_depth(), self.lockable_bytes?);
+        let needed = locked_bytes(best);
+        (needed > lockable).then(|| {
+            format!(
+                "With {best} in flight a server locks {} KiB of memory, and this user may lock {} KiB: flush-depth is {} at most \
+                 before LimitMEMLOCK=infinity in the systemd unit, --ulimit memlock=-1 for Docker, or `ulimit -l unlimited`.",
+                needed.div_ceil(1024),
+                lockable / 1024,
+                self.depth(),
+            )
+        })
     }
 
     /// What follows, in sentences.
@@ -117,6 +148,7 @@ impl Report {
                 ));
             }
         }
+        verdict.extend(self.memory_words());
         verdict.extend(self.warnings(base));
         verdict
     }
@@ -166,7 +198,7 @@ impl Report {
         reasons.extend(self.verdict());
         let values = vec![
             ("sync-mode".to_owned(), self.best_sync().name().to_owned()),
-            ("flush-depth".to_owned(), self.best_depth().to_string()),
+            ("flush-depth".to_owned(), self.depth().to_string()),
         ];
         Settings { reasons, values }
     }
@@ -315,7 +347,14 @@ mod tests {
                 DEPTHS.iter().zip(us_at_depth).map(|(&d, us)| cell(sync, Extents::Rewritten, 65_536, d, us)),
             );
         }
-        Report { machine: Machine::default(), device: Device::default(), cells, complete: true, took_s: 1.0 }
+        Report {
+            machine: Machine::default(),
+            device: Device::default(),
+            cells,
+            complete: true,
+            lockable_bytes: None,
+            took_s: 1.0,
+        }
     }
 
     #[test]
@@ -334,6 +373,25 @@ mod tests {
             2,
             "a fast disk keeps the server's"
         );
+    }
+
+    #[test]
+    fn a_depth_with_which_no_server_starts_is_not_recommended() {
+        let with = |lockable_bytes| Report { lockable_bytes, ..report(100, [100, 101, 102, 103]) };
+        let depth = |report: &Report| report.settings().values[1].1.clone();
+        let said = |report: &Report| report.verdict().join("\n").contains("may lock");
+        let (free, just, less, little) =
+            (with(None), with(Some(locked_bytes(8))), with(Some(locked_bytes(8) - 1)), with(Some(1)));
+        assert_eq!([&free, &just, &less, &little].map(depth), ["8", "8", "4", "1"]);
+        assert_eq!([&free, &just, &less, &little].map(said), [false, false, true, true]);
+        assert_eq!(less.best_depth(), 8);
+    }
+
+    #[test]
+    fn a_probe_that_was_cut_short_keeps_the_servers_depth() {
+        let mut report = report(100, [100, 101, 102, 103]);
+        report.cells.retain(|cell| cell.depth == 1);
+        assert_eq!(report.best_depth(), SERVERS_DEPTH);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use serde_json::Value;
 use windlass_bench::keys::{Keys, Spread};
 use windlass_bench::plan::{After, Job, Plan, Reach};
 use windlass_bench::workload::{Shape, Workload};
+use windlass_disk::probe::memory;
 use windlass_disk::settings::Settings;
 use windlass_disk::tune::VARIED;
 
@@ -56,6 +57,33 @@ fn a_probe_measures_leaves_nothing_and_writes_settings() {
     assert_eq!(left, ["page.html", "windlass.settings"]);
     let settings = std::fs::read_to_string(folder.path().join("windlass.settings")).expect("was written");
     assert!(settings.contains("\nsync-mode = ") && settings.contains("\nflush-depth = "), "{settings}");
+}
+
+/// The server says itself how much it would have locked.
+#[test]
+fn the_probe_knows_how_much_a_server_locks() {
+    let Some(program) = windlass() else { return };
+    let can_run = |name: &str| Command::new(name).arg("--version").output().is_ok();
+    let is_root = rustix::process::geteuid().is_root();
+    if !can_run("prlimit") || (is_root && !can_run("setpriv")) {
+        assert!(std::env::var_os("CI").is_none(), "util-linux is not there");
+        eprintln!("skipped: util-linux, which sets limits, is not there");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = Command::new("prlimit");
+    command.arg("--memlock=65536");
+    if is_root {
+        command.args(["setpriv", "--bounding-set=-sys_resource", "--inh-caps=-sys_resource"]);
+    }
+    command
+        .arg(program)
+        .args(["--flush-depth=8", "--shards=3", "--data-dir"])
+        .arg(folder.path().join("data"));
+    let output = command.output().expect("runs");
+    let error = String::from_utf8_lossy(&output.stderr);
+    let needed = format!("{} KiB of memory must be locked", memory::needed_bytes(8, 3).div_ceil(1024));
+    assert!(output.status.code() == Some(21) && error.contains(&needed), "{needed}: {error}");
 }
 
 #[test]
