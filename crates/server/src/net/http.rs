@@ -173,10 +173,10 @@ impl Http {
         }
         match path {
             "/debug/vars" => vars::vars(&self.published),
-            "/debug/commits" => {
-                let since = query.value("since").and_then(|since| since.parse().ok()).unwrap_or(0);
-                page("application/json", commits(&self.metrics.stages, since))
-            }
+            "/debug/commits" => match since(&query) {
+                Ok(since) => page("application/json", commits(&self.metrics.stages, since)),
+                Err(why) => text(StatusCode::BAD_REQUEST, &format!("{why}\n")),
+            },
             "/health" => self.health(&query).await,
             "/livez" => self.probe(LIVEZ, &query).await,
             "/readyz" => self.probe(READYZ, &query).await,
@@ -368,6 +368,13 @@ fn text(status: StatusCode, body: &str) -> Response<Bytes> {
     response
 }
 
+/// From which flush on; all that are kept where nothing is said.
+fn since(query: &Query) -> Result<u64, String> {
+    query.check(&["since"])?;
+    let parsed = |since: &str| since.parse().map_err(|_| format!("since is a number (given {since:?})"));
+    query.value("since").map_or(Ok(0), parsed)
+}
+
 /// The query part of a request. No name or value that matters here needs percent-decoding.
 struct Query(String);
 
@@ -384,6 +391,17 @@ impl Query {
         self.values(name).next()
     }
 
+    /// That it has no other names than these; otherwise a sentence.
+    fn check(&self, known: &[&str]) -> Result<(), String> {
+        let Some((name, _)) = self.pairs().find(|(name, _)| !name.is_empty() && !known.contains(name)) else {
+            return Ok(());
+        };
+        Err(match known {
+            [] => format!("the address takes nothing after \"?\" (given {name:?})"),
+            _ => format!("after \"?\" the address takes {} only (given {name:?})", known.join(" and ")),
+        })
+    }
+
     fn has(&self, name: &str) -> bool {
         self.pairs().any(|(n, _)| n == name)
     }
@@ -392,6 +410,15 @@ impl Query {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn commits_are_asked_for_by_a_number() {
+        let asked = |query: &str| since(&Query(query.to_owned()));
+        assert_eq!((asked(""), asked("since=7")), (Ok(0), Ok(7)));
+        for query in ["since=", "since=-1", "since=all", "after=7"] {
+            assert!(asked(query).is_err(), "{query}");
+        }
+    }
 
     #[test]
     fn single_checks_belong_to_their_probe() {

@@ -80,6 +80,9 @@ fn what_makes_no_sense_is_refused_and_changes_nothing() {
         ("PUT", "", "shards = 2", 400),
         ("PUT", "?for=1h", "flush-depth = 1", 400),
         ("PUT", "?for=", "flush-depth = 1", 400),
+        ("PUT", "?fro=30s", "flush-depth = 1", 400),
+        ("PUT", "?for=30s&foo=1", "flush-depth = 1", 400),
+        ("GET", "?for=30s", "", 400),
         ("PUT", "", &"#".repeat(5000), 400),
         ("POST", "", "flush-depth = 1", 405),
     ] {

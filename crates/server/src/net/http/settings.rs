@@ -69,15 +69,18 @@ impl Http {
 /// `GET` shows, `PUT` changes for good or with `?for=30s` on trial, `DELETE` ends a trial.
 async fn asked(method: &Method, query: &str, body: RequestBody) -> Result<AskSettings, Refusal> {
     let bad = |why: String| (StatusCode::BAD_REQUEST, why);
+    let query = Query(query.to_owned());
     match *method {
-        Method::GET => Ok(AskSettings::Show),
-        Method::DELETE => Ok(AskSettings::EndTrial),
+        Method::GET => query.check(&[]).map(|()| AskSettings::Show).map_err(bad),
+        Method::DELETE => query.check(&[]).map(|()| AskSettings::EndTrial).map_err(bad),
         Method::PUT => {
+            // A trial whose "for" is misspelt would else be a change for good.
+            query.check(&["for"]).map_err(bad)?;
             let body = body.whole().await.map_err(|error| bad(error.to_string()))?;
             let lines = str::from_utf8(&body).ok().filter(|body| body.len() <= BODY_BYTES_MAX);
             let lines = lines.ok_or_else(|| bad("it is no text of settings".to_owned()))?;
             let change = Change::parse(lines).map_err(bad)?;
-            match Query(query.to_owned()).value("for") {
+            match query.value("for") {
                 None => Ok(AskSettings::Keep(change)),
                 Some(time) => Ok(AskSettings::Try(change, trial_time(time).map_err(bad)?)),
             }
@@ -117,6 +120,16 @@ fn to_json(Shown { now, kept, started, trial_left }: &Shown) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_known_is_refused() {
+        let check = |query: &str, known: &[&str]| Query(query.to_owned()).check(known);
+        assert_eq!(check("for=30s", &["for"]), Ok(()));
+        assert_eq!(check("", &["for"]), Ok(()));
+        let refused = check("fro=30s", &["for"]).expect_err("is unknown");
+        assert!(refused.contains("\"fro\"") && refused.contains("for"), "{refused}");
+        assert!(check("for=30s&foo=1", &["for"]).is_err() && check("for=30s", &[]).is_err());
+    }
 
     #[test]
     fn trials_are_bounded() {
