@@ -1,8 +1,9 @@
 //! A batch of commands: the payload of one normal Raft entry (`schema/batch.fbs`).
 
+mod pool;
+
 use std::collections::HashSet;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use flatbuffers::FlatBufferBuilder;
@@ -10,6 +11,8 @@ use windlass_types::{MemberId, RequestId};
 
 use crate::generated::batch::windlass::batch as wire;
 use crate::{Error, range_in};
+
+pub use pool::Pool;
 
 /// What a command's payload is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -276,10 +279,10 @@ impl BatchBuilder {
         self.gone = end;
         self.forget_gone();
         let (buffer, head) = fbb.collapse();
-        Bytes::from_owner(Pooled { buffer, pool: pool.clone() }).slice(head..)
+        pool.lend(buffer).slice(head..)
     }
 
-    /// Gives back what is finished, once that is most of the payload: so that no byte is moved more than once.
+    /// Gives back what is finished, once that is most of the payload: so that fewer bytes are moved than are finished.
     fn forget_gone(&mut self) {
         if self.is_empty() {
             self.clear();
@@ -296,96 +299,6 @@ impl BatchBuilder {
         self.commands.clear();
         self.payload.clear();
         self.gone = 0;
-    }
-}
-
-/// Memory of finished batches, used again when the last view of a batch is gone, on whatever thread that is. Fresh
-/// memory is dear: the kernel clears each page.
-#[derive(Clone, Debug, Default)]
-pub struct Pool {
-    spare: Arc<Mutex<Spare>>,
-}
-
-/// Buffers kept for later.
-#[derive(Debug, Default)]
-struct Spare {
-    buffers: Vec<Vec<u8>>,
-    bytes: usize,
-}
-
-/// Buffers kept for later, and their bytes. A batch is held until every stream has it, so what comes back at once is
-/// what was written between two flushes of a shard; more is given back to the allocator.
-const SPARE_MAX: usize = 512;
-const SPARE_BYTES_MAX: usize = 16 << 20;
-
-/// Larger buffers are given back: they are those of a single large request.
-const BUFFER_BYTES_MAX: usize = 2 << 20;
-
-impl Pool {
-    /// A buffer of at least `len` bytes, whose content is of no meaning.
-    fn take(&self, len: usize) -> Vec<u8> {
-        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        let buffer = spare.take(len);
-        drop(spare);
-        // In powers of two, so that buffers of batches that grow are soon large enough for the next.
-        buffer.unwrap_or_else(|| vec![0; len.next_power_of_two()])
-    }
-
-    fn give(&self, buffer: Vec<u8>) {
-        if buffer.len() <= BUFFER_BYTES_MAX {
-            let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-            let dropped = spare.give(buffer);
-            drop(spare);
-            drop(dropped);
-        }
-    }
-}
-
-impl Spare {
-    fn take(&mut self, len: usize) -> Option<Vec<u8>> {
-        let fits = self.buffers.iter().rposition(|buffer| buffer.len() >= len)?;
-        let buffer = self.buffers.swap_remove(fits);
-        self.bytes -= buffer.len();
-        Some(buffer)
-    }
-
-    /// Keeps a buffer; returns the one that is not kept for it, if that is so.
-    fn give(&mut self, buffer: Vec<u8>) -> Option<Vec<u8>> {
-        if self.bytes + buffer.len() > SPARE_BYTES_MAX {
-            return Some(buffer);
-        }
-        let mut dropped = None;
-        if self.buffers.len() == SPARE_MAX {
-            // Many small batches must not keep out the large ones that come with load: those are what is dear.
-            let smallest = self.buffers.iter_mut().min_by_key(|kept| kept.len())?;
-            if smallest.len() >= buffer.len() {
-                return Some(buffer);
-            }
-            self.bytes = self.bytes - smallest.len() + buffer.len();
-            dropped = Some(std::mem::replace(smallest, buffer));
-        } else {
-            self.bytes += buffer.len();
-            self.buffers.push(buffer);
-        }
-        dropped
-    }
-}
-
-/// A buffer that goes back to its pool.
-struct Pooled {
-    buffer: Vec<u8>,
-    pool: Pool,
-}
-
-impl AsRef<[u8]> for Pooled {
-    fn as_ref(&self) -> &[u8] {
-        &self.buffer
-    }
-}
-
-impl Drop for Pooled {
-    fn drop(&mut self) {
-        self.pool.give(std::mem::take(&mut self.buffer));
     }
 }
 
@@ -567,25 +480,8 @@ mod tests {
                 prop_assert_eq!(contents(batch), want);
             }
             drop(kept);
-            let spare = pool.spare.lock().unwrap().buffers.len();
-            prop_assert!(spare <= SPARE_MAX && (spare > 0 || batches.is_empty()));
-        }
-
-        #[test]
-        fn the_pool_keeps_what_is_large_within_its_bounds(
-            sizes in prop::collection::vec(1_usize..20_000, 0..3 * SPARE_MAX),
-        ) {
-            let pool = Pool::default();
-            sizes.iter().for_each(|&size| pool.give(vec![0; size]));
-            let spare = pool.spare.lock().unwrap();
-            let mut kept: Vec<_> = spare.buffers.iter().map(Vec::len).collect();
-            prop_assert_eq!(spare.bytes, kept.iter().sum::<usize>());
-            prop_assert!(spare.bytes <= SPARE_BYTES_MAX);
-            kept.sort_unstable_by(|a, b| b.cmp(a));
-            let mut want = sizes;
-            want.sort_unstable_by(|a, b| b.cmp(a));
-            want.truncate(SPARE_MAX);
-            prop_assert_eq!(kept, want);
+            let spare = pool.kept();
+            prop_assert!(spare <= pool::SPARE_MAX && (spare > 0 || batches.is_empty()));
         }
 
         #[test]
