@@ -3,8 +3,6 @@
 //! Flat, so that keeping a block costs no allocation when its buffer is used again, and so that two equal blocks can be
 //! recognised with one comparison. Blocks come only from [`Block::push`]; nothing here parses a peer's bytes.
 
-use crate::slab::empty;
-
 /// The fields that were received in one header block, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Headers<'a>(&'a [u8]);
@@ -78,6 +76,14 @@ impl Block {
     /// Empties the block and keeps its memory unless that exceeds `keep_bytes`.
     pub fn clear(&mut self, keep_bytes: usize) {
         empty(&mut self.0, keep_bytes);
+    }
+}
+
+/// Empties a buffer and keeps its memory unless that exceeds `keep_bytes`. To shrink it would copy what it held.
+pub(crate) fn empty(buffer: &mut Vec<u8>, keep_bytes: usize) {
+    buffer.clear();
+    if buffer.capacity() > keep_bytes {
+        *buffer = Vec::new();
     }
 }
 

@@ -2,7 +2,7 @@
 //! stream costs no allocation.
 
 use crate::ErrorCode;
-use crate::block::Block;
+use crate::block::{Block, empty};
 use crate::trailers::Trailers;
 
 /// Names one stream of one session. It stays safe to use after the stream is gone: it then finds nothing, because
@@ -143,14 +143,6 @@ impl Row {
             empty(buffer, KEEP_BYTES);
         }
         *self = Self { head, trailers, body, queue, ..Self::default() };
-    }
-}
-
-/// Empties a buffer and keeps its memory unless that exceeds `keep_bytes`. To shrink it would copy what it held.
-pub(crate) fn empty(buffer: &mut Vec<u8>, keep_bytes: usize) {
-    buffer.clear();
-    if buffer.capacity() > keep_bytes {
-        *buffer = Vec::new();
     }
 }
 
