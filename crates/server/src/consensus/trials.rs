@@ -186,7 +186,7 @@ impl<W: Copy + PartialEq> Trials<W> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     const US: u64 = 1_000;
@@ -196,17 +196,29 @@ mod tests {
     type CostUs = fn(char) -> u64;
 
     /// Flushes one after the other for so many milliseconds; when that ends, and the share of it, in thousandths, that went
-    /// this way.
-    fn run(trials: &mut Trials<char>, begin_ns: u64, ms: u64, disk: Disk<'_>, way: char) -> (u64, u64) {
+    /// this way. `flush` carries one out that begins at this time, and says its way and how many microseconds it took.
+    pub fn run<W: PartialEq>(
+        begin_ns: u64,
+        ms: u64,
+        way: W,
+        mut flush: impl FnMut(u64) -> (W, u64),
+    ) -> (u64, u64) {
         let (mut now_ns, mut spent_ns) = (begin_ns, 0);
         while now_ns < begin_ns + ms * 1000 * US {
-            let used = trials.way();
-            let took_ns = disk(used) * US;
-            now_ns += took_ns;
-            spent_ns += if used == way { took_ns } else { 0 };
-            trials.observe(used, Flush { commands: 10, took_ns, waited_ns: 0 }, now_ns);
+            let (used, took_us) = flush(now_ns);
+            now_ns += took_us * US;
+            spent_ns += if used == way { took_us * US } else { 0 };
         }
         (now_ns, spent_ns / (ms * US))
+    }
+
+    /// One of them on this disk.
+    fn flush(trials: &mut Trials<char>, disk: Disk<'_>, now_ns: u64) -> (char, u64) {
+        let used = trials.way();
+        let took_us = disk(used);
+        let flush = Flush { commands: 10, took_ns: took_us * US, waited_ns: 0 };
+        trials.observe(used, flush, now_ns + took_us * US);
+        (used, took_us)
     }
 
     /// Disks, and the way of three that is cheapest on them, by far or by a little more than the margin.
@@ -221,8 +233,8 @@ mod tests {
     fn the_cheapest_way_is_found_and_the_others_are_tried_ever_less_often() {
         for (best, mut cost_us) in COSTS {
             let mut trials = Trials::new(&['a', 'b', 'c']);
-            let (now_ns, _) = run(&mut trials, 0, 3000, &mut cost_us, best);
-            let (_, share) = run(&mut trials, now_ns, 60_000, &mut cost_us, best);
+            let (now_ns, _) = run(0, 3000, best, |now_ns| flush(&mut trials, &mut cost_us, now_ns));
+            let (_, share) = run(now_ns, 60_000, best, |now_ns| flush(&mut trials, &mut cost_us, now_ns));
             assert!((900..1000).contains(&share), "{best}: {share} of 1000, the rest for trials");
         }
     }
@@ -231,7 +243,7 @@ mod tests {
     fn what_changes_is_judged_anew() {
         let (mut trials, mut now_ns) = (Trials::new(&['a', 'b', 'c']), 0);
         for (best, mut cost_us) in COSTS {
-            (now_ns, _) = run(&mut trials, now_ns, 20_000, &mut cost_us, best);
+            (now_ns, _) = run(now_ns, 20_000, best, |now_ns| flush(&mut trials, &mut cost_us, now_ns));
             assert_eq!(trials.best(), best);
         }
     }
@@ -251,7 +263,7 @@ mod tests {
             left -= writes;
             us
         };
-        let (_, share) = run(&mut trials, 0, 60_000, &mut cost_us, 'b');
+        let (_, share) = run(0, 60_000, 'b', |now_ns| flush(&mut trials, &mut cost_us, now_ns));
         assert!(trials.best() == 'a' && share < 100, "{share} of 1000");
     }
 

@@ -115,9 +115,72 @@ impl Choice {
 
 #[cfg(test)]
 mod tests {
+    use super::super::trials::tests::run;
     use super::*;
 
     const US: u64 = 1_000;
+
+    /// What a flush takes and a command waits for it, in microseconds, if flushes go this way.
+    type Disk = fn(Way, u64) -> (u64, u64);
+
+    /// There is time for two at once.
+    fn fast(way: Way, _: u64) -> (u64, u64) {
+        match way {
+            Way::Beside => (110, 30),
+            Way::OneByOne => (100, 60),
+            Way::Paced => (100, 80),
+        }
+    }
+
+    /// One at a time, two milliseconds each.
+    fn single(way: Way, _: u64) -> (u64, u64) {
+        match way {
+            Way::Beside => (4000, 2000),
+            Way::OneByOne => (2000, 1500),
+            Way::Paced => (2000, 2000),
+        }
+    }
+
+    /// A write every two milliseconds, and quick if there was none for as long.
+    fn rationed(way: Way, pace_us: u64) -> (u64, u64) {
+        match way {
+            Way::Paced if pace_us > 2000 => (500, pace_us / 2),
+            Way::Beside => (4000, 2000),
+            Way::OneByOne | Way::Paced => (2000, 2000),
+        }
+    }
+
+    /// Disks, and the way that is best on each.
+    const CASES: [(Disk, Way); 3] = [(rationed, Way::Paced), (fast, Way::Beside), (single, Way::OneByOne)];
+
+    /// A flush on this disk that begins now; its way, and how many microseconds it took.
+    fn flush(choice: &mut Choice, disk: Disk, now_ns: u64) -> (Way, u64) {
+        let used = choice.way();
+        let (took_us, waited_us) = disk(used, choice.pace_ns() / US);
+        let flush = Flush { commands: 10, took_ns: took_us * US, waited_ns: waited_us * US };
+        choice.observe(used, flush, now_ns + took_us * US);
+        (used, took_us)
+    }
+
+    #[test]
+    fn the_best_way_is_found_and_the_others_are_tried_ever_less_often() {
+        for (disk, best) in CASES {
+            let mut choice = Choice::default();
+            let (now_ns, _) = run(0, 3000, best, |now_ns| flush(&mut choice, disk, now_ns));
+            let (_, share) = run(now_ns, 60_000, best, |now_ns| flush(&mut choice, disk, now_ns));
+            assert!((700..1000).contains(&share), "{best:?} {share} of 1000, the rest for trials");
+        }
+    }
+
+    #[test]
+    fn a_disk_that_changes_is_judged_anew() {
+        let mut choice = Choice::default();
+        let mut now_ns = 0;
+        for (disk, best) in CASES {
+            (now_ns, _) = run(now_ns, 20_000, best, |now_ns| flush(&mut choice, disk, now_ns));
+            assert_eq!(choice.trials.best(), best);
+        }
+    }
 
     /// Paced windows one after the other on a disk whose flushes take so many microseconds at this pace.
     fn pace_us(alone_us: u64, windows: usize, took_us: impl Fn(u64) -> u64) -> u64 {
