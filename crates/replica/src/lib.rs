@@ -5,6 +5,7 @@
 
 pub mod alarm;
 pub mod amnesia;
+pub mod answer;
 pub mod auth;
 pub mod backup;
 pub mod checks;

@@ -1,4 +1,4 @@
-//! Lists: all pairs of a range in key order, encoded by the shards that hold them.
+//! Lists: the pairs of a range in key order, encoded by the shards that hold them.
 //!
 //! A list is the most that a client can ask for at once. On its way from the tree to the answer nothing is made for a pair
 //! but its bytes there: each shard encodes its pairs as fields of the response, and the arbiter puts the shards' shares
@@ -7,9 +7,8 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use prost::Message;
 use windlass_api::etcdserverpb::range_request::{SortOrder, SortTarget};
-use windlass_api::etcdserverpb::{RangeRequest, RangeResponse, ResponseHeader};
+use windlass_api::etcdserverpb::{RangeRequest, RangeResponse};
 use windlass_mvcc::{Pair, Shard};
 use windlass_types::Revision;
 use windlass_types::key::KeyRange;
@@ -21,13 +20,24 @@ use crate::wire;
 /// Bytes after which a share goes on in a further buffer: one that grew with the list would be copied again and again.
 const CHUNK_BYTES: usize = 256 << 10;
 
-/// Whether `range` asks for all of its pairs, or their keys, in key order, and for nothing else.
+/// By how many times its bytes a short list's buffer grows.
+const GROWTH: usize = 7;
+
+/// Whether `range` takes its pairs as they come in key order: all of them, or the first.
 #[must_use]
 pub fn is_plain(range: &RangeRequest) -> bool {
     let in_key_order =
         range.sort_target == SortTarget::Key as i32 && range.sort_order != SortOrder::Descend as i32;
-    let is_range = !range.range_end.is_empty() && !range.count_only;
-    is_range && in_key_order && !is_filtered(range) && range.limit <= 0
+    in_key_order && !is_filtered(range)
+}
+
+/// Most pairs that the answer to a [plain](is_plain) range has.
+fn pairs_max(range: &RangeRequest) -> usize {
+    match range.limit {
+        _ if range.count_only => 0,
+        ..=0 => usize::MAX,
+        limit => usize::try_from(limit).unwrap_or(usize::MAX),
+    }
 }
 
 /// A shard's share of a list.
@@ -35,16 +45,32 @@ pub fn is_plain(range: &RangeRequest) -> bool {
 pub struct ListPart {
     /// The pairs in key order, each a field of a `RangeResponse`. None goes from one buffer into the next.
     chunks: Vec<Vec<u8>>,
+    /// Where the last pair's field begins in the last buffer.
+    last_start: usize,
+    /// Pairs.
+    len: usize,
+    /// Keys in the range on this shard, without limit.
     count: u64,
 }
 
 impl ListPart {
     /// The share of `shard` at `revision`.
     pub(crate) fn of(shard: &Shard, range: &RangeRequest, revision: Revision) -> Self {
+        let (keys, pairs_max) = (KeyRange::new(&range.key, &range.range_end), pairs_max(range));
         let mut part = Self::default();
-        for pair in shard.range(KeyRange::new(&range.key, &range.range_end), revision) {
+        if let KeyRange::Point(key) = keys {
+            let found = shard.get(key, revision);
+            part.count = u64::from(found.is_some());
+            if let Some(pair) = found.filter(|_| pairs_max > 0) {
+                part.push(&pair, !range.keys_only);
+            }
+            return part;
+        }
+        for pair in shard.range(keys, revision).take(pairs_max) {
             part.push(&pair, !range.keys_only);
         }
+        // A walk that the limit did not end has met every key.
+        part.count = if part.len < pairs_max { part.len as u64 } else { shard.count(keys, revision) };
         part
     }
 
@@ -57,12 +83,22 @@ impl ListPart {
             None => self.chunks.push_mut(Vec::new()),
             Some(_) => self.chunks.push_mut(Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 16)),
         };
+        self.last_start = chunk.len();
+        if chunk.capacity() - chunk.len() < view.bytes_max() {
+            // Each growth copies what is there: few of them lead to a full buffer.
+            chunk.reserve((GROWTH * chunk.len()).min(CHUNK_BYTES));
+        }
         view.encode(wire::RANGE_KVS, chunk);
-        self.count += 1;
+        self.len += 1;
     }
 
     fn bytes(&self) -> usize {
         self.chunks.iter().map(Vec::len).sum()
+    }
+
+    fn last_key(&self) -> Option<&[u8]> {
+        let (key, _) = first_pair(&self.chunks.last()?[self.last_start..])?;
+        Some(key)
     }
 
     /// The keys and the fields that they stand in.
@@ -70,70 +106,121 @@ impl ListPart {
         self.chunks.iter().flat_map(|chunk| {
             let mut rest = &chunk[..];
             std::iter::from_fn(move || {
-                let field = wire::first_field(rest)?;
-                let (whole, after) = rest.split_at(field.end);
-                rest = after;
-                // Every pair begins with its key, which is not empty.
-                let pair = &whole[field.start..];
-                let key = wire::first_field(pair).expect("a pair has a key");
-                Some((&pair[key.start..key.end], whole))
+                let (key, field) = first_pair(rest)?;
+                rest = &rest[field.len()..];
+                Some((key, field))
             })
         })
     }
 }
 
-/// The answer to a list.
+/// The key of the pair that `fields` begin with, and the field that it stands in; none if there are no fields.
+fn first_pair(fields: &[u8]) -> Option<(&[u8], &[u8])> {
+    let content = wire::first_field(fields)?;
+    let field = &fields[..content.end];
+    // Every pair begins with its key, which is not empty.
+    let pair = &field[content.start..];
+    let key = wire::first_field(pair).expect("a pair has a key");
+    Some((&pair[key], field))
+}
+
+/// All shards' shares of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct List {
     parts: Vec<ListPart>,
-    revision: Revision,
+    /// No more are taken of them.
+    pairs_max: usize,
 }
 
 impl List {
-    /// Of all shards' shares; `revision` is the store's, for the header.
+    /// What is answered to `range`, of the shares of all shards that it touches.
     #[must_use]
-    pub(crate) fn new(parts: Vec<ListPart>, revision: Revision) -> Self {
-        Self { parts, revision }
+    pub(crate) fn new(range: &RangeRequest, parts: Vec<ListPart>) -> Self {
+        Self { parts, pairs_max: pairs_max(range) }
     }
 
-    /// Appends the `etcdserverpb.RangeResponse`; `header` is the rest of the header.
-    pub fn encode(&self, header: &ResponseHeader, out: &mut Vec<u8>) {
-        let header = ResponseHeader { revision: self.revision.0, ..*header };
-        let bytes: usize = self.parts.iter().map(ListPart::bytes).sum();
-        out.reserve(bytes + header.encoded_len() + 4 * wire::VARINT_BYTES_MAX);
-        wire::message_field(wire::RESPONSE_HEADER, header.encoded_len(), out);
-        header.encode(out).expect("a vector takes any length");
-        match &self.parts[..] {
-            [only] => only.chunks.iter().for_each(|chunk| out.extend_from_slice(chunk)),
-            several => merge(several, out),
+    /// Pairs of the answer.
+    #[must_use]
+    pub fn taken(&self) -> usize {
+        self.found().min(self.pairs_max)
+    }
+
+    /// What the response holds beside the pairs, without a header.
+    #[must_use]
+    pub fn totals(&self) -> RangeResponse {
+        let count = self.parts.iter().map(|part| part.count).sum::<u64>();
+        RangeResponse {
+            more: self.pairs_max > 0 && count > self.pairs_max as u64,
+            count: i64::try_from(count).expect("keys fit into memory"),
+            ..RangeResponse::default()
         }
-        let count = self.parts.iter().map(|part| part.count).sum();
-        wire::varint_field(wire::RANGE_COUNT, count, out);
     }
 
-    /// The same as a message, with nothing but the revision in its header: for who looks into it.
+    /// Roughly the bytes that [`encode`](Self::encode) appends.
     #[must_use]
-    pub fn to_response(&self) -> RangeResponse {
-        let mut bytes = Vec::new();
-        self.encode(&ResponseHeader::default(), &mut bytes);
-        RangeResponse::decode(&*bytes).expect("it was just encoded")
+    pub fn bytes(&self) -> usize {
+        let bytes: usize = self.parts.iter().map(ListPart::bytes).sum();
+        match self.found() {
+            0 => 0,
+            found => bytes * self.taken() / found,
+        }
+    }
+
+    /// Appends a `RangeResponse` with these pairs and everything else as in `others`. Returns the last pair's key.
+    pub fn encode(&self, others: &RangeResponse, out: &mut Vec<u8>) -> Option<&[u8]> {
+        out.reserve(self.bytes() + OTHERS_BYTES_MAX);
+        if let Some(header) = &others.header {
+            wire::message(wire::RESPONSE_HEADER, header, out);
+        }
+        let last_key = match &self.parts[..] {
+            [only] => {
+                only.chunks.iter().for_each(|chunk| out.extend_from_slice(chunk));
+                only.last_key()
+            }
+            several => merge(several, self.pairs_max, out),
+        };
+        wire::varint_field(wire::RANGE_MORE, u64::from(others.more), out);
+        wire::varint_field(wire::RANGE_COUNT, others.count as u64, out);
+        last_key
+    }
+
+    /// As [`encode`](Self::encode), for a `RangeStreamResponse`.
+    pub fn encode_chunk(&self, others: &RangeResponse, out: &mut Vec<u8>) -> Option<&[u8]> {
+        let start = out.len();
+        let last_key = self.encode(others, out);
+        wire::enclose(wire::CHUNK_RANGE, start, out);
+        last_key
+    }
+
+    /// Pairs that the shards found: as many as there are, or each as many as could be needed.
+    fn found(&self) -> usize {
+        self.parts.iter().map(|part| part.len).sum()
     }
 }
 
-/// Appends the pairs of all shares in key order.
-fn merge(parts: &[ListPart], out: &mut Vec<u8>) {
+/// Most bytes of a response beside its pairs: the header's four numbers and its front, and two numbers.
+const OTHERS_BYTES_MAX: usize = 7 * (1 + wire::VARINT_BYTES_MAX);
+
+/// Appends the first pairs of all shares in key order. Returns the last one's key.
+fn merge<'a>(parts: &'a [ListPart], pairs_max: usize, out: &mut Vec<u8>) -> Option<&'a [u8]> {
     let mut fields: Vec<_> = parts.iter().map(ListPart::fields).collect();
     let mut firsts: BinaryHeap<_> =
         fields.iter_mut().enumerate().filter_map(|(n, fields)| Some(Reverse((fields.next()?, n)))).collect();
-    while let Some(Reverse(((_, field), n))) = firsts.pop() {
+    let mut last_key = None;
+    for _ in 0..pairs_max {
+        let Some(Reverse(((key, field), n))) = firsts.pop() else { break };
         out.extend_from_slice(field);
+        last_key = Some(key);
         firsts.extend(fields[n].next().map(|next| Reverse((next, n))));
     }
+    last_key
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use prost::Message;
+    use windlass_api::etcdserverpb::RangeStreamResponse;
     use windlass_mvcc::Stamp;
     use windlass_types::{LeaseId, LogIndex};
 
@@ -155,43 +242,59 @@ mod tests {
         store
     }
 
+    /// All, bounded, none, and one key that may be there.
+    const RANGES: [(&str, &str); 4] = [("\0", "\0"), ("ab", "c"), ("b", "b"), ("ab", "")];
+
     proptest! {
         #[test]
         fn a_list_is_the_message_that_a_range_gives(
             keys in prop::collection::vec(("[abc]{1,3}", prop_oneof![0..300_usize, Just(CHUNK_BYTES), Just(CHUNK_BYTES / 3)]), 0..40),
             shards in 1..4_usize,
+            range in prop::sample::select(&RANGES),
             keys_only: bool,
-            all: bool,
+            count_only: bool,
+            limit in -1..30_i64,
             revision in 1..50_i64,
         ) {
             let store = store(&keys, shards);
-            let (key, range_end) = if all { ("\0", "\0") } else { ("ab", "c") };
-            let range = RangeRequest { key: key.into(), range_end: range_end.into(), keys_only, ..RangeRequest::default() };
+            let range = RangeRequest {
+                key: range.0.into(),
+                range_end: range.1.into(),
+                keys_only,
+                count_only,
+                limit,
+                ..RangeRequest::default()
+            };
             prop_assert!(is_plain(&range));
             let revision = Revision(revision);
-            let parts = store.iter().map(|shard| ListPart::of(shard, &range, revision)).collect();
-            let list = List::new(parts, Revision(99));
+            let list = List::new(&range, store.iter().map(|shard| ListPart::of(shard, &range, revision)).collect());
             let parts = store.iter().map(|shard| range_part(shard, &range, revision)).collect();
             let want = merge_range(&range, parts, Revision(99));
-            prop_assert_eq!(list.to_response(), want.clone());
-            let header = ResponseHeader { cluster_id: 1, member_id: 2, revision: 0, raft_term: 300 };
+            prop_assert_eq!(list.taken(), want.kvs.len());
+            let totals = RangeResponse { header: want.header, ..list.totals() };
             let mut bytes = b"before".to_vec();
-            list.encode(&header, &mut bytes);
-            let want = RangeResponse { header: Some(ResponseHeader { revision: 99, ..header }), ..want };
+            let last_key = list.encode(&totals, &mut bytes);
+            prop_assert_eq!(last_key, want.kvs.last().map(|kv| &kv.key[..]));
             prop_assert_eq!(&bytes[..6], b"before");
+            prop_assert!(bytes[6..] == want.encode_to_vec());
+            let mut bytes = b"before".to_vec();
+            list.encode_chunk(&totals, &mut bytes);
+            let want = RangeStreamResponse { range_response: Some(want) };
             prop_assert!(bytes[6..] == want.encode_to_vec());
         }
     }
 
     #[test]
-    fn what_asks_for_more_than_pairs_in_key_order_is_no_list() {
+    fn what_asks_for_another_order_or_some_revisions_is_not_plain() {
         let plain = || RangeRequest { key: "a".into(), range_end: "b".into(), ..RangeRequest::default() };
         assert!(is_plain(&plain()));
-        assert!(is_plain(&RangeRequest { sort_order: SortOrder::Ascend.into(), revision: 7, ..plain() }));
+        assert!(is_plain(&RangeRequest {
+            sort_order: SortOrder::Ascend.into(),
+            revision: 7,
+            limit: 5,
+            ..plain()
+        }));
         let others = [
-            RangeRequest { range_end: "".into(), ..plain() },
-            RangeRequest { count_only: true, ..plain() },
-            RangeRequest { limit: 5000, ..plain() },
             RangeRequest { sort_order: SortOrder::Descend.into(), ..plain() },
             RangeRequest { sort_target: SortTarget::Mod.into(), ..plain() },
             RangeRequest { min_mod_revision: 1, ..plain() },

@@ -9,8 +9,8 @@ use windlass_mvcc::{Pair, Shard};
 use windlass_types::Revision;
 use windlass_types::key::KeyRange;
 
+use crate::answer::Found;
 use crate::evaluate::probe;
-use crate::list::ListPart;
 use crate::merge::{keys_needed, needs_values, passes};
 use crate::task::{OpPart, OpResult, Query, RangePart, ReadAnswer, ReadTask};
 use crate::txn::{Decision, Op, Transaction};
@@ -35,14 +35,7 @@ pub fn read(shard: &Shard, task: &ReadTask) -> ReadAnswer {
             if revision < shard.compact_revision() {
                 return ReadAnswer::Compacted;
             }
-            ReadAnswer::Range(range_part(shard, range, revision))
-        }
-        Query::List(range) => {
-            let revision = revision_of(range, task.revision);
-            if revision < shard.compact_revision() {
-                return ReadAnswer::Compacted;
-            }
-            ReadAnswer::List(ListPart::of(shard, range, revision))
+            ReadAnswer::Range(Found::of(shard, range, revision))
         }
         Query::Hash(scan) if scan.compact_revision() != shard.compact_revision() => ReadAnswer::Compacted,
         Query::Hash(scan) => {

@@ -6,16 +6,16 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use windlass_api::etcdserverpb::{RangeRequest, RangeResponse, TxnResponse};
+use windlass_api::etcdserverpb::{RangeRequest, TxnResponse};
 use windlass_mvcc::{HashScan, HashSum};
 use windlass_types::key::KeyRange;
 use windlass_types::{LeaseId, LogIndex, RequestError, Revision, ShardId};
 
-use crate::list::{List, ListPart, is_plain};
-use crate::merge::{keys_needed, merge_range};
+use crate::answer::{Found, RangeAnswer};
+use crate::merge::keys_needed;
 use crate::shard::View;
 use crate::shard_set::ShardSet;
-use crate::task::{OpResult, Query, RangePart, ReadAnswer, ReadTask};
+use crate::task::{OpResult, Query, ReadAnswer, ReadTask};
 use crate::txn::{Decision, Op, Probe, Response, Revisions, Transaction};
 
 /// What is read.
@@ -23,8 +23,6 @@ use crate::txn::{Decision, Op, Probe, Response, Revisions, Transaction};
 pub enum ReadRequest {
     /// One range, checked.
     Range(Arc<RangeRequest>),
-    /// One that [is a list](is_plain), checked; answered with [`Progress::List`].
-    List(Arc<RangeRequest>),
     /// A transaction all of whose operations are ranges, checked.
     Txn(Arc<Transaction>),
     /// The hash of all versions up to this revision; the newest if it is not above zero.
@@ -37,17 +35,11 @@ pub enum ReadRequest {
 const LIST_KEYS: usize = 1000;
 
 impl ReadRequest {
-    /// Of a range, as a list if it is one.
-    #[must_use]
-    pub fn of_range(range: RangeRequest) -> Self {
-        if is_plain(&range) { Self::List(Arc::new(range)) } else { Self::Range(Arc::new(range)) }
-    }
-
     /// The revision that it names; zero if none.
     #[must_use]
     pub fn revision(&self) -> Revision {
         match self {
-            Self::Range(range) | Self::List(range) => Revision(range.revision),
+            Self::Range(range) => Revision(range.revision),
             Self::Hash(revision) => *revision,
             Self::Txn(_) | Self::LeaseKeys(_) => Revision::ZERO,
         }
@@ -62,7 +54,6 @@ impl ReadRequest {
         };
         match self {
             Self::Range(range) => is_list(range),
-            Self::List(_) => true,
             Self::Txn(transaction) => {
                 transaction.ops().iter().any(|op| matches!(op, Op::Range(range) if is_list(range)))
             }
@@ -87,10 +78,8 @@ pub struct Snapshot {
 pub enum Progress {
     /// More answers are to come.
     Waiting,
-    /// Done; of the header only the revision is set.
-    Range(RangeResponse),
     /// Done.
-    List(List),
+    Range(RangeAnswer),
     /// Done; of the header only the revision is set.
     Txn(TxnResponse),
     /// Done: the hash of everything between the compaction revision and this one.
@@ -126,8 +115,7 @@ pub struct Reading {
 
 #[derive(Debug)]
 enum Stage {
-    Range { request: Arc<RangeRequest>, parts: Vec<RangePart> },
-    List { request: Arc<RangeRequest>, parts: Vec<ListPart> },
+    Range { request: Arc<RangeRequest>, found: Vec<Found> },
     LeaseKeys { lease: LeaseId, keys: Vec<Bytes> },
     Probe { transaction: Arc<Transaction>, probe: Probe },
     Execute { transaction: Arc<Transaction>, decision: Arc<Decision>, results: Vec<OpResult> },
@@ -146,11 +134,7 @@ impl Reading {
         let (stage, waiting) = match request {
             ReadRequest::Range(range) => {
                 let touched = ShardSet::touched(KeyRange::new(&range.key, &range.range_end), shards);
-                (Stage::Range { request: Arc::clone(range), parts: Vec::new() }, touched)
-            }
-            ReadRequest::List(range) => {
-                let touched = ShardSet::touched(KeyRange::new(&range.key, &range.range_end), shards);
-                (Stage::List { request: Arc::clone(range), parts: Vec::new() }, touched)
+                (Stage::Range { request: Arc::clone(range), found: Vec::new() }, touched)
             }
             ReadRequest::Hash(revision) => {
                 let revision = if revision.0 > 0 { *revision } else { snapshot.revision };
@@ -195,8 +179,7 @@ impl Reading {
         assert!(self.waiting.remove(shard), "shard {shard} was not asked");
         match (&mut self.stage, answer) {
             (_, ReadAnswer::Compacted) => return Progress::Compacted,
-            (Stage::Range { parts, .. }, ReadAnswer::Range(part)) => parts.push(part),
-            (Stage::List { parts, .. }, ReadAnswer::List(part)) => parts.push(part),
+            (Stage::Range { found, .. }, ReadAnswer::Range(part)) => found.push(part),
             (Stage::LeaseKeys { keys, .. }, ReadAnswer::LeaseKeys(part)) => keys.extend(part),
             (Stage::Probe { probe, .. }, ReadAnswer::Probe(part)) => probe.merge(&part),
             (Stage::Execute { results, .. }, ReadAnswer::Execute(part)) => results.extend(part),
@@ -216,8 +199,7 @@ impl Reading {
         let Snapshot { index: min_index, revision, compact_revision } = self.snapshot;
         for shard in self.waiting.iter() {
             let query = match &self.stage {
-                Stage::Range { request, .. } => Query::Range(RangeRequest::clone(request)),
-                Stage::List { request, .. } => Query::List(Arc::clone(request)),
+                Stage::Range { request, .. } => Query::Range(Arc::clone(request)),
                 Stage::LeaseKeys { lease, .. } => Query::LeaseKeys(*lease),
                 Stage::Probe { transaction, .. } => Query::Probe(Arc::clone(transaction)),
                 Stage::Execute { transaction, decision, .. } => {
@@ -236,10 +218,9 @@ impl Reading {
         }
         let Snapshot { revision, compact_revision, .. } = self.snapshot;
         match &mut self.stage {
-            Stage::Range { request, parts } => {
-                Progress::Range(merge_range(request, std::mem::take(parts), revision))
+            Stage::Range { request, found } => {
+                Progress::Range(RangeAnswer::new(request, std::mem::take(found), revision))
             }
-            Stage::List { parts, .. } => Progress::List(List::new(std::mem::take(parts), revision)),
             Stage::LeaseKeys { keys, .. } => {
                 let mut keys = std::mem::take(keys);
                 keys.sort_unstable();

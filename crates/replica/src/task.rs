@@ -13,8 +13,8 @@ use windlass_api::mvccpb::KeyValue;
 use windlass_mvcc::{HashScan, HashSum};
 use windlass_types::{LeaseId, LogIndex, RequestError, Revision};
 
+use crate::answer::Found;
 use crate::damage::Sums;
-use crate::list::ListPart;
 use crate::txn::{Decision, Probe, Transaction};
 use crate::watch::Events;
 
@@ -302,9 +302,7 @@ pub struct ReadTask {
 #[derive(Clone, Debug)]
 pub enum Query {
     /// One range.
-    Range(RangeRequest),
-    /// One range that [is a list](crate::list::is_plain).
-    List(Arc<RangeRequest>),
+    Range(Arc<RangeRequest>),
     /// The keys attached to a lease.
     LeaseKeys(LeaseId),
     /// The facts from which a read-only transaction's path is chosen.
@@ -346,9 +344,7 @@ pub enum ReadAnswer {
     /// The task's revision, or the one the range names, is below the shard's compaction revision.
     Compacted,
     /// Answer to [`Query::Range`].
-    Range(RangePart),
-    /// Answer to [`Query::List`].
-    List(ListPart),
+    Range(Found),
     /// Answer to [`Query::LeaseKeys`], in key order.
     LeaseKeys(Vec<Bytes>),
     /// Answer to [`Query::Probe`].

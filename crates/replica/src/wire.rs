@@ -4,6 +4,8 @@
 
 use std::ops::Range;
 
+use prost::Message;
+
 /// Most bytes of one varint.
 pub(crate) const VARINT_BYTES_MAX: usize = 10;
 
@@ -25,7 +27,9 @@ pub(crate) const RESPONSE_COMPACT_REVISION: u8 = 5 << 3;
 pub(crate) const RESPONSE_CANCEL_REASON: u8 = 6 << 3 | 2;
 pub(crate) const RESPONSE_FRAGMENT: u8 = 7 << 3;
 pub(crate) const RESPONSE_EVENTS: u8 = 11 << 3 | 2;
+pub(crate) const CHUNK_RANGE: u8 = 1 << 3 | 2;
 pub(crate) const RANGE_KVS: u8 = 2 << 3 | 2;
+pub(crate) const RANGE_MORE: u8 = 3 << 3;
 pub(crate) const RANGE_COUNT: u8 = 4 << 3;
 
 /// `mvccpb.Event.EventType.DELETE`.
@@ -68,10 +72,24 @@ pub(crate) fn bytes_field(key: u8, bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// Appends a field that is a whole message.
+pub(crate) fn message(key: u8, message: &impl Message, out: &mut Vec<u8>) {
+    message_field(key, message.encoded_len(), out);
+    message.encode(out).expect("a vector takes any length");
+}
+
 /// Appends the front of a field of `len` bytes, which follow.
 pub(crate) fn message_field(key: u8, len: usize, out: &mut Vec<u8>) {
     out.push(key);
     varint(len as u64, out);
+}
+
+/// Makes what was appended from `start` on the content of a field.
+pub(crate) fn enclose(key: u8, start: usize, out: &mut Vec<u8>) {
+    let end = out.len();
+    message_field(key, end - start, out);
+    let front_len = out.len() - end;
+    out[start..].rotate_right(front_len);
 }
 
 /// Where the content of the field of bytes lies that `message` begins with; none if it does not begin with one.

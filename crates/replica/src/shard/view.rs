@@ -62,6 +62,7 @@ mod tests {
     use windlass_types::{LeaseId, Revision};
 
     use super::*;
+    use crate::answer::RangeAnswer;
     use crate::task::Query;
 
     const WATERMARK: LogIndex = LogIndex(7);
@@ -78,12 +79,16 @@ mod tests {
     fn get(min_index: LogIndex, revision: i64, range_end: &'static str) -> ReadTask {
         let range =
             RangeRequest { key: "key".into(), range_end: range_end.into(), ..RangeRequest::default() };
-        ReadTask { min_index, revision: Revision(revision), query: Query::Range(range) }
+        ReadTask { min_index, revision: Revision(revision), query: Query::Range(range.into()) }
     }
 
     fn value(answer: Option<ReadAnswer>) -> Option<Vec<u8>> {
         match answer {
-            Some(ReadAnswer::Range(part)) => part.kvs.first().map(|kv| kv.value.to_vec()),
+            Some(ReadAnswer::Range(found)) => {
+                let range = RangeRequest::default();
+                let response = RangeAnswer::new(&range, vec![found], Revision::ZERO).to_response();
+                response.kvs.first().map(|kv| kv.value.to_vec())
+            }
             _ => None,
         }
     }

@@ -194,6 +194,13 @@ impl<'a> PairView<'a> {
         }
     }
 
+    /// Most bytes that [`encode`](Self::encode) appends.
+    pub(crate) fn bytes_max(&self) -> usize {
+        const NUMBERS: usize = 4;
+        // The whole, the key and the value have a length; each field has a tag.
+        self.key.len() + self.value.len() + (3 + NUMBERS) * (1 + wire::VARINT_BYTES_MAX)
+    }
+
     /// Appends itself as field `tag`; returns where the key's bytes begin.
     pub(crate) fn encode(&self, tag: u8, out: &mut Vec<u8>) -> usize {
         let numbers = [

@@ -1,6 +1,5 @@
 //! A watch response, borrowed from where its parts are, and its encoding.
 
-use prost::Message;
 use windlass_api::etcdserverpb::ResponseHeader;
 use windlass_types::Revision;
 
@@ -49,8 +48,7 @@ impl Response<'_> {
     /// Appends the `etcdserverpb.WatchResponse`; `header` is the rest of the header.
     pub fn encode(&self, header: &ResponseHeader, out: &mut Vec<u8>) {
         let header = ResponseHeader { revision: self.revision.0, ..*header };
-        wire::message_field(wire::RESPONSE_HEADER, header.encoded_len(), out);
-        header.encode(out).expect("a vector takes any length");
+        wire::message(wire::RESPONSE_HEADER, &header, out);
         wire::varint_field(wire::RESPONSE_WATCH_ID, self.watch_id as u64, out);
         let flag = |key, out: &mut Vec<u8>| wire::varint_field(key, 1, out);
         match self.kind {
@@ -100,6 +98,7 @@ const HEADER_BYTES: usize = 40;
 
 #[cfg(test)]
 mod tests {
+    use prost::Message;
     use windlass_api::etcdserverpb::WatchResponse;
 
     use super::*;

@@ -384,7 +384,7 @@ impl Member {
         let snapshot = Snapshot { index, revision, compact_revision };
         let mut tasks = Vec::new();
         let asked = match &request {
-            ReadOf::Range(range) => ReadRequest::of_range(range.clone()),
+            ReadOf::Range(range) => ReadRequest::Range(range.clone().into()),
             ReadOf::Txn(txn) => ReadRequest::Txn(Arc::new(Transaction::from_txn(txn.clone()).unwrap())),
         };
         let (reading, progress) = Reading::begin(&asked, self.nodes.len() as u16, snapshot, &mut tasks);
@@ -415,11 +415,12 @@ impl Member {
             (ReadOf::Txn(_), Progress::Compacted) => {
                 assert!(oracle.compact_revision() < self.newest_compaction);
             }
-            (ReadOf::Range(range), Progress::Range(response)) => {
-                assert_eq!(oracle.range(range), Ok(response))
-            }
-            (ReadOf::Range(range), Progress::List(list)) => {
-                assert_eq!(oracle.range(range), Ok(list.to_response()))
+            (ReadOf::Range(range), Progress::Range(answer)) => {
+                let want = oracle.range(range).expect("answered");
+                assert_eq!(want, answer.to_response());
+                let mut bytes = Vec::new();
+                answer.encode(&ResponseHeader::default(), &mut bytes);
+                assert_eq!(want.encode_to_vec(), bytes, "field by field");
             }
             (ReadOf::Range(range), Progress::Refused(error)) => assert_eq!(oracle.range(range), Err(error)),
             (ReadOf::Txn(txn), Progress::Txn(response)) => assert_eq!(oracle.txn(txn), Ok(response)),

@@ -136,9 +136,7 @@ impl Arbiter {
         }
         let at = self.published.auth_stamp();
         match &read.request {
-            ReadRequest::Range(range) | ReadRequest::List(range) => {
-                drop(self.permit(&read.caller, Need::of_range(range))?)
-            }
+            ReadRequest::Range(range) => drop(self.permit(&read.caller, Need::of_range(range))?),
             ReadRequest::Txn(txn) => {
                 for need in Need::of_transaction(txn) {
                     self.permit(&read.caller, need)?;

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use prost::Message;
 use tokio::sync::oneshot;
-use windlass_api::etcdserverpb::{RangeRequest, RangeResponse, RangeStreamResponse, TxnRequest};
+use windlass_api::etcdserverpb::{RangeRequest, TxnRequest};
 use windlass_raft::ReadId;
+use windlass_replica::answer::RangeAnswer;
 use windlass_replica::checks;
-use windlass_replica::list::List;
 use windlass_replica::reading::{Progress, ReadRequest, Reading, Snapshot};
 use windlass_replica::task::{ReadAnswer, ReadTask};
 use windlass_replica::txn::Transaction;
@@ -38,7 +38,7 @@ impl Arbiter {
             return self.refuse(call, error);
         }
         let serializable = request.serializable;
-        self.read(Reader::Call(call), ReadRequest::of_range(request), serializable);
+        self.read(Reader::Call(call), ReadRequest::Range(request.into()), serializable);
     }
 
     /// `KV.RangeStream`
@@ -220,8 +220,7 @@ impl Arbiter {
         }
         match progress {
             Progress::Waiting => unreachable!("the caller keeps those"),
-            Progress::Range(response) => self.give_range(read.reader, read.caller, response),
-            Progress::List(list) => self.give_list(&read.reader, &list),
+            Progress::Range(answer) => self.give_range(read.reader, read.caller, &answer),
             Progress::Txn(mut response) => {
                 self.headers.complete(&mut response.header);
                 if let Reader::Call(call) = read.reader {
@@ -241,13 +240,12 @@ impl Arbiter {
         }
     }
 
-    fn give_range(&mut self, reader: Reader, caller: Caller, mut response: RangeResponse) {
+    fn give_range(&mut self, reader: Reader, caller: Caller, answer: &RangeAnswer) {
         match reader {
             Reader::Call(call) | Reader::Hash(call) => {
-                self.headers.complete(&mut response.header);
-                self.reply(call, &response);
+                self.net.reply_with(call, |out| answer.encode(&self.headers.without_revision(), out));
             }
-            Reader::Stream(stream) => self.give_chunk(*stream, response),
+            Reader::Stream(stream) => self.give_chunk(*stream, answer),
             Reader::Members(call) => self.give_members(call),
             Reader::Alarms(call, kind) => self.give_alarms(call, kind),
             Reader::Auth(call, ask) => self.answer_about_users(call, caller, *ask),
@@ -260,24 +258,16 @@ impl Arbiter {
         }
     }
 
-    fn give_list(&self, reader: &Reader, list: &List) {
-        let Reader::Call(call) = reader else { unreachable!("only calls ask for lists") };
-        self.net.reply_with(*call, |out| list.encode(&self.headers.without_revision(), out));
-    }
-
-    fn give_chunk(&mut self, mut stream: RangeStream, chunk: RangeResponse) {
-        let call = stream.call;
-        match stream.advance(chunk) {
-            Step::Last(mut response) => {
-                self.headers.complete(&mut response.header);
-                self.send_chunk(call, response);
-                self.net.stream_end(call, Code::Ok, "");
-            }
-            Step::More(response) => match self.send_chunk(call, response) {
-                Some(queued) if queued > STREAM_QUEUED_BYTES_MAX => self.paused.push(stream),
-                Some(_) => self.next_chunk(stream, true),
-                None => {}
-            },
+    fn give_chunk(&mut self, mut stream: RangeStream, chunk: &RangeAnswer) {
+        let (call, header) = (stream.call, self.headers.without_revision());
+        let mut step = None;
+        let queued = self.net.stream_send_with(call, |out| step = Some(stream.advance(chunk, header, out)));
+        // Neither is there if the client has gone.
+        let (Some(step), Some(queued)) = (step, queued) else { return };
+        match step {
+            Step::Last => self.net.stream_end(call, Code::Ok, ""),
+            Step::More if queued > STREAM_QUEUED_BYTES_MAX => self.paused.push(stream),
+            Step::More => self.next_chunk(stream, true),
         }
     }
 
@@ -288,12 +278,6 @@ impl Arbiter {
         // Who asks was looked at before the first one.
         let caller = if begun { Caller::Member } else { self.caller.clone() };
         self.read_as(caller, Reader::Stream(Box::new(stream)), request, local);
-    }
-
-    /// Returns the bytes that the stream's client has not taken; `None` if it is gone.
-    fn send_chunk(&self, call: CallId, chunk: RangeResponse) -> Option<usize> {
-        let message = RangeStreamResponse { range_response: Some(chunk) };
-        self.net.stream_send_with(call, |out| message.encode(out).expect("a vector takes any length"))
     }
 
     fn refuse_read(&mut self, read: Read, error: RequestError) {

@@ -5,8 +5,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use windlass_api::etcdserverpb::range_request::{SortOrder, SortTarget};
-use windlass_api::etcdserverpb::{RangeRequest, RangeResponse};
+use windlass_api::etcdserverpb::{RangeRequest, RangeResponse, ResponseHeader};
+use windlass_replica::answer::RangeAnswer;
+use windlass_replica::list::is_plain;
 use windlass_replica::reading::ReadRequest;
 use windlass_rpc::CallId;
 
@@ -36,23 +37,17 @@ pub struct RangeStream {
 /// What to do after a chunk.
 #[derive(Debug)]
 pub enum Step {
-    /// Send this message and read the next chunk.
-    More(RangeResponse),
-    /// Send this message and end; its header, of which the revision is set, is to be completed.
-    Last(RangeResponse),
+    /// Read the next one.
+    More,
+    /// End.
+    Last,
 }
 
 impl RangeStream {
     /// A stream for a checked request; `None` if it asks for an order or filter that a stream cannot have.
     #[must_use]
     pub fn new(call: CallId, request: RangeRequest, chunk_bytes_target: usize) -> Option<Self> {
-        let in_key_order =
-            request.sort_target == SortTarget::Key as i32 && request.sort_order != SortOrder::Descend as i32;
-        let filtered = request.min_mod_revision != 0
-            || request.max_mod_revision != 0
-            || request.min_create_revision != 0
-            || request.max_create_revision != 0;
-        (in_key_order && !filtered).then_some(Self {
+        is_plain(&request).then_some(Self {
             call,
             request,
             count: None,
@@ -82,29 +77,30 @@ impl RangeStream {
         ReadRequest::Range(Arc::new(range))
     }
 
-    /// Takes the chunk that [`next_read`](Self::next_read) gave.
-    pub fn advance(&mut self, mut chunk: RangeResponse) -> Step {
-        let mut header = chunk.header.take();
-        let revision = header.as_ref().map_or(0, |h| h.revision);
-        let count = *self.count.get_or_insert(chunk.count);
-        self.sent += i64::try_from(chunk.kvs.len()).expect("bounded by the chunk's limit");
+    /// Takes the chunk that [`next_read`](Self::next_read) gave, and appends its message; `header` is the rest of the last
+    /// one's header.
+    pub fn advance(&mut self, chunk: &RangeAnswer, header: ResponseHeader, out: &mut Vec<u8>) -> Step {
+        let list = chunk.list().expect("a stream has no order of its own");
+        let totals = list.totals();
+        let count = *self.count.get_or_insert(totals.count);
+        self.sent += i64::try_from(list.taken()).expect("bounded by the chunk's limit");
         let limit_reached = self.remaining().is_some_and(|left| left == 0);
-        if self.request.count_only || !chunk.more || limit_reached {
-            let more = !self.request.count_only && chunk.more;
-            if let (Some(header), Some(fixed)) = (&mut header, self.fixed) {
-                header.revision = fixed;
-            }
-            return Step::Last(RangeResponse { header, more, count, kvs: chunk.kvs });
+        if !totals.more || limit_reached {
+            let revision = self.fixed.unwrap_or(chunk.revision().0);
+            let header = Some(ResponseHeader { revision, ..header });
+            list.encode_chunk(&RangeResponse { header, count, ..totals }, out);
+            return Step::Last;
         }
         if self.request.revision <= 0 {
             // Later chunks must see what the first one saw.
-            self.request.revision = revision;
-            self.fixed = Some(revision);
+            self.request.revision = chunk.revision().0;
+            self.fixed = Some(chunk.revision().0);
         }
-        self.adapt(&chunk);
-        let last = &chunk.kvs.last().expect("more means that there was one").key;
-        self.request.key = Bytes::from([&last[..], &[0]].concat());
-        Step::More(RangeResponse { header: None, more: false, count: 0, kvs: chunk.kvs })
+        self.adapt(list.bytes());
+        let last_key =
+            list.encode_chunk(&RangeResponse::default(), out).expect("more means that there was one");
+        self.request.key = Bytes::from([last_key, &[0]].concat());
+        Step::More
     }
 
     /// Keys that the request's limit still lets through; `None` without a limit.
@@ -112,8 +108,7 @@ impl RangeStream {
         (self.request.limit > 0).then(|| self.request.limit - self.sent)
     }
 
-    fn adapt(&mut self, chunk: &RangeResponse) {
-        let bytes: usize = chunk.kvs.iter().map(|kv| kv.key.len() + kv.value.len()).sum();
+    fn adapt(&mut self, bytes: usize) {
         if bytes > self.chunk_bytes_target {
             self.chunk_keys = (self.chunk_keys / 2).max(1);
         } else if bytes * 2 <= self.chunk_bytes_target {

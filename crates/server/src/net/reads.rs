@@ -81,7 +81,7 @@ impl Read {
     /// Whether the request itself names the revision that it wants.
     #[must_use]
     pub fn names_revision(&self) -> bool {
-        matches!(&self.request, ReadRequest::Range(range) | ReadRequest::List(range) if range.revision > 0)
+        matches!(&self.request, ReadRequest::Range(range) if range.revision > 0)
     }
 
     /// Whether its answer may be of any size. A stream bounds its own chunks.

@@ -31,7 +31,7 @@ const VERSION: f64 = 1.0;
 const TXN_ANSWERED: f64 = 15.3;
 const TXN_APPLIED: f64 = 5.3;
 /// Blocks of a get beside the session's.
-const GET: f64 = 8.0;
+const GET: f64 = 6.0;
 
 /// Versions of a key lie in chunks, and a round is not always one batch. A further block for each call is more than this.
 const SLACK: f64 = 0.5;

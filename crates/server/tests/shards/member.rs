@@ -13,10 +13,9 @@ use windlass_api::etcdserverpb::RangeRequest;
 use windlass_io_disk::uring::SyncMode;
 use windlass_io_log::stream::Stable;
 use windlass_records::state::State;
+use windlass_replica::answer::RangeAnswer;
 use windlass_replica::shard::{Chunk, FollowerId};
-use windlass_replica::task::{
-    PutOp, PutRun, Query, RangePart, ReadAnswer, ReadTask, ShardAnswer, ShardTask, Span,
-};
+use windlass_replica::task::{PutOp, PutRun, Query, ReadAnswer, ReadTask, ShardAnswer, ShardTask, Span};
 use windlass_replica::watch::FollowNews;
 use windlass_types::{LogIndex, Revision, ShardId, Term, key::shard_of};
 
@@ -197,12 +196,9 @@ impl Member {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         for shard in (0..self.senders.count()).map(ShardId) {
-            let range = RangeRequest {
-                key: Bytes::from_static(b"\0"),
-                range_end: Bytes::from_static(b"\0"),
-                ..RangeRequest::default()
-            };
-            let task = ReadTask { min_index: index, revision: Revision(1 << 40), query: Query::Range(range) };
+            let range = everything();
+            let task =
+                ReadTask { min_index: index, revision: Revision(1 << 40), query: Query::Range(range.into()) };
             self.senders.read(shard, ticket, task);
         }
         ticket
@@ -251,12 +247,18 @@ impl Member {
     fn pairs(&self, read: u64) -> Vec<(String, String, i64)> {
         let mut pairs = Vec::new();
         for (_, answer) in self.answers.iter().filter(|(ticket, _)| *ticket == read) {
-            let ReadAnswer::Range(RangePart { kvs, .. }) = answer else { panic!("{answer:?}") };
+            let ReadAnswer::Range(found) = answer else { panic!("{answer:?}") };
+            let answer = RangeAnswer::new(&everything(), vec![found.clone()], Revision::ZERO);
+            let kvs = answer.to_response().kvs;
             pairs.extend(kvs.iter().map(|kv| (text(&kv.key), text(&kv.value), kv.mod_revision)));
         }
         pairs.sort();
         pairs
     }
+}
+
+fn everything() -> RangeRequest {
+    RangeRequest { key: "\0".into(), range_end: "\0".into(), ..RangeRequest::default() }
 }
 
 fn text(bytes: &[u8]) -> String {

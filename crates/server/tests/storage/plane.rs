@@ -12,6 +12,7 @@ use windlass_io_log::ids::Identity;
 use windlass_io_log::stream::{Options, RETRY_NS, Request, ShardHistory, Stable, StateHistory, StateStream};
 use windlass_mvcc::{HashScan, HashSum};
 use windlass_records::state::State;
+use windlass_replica::answer::RangeAnswer;
 use windlass_replica::lease::Leases;
 use windlass_replica::oracle::generate::Random;
 use windlass_replica::sequencer::{self, Sequencer};
@@ -304,7 +305,7 @@ impl Plane {
         self.reads.insert(ticket, Vec::new());
         let revision = self.log.oracle(index).revision();
         for at in 0..self.nodes.len() {
-            let task = ReadTask { min_index: index, revision, query: Query::Range(everything()) };
+            let task = ReadTask { min_index: index, revision, query: Query::Range(everything().into()) };
             self.feed(at, Input::Read(task, ticket));
         }
     }
@@ -319,7 +320,10 @@ impl Plane {
         let mut found: Vec<KeyValue> = Vec::new();
         for answer in self.reads.remove(&ticket).expect("just seen") {
             match answer {
-                ReadAnswer::Range(part) => found.extend(part.kvs),
+                ReadAnswer::Range(part) => {
+                    let answer = RangeAnswer::new(&everything(), vec![part], Revision::ZERO);
+                    found.extend(answer.to_response().kvs);
+                }
                 // A later compaction may have reached this shard before the read.
                 ReadAnswer::Compacted => return,
                 other => panic!("{other:?}"),

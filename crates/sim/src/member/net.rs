@@ -398,7 +398,7 @@ impl Member {
             format!("a read looks at entry {index}, though {} was seen before it began", read.began)
         })?;
         let request = match &read.request {
-            ReadOf::Range(range) => ReadRequest::of_range(range.clone()),
+            ReadOf::Range(range) => ReadRequest::Range(range.clone().into()),
             ReadOf::Txn(txn) => {
                 let transaction = Transaction::from_txn(txn.clone()).expect("generated requests are checked");
                 ReadRequest::Txn(Arc::new(transaction))
@@ -445,10 +445,6 @@ impl Member {
         if matches!(progress, Progress::Waiting) {
             return Ok(());
         }
-        let progress = match progress {
-            Progress::List(list) => Progress::Range(list.to_response()),
-            other => other,
-        };
         let Active { read, found, .. } = self.net.active.remove(&ticket).expect("it is being read");
         let names_revision = matches!(&read.request, ReadOf::Range(range) if range.revision > 0);
         if matches!(progress, Progress::Compacted) && !names_revision && read.attempts < ATTEMPTS_MAX {
@@ -466,7 +462,7 @@ impl Member {
         may_read(&read, found.0.index, &found.1, &env.checker)?;
         let now_ns = env.agenda.now_ns();
         env.record.answer_read(read.recorded, now_ns, || match &progress {
-            Progress::Range(response) => Ok(response.encode_to_vec()),
+            Progress::Range(answer) => Ok(answer.to_response().encode_to_vec()),
             Progress::Txn(response) => Ok(response.encode_to_vec()),
             Progress::Refused(error) => Err(*error),
             _ => Err(RequestError::Compacted),
@@ -504,7 +500,7 @@ fn judge(request: &ReadOf, progress: Progress, seen: &Oracle, compacted: Revisio
     match request {
         ReadOf::Range(range) => {
             let got = match progress {
-                Progress::Range(response) => Ok(response),
+                Progress::Range(answer) => Ok(answer.to_response()),
                 Progress::Refused(error) => Err(error),
                 _ => Err(RequestError::Compacted),
             };
