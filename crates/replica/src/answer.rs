@@ -1,7 +1,7 @@
 //! Answers to reads of ranges: what a shard finds, and the response's bytes.
 
 use prost::Message;
-use windlass_api::etcdserverpb::{RangeRequest, RangeResponse, ResponseHeader};
+use windlass_api::etcdserverpb::{RangeRequest, RangeResponse, ResponseHeader, TxnResponse};
 use windlass_mvcc::Shard;
 use windlass_types::Revision;
 
@@ -9,6 +9,7 @@ use crate::list::{List, ListPart, is_plain};
 use crate::merge::merge_range;
 use crate::read::range_part;
 use crate::task::RangePart;
+use crate::txn::{Decision, Op, Transaction};
 use crate::wire;
 
 /// A shard's share of a range that is read.
@@ -44,6 +45,15 @@ impl Found {
             Self::List(_) => unreachable!("every shard looks at the same request"),
         }
     }
+}
+
+/// A shard's share of one range of a transaction.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FoundFor {
+    /// Ordinal of the operation within its transaction ([`Transaction::ops`]).
+    pub op: u32,
+    /// The share.
+    pub found: Found,
 }
 
 /// The answer to a range that was read.
@@ -109,5 +119,56 @@ impl RangeAnswer {
         let mut bytes = Vec::new();
         self.encode(&ResponseHeader::default(), &mut bytes);
         RangeResponse::decode(&*bytes).expect("it was just encoded")
+    }
+}
+
+/// The answer to a transaction all of whose operations are ranges.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TxnAnswer {
+    /// The store's, for the header.
+    revision: Revision,
+    succeeded: bool,
+    ranges: Vec<RangeAnswer>,
+}
+
+impl TxnAnswer {
+    /// Puts together what all shards that the path touches found, in any order. `revision` is the store's, for the header.
+    pub(crate) fn new(
+        transaction: &Transaction,
+        decision: &Decision,
+        found: Vec<FoundFor>,
+        revision: Revision,
+    ) -> Self {
+        let mut by_op = vec![Vec::new(); transaction.ops().len()];
+        for FoundFor { op, found } in found {
+            by_op[op as usize].push(found);
+        }
+        let answer = |op: u32| {
+            let Op::Range(range) = &transaction.ops()[op as usize] else { unreachable!("not a range") };
+            RangeAnswer::new(range, std::mem::take(&mut by_op[op as usize]), revision)
+        };
+        let ranges = transaction.path(decision).into_iter().map(answer).collect();
+        Self { revision, succeeded: decision.succeeded[0], ranges }
+    }
+
+    /// Appends the `etcdserverpb.TxnResponse`; `header` is the rest of the header.
+    pub fn encode(&self, header: &ResponseHeader, out: &mut Vec<u8>) {
+        wire::message(wire::RESPONSE_HEADER, &ResponseHeader { revision: self.revision.0, ..*header }, out);
+        wire::varint_field(wire::TXN_SUCCEEDED, u64::from(self.succeeded), out);
+        for range in &self.ranges {
+            let start = out.len();
+            // etcd sets no more than the revision there.
+            range.encode(&ResponseHeader::default(), out);
+            wire::enclose(wire::OP_RANGE, start, out);
+            wire::enclose(wire::TXN_RESPONSES, start, out);
+        }
+    }
+
+    /// The same as a message, with nothing but revisions in its headers: for who looks into it.
+    #[must_use]
+    pub fn to_response(&self) -> TxnResponse {
+        let mut bytes = Vec::new();
+        self.encode(&ResponseHeader::default(), &mut bytes);
+        TxnResponse::decode(&*bytes).expect("it was just encoded")
     }
 }

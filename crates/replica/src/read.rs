@@ -9,10 +9,10 @@ use windlass_mvcc::{Pair, Shard};
 use windlass_types::Revision;
 use windlass_types::key::KeyRange;
 
-use crate::answer::Found;
+use crate::answer::{Found, FoundFor};
 use crate::evaluate::probe;
 use crate::merge::{keys_needed, needs_values, passes};
-use crate::task::{OpPart, OpResult, Query, RangePart, ReadAnswer, ReadTask};
+use crate::task::{Query, RangePart, ReadAnswer, ReadTask};
 use crate::txn::{Decision, Op, Transaction};
 use crate::watch::changes;
 
@@ -59,7 +59,7 @@ fn execute(shard: &Shard, current: Revision, transaction: &Transaction, decision
         if revision < shard.compact_revision() {
             return ReadAnswer::Compacted;
         }
-        results.push(OpResult { op, part: OpPart::Range(range_part(shard, range, revision)) });
+        results.push(FoundFor { op, found: Found::of(shard, range, revision) });
     }
     ReadAnswer::Execute(results)
 }

@@ -6,17 +6,17 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use windlass_api::etcdserverpb::{RangeRequest, TxnResponse};
+use windlass_api::etcdserverpb::RangeRequest;
 use windlass_mvcc::{HashScan, HashSum};
 use windlass_types::key::KeyRange;
 use windlass_types::{LeaseId, LogIndex, RequestError, Revision, ShardId};
 
-use crate::answer::{Found, RangeAnswer};
+use crate::answer::{Found, FoundFor, RangeAnswer, TxnAnswer};
 use crate::merge::keys_needed;
 use crate::shard::View;
 use crate::shard_set::ShardSet;
-use crate::task::{OpResult, Query, ReadAnswer, ReadTask};
-use crate::txn::{Decision, Op, Probe, Response, Revisions, Transaction};
+use crate::task::{Query, ReadAnswer, ReadTask};
+use crate::txn::{Decision, Op, Probe, Revisions, Transaction};
 
 /// What is read.
 #[derive(Clone, Debug)]
@@ -80,8 +80,8 @@ pub enum Progress {
     Waiting,
     /// Done.
     Range(RangeAnswer),
-    /// Done; of the header only the revision is set.
-    Txn(TxnResponse),
+    /// Done.
+    Txn(TxnAnswer),
     /// Done: the hash of everything between the compaction revision and this one.
     Hash(Hashed),
     /// Done; in key order.
@@ -118,7 +118,7 @@ enum Stage {
     Range { request: Arc<RangeRequest>, found: Vec<Found> },
     LeaseKeys { lease: LeaseId, keys: Vec<Bytes> },
     Probe { transaction: Arc<Transaction>, probe: Probe },
-    Execute { transaction: Arc<Transaction>, decision: Arc<Decision>, results: Vec<OpResult> },
+    Execute { transaction: Arc<Transaction>, decision: Arc<Decision>, found: Vec<FoundFor> },
     Hash { revision: Revision, sum: HashSum },
 }
 
@@ -182,7 +182,7 @@ impl Reading {
             (Stage::Range { found, .. }, ReadAnswer::Range(part)) => found.push(part),
             (Stage::LeaseKeys { keys, .. }, ReadAnswer::LeaseKeys(part)) => keys.extend(part),
             (Stage::Probe { probe, .. }, ReadAnswer::Probe(part)) => probe.merge(&part),
-            (Stage::Execute { results, .. }, ReadAnswer::Execute(part)) => results.extend(part),
+            (Stage::Execute { found, .. }, ReadAnswer::Execute(part)) => found.extend(part),
             (Stage::Hash { sum, .. }, ReadAnswer::Hash(part)) => *sum = sum.and(part),
             (Stage::Hash { .. }, ReadAnswer::HashPart(scan)) => {
                 self.waiting = self.waiting.or(ShardSet::one(shard));
@@ -236,11 +236,8 @@ impl Reading {
             Stage::Hash { revision, sum } => {
                 Progress::Hash(Hashed { hash: sum.finish(), revision: *revision, compact_revision })
             }
-            Stage::Execute { transaction, decision, results } => {
-                match transaction.respond(decision, revision, std::mem::take(results)) {
-                    Response::Txn(response) => Progress::Txn(response),
-                    other => unreachable!("a read-only transaction answered {other:?}"),
-                }
+            Stage::Execute { transaction, decision, found } => {
+                Progress::Txn(TxnAnswer::new(transaction, decision, std::mem::take(found), revision))
             }
         }
     }
@@ -249,7 +246,7 @@ impl Reading {
         let Stage::Probe { transaction, .. } = &self.stage else { unreachable!("decided without a probe") };
         let (transaction, decision) = (Arc::clone(transaction), Arc::new(decision));
         self.waiting = transaction.shards_on_path(&decision, self.shards);
-        self.stage = Stage::Execute { transaction, decision, results: Vec::new() };
+        self.stage = Stage::Execute { transaction, decision, found: Vec::new() };
         self.ask(tasks);
         self.advance(tasks)
     }

@@ -13,7 +13,7 @@ use windlass_api::mvccpb::KeyValue;
 use windlass_mvcc::{HashScan, HashSum};
 use windlass_types::{LeaseId, LogIndex, RequestError, Revision};
 
-use crate::answer::Found;
+use crate::answer::{Found, FoundFor};
 use crate::damage::Sums;
 use crate::txn::{Decision, Probe, Transaction};
 use crate::watch::Events;
@@ -350,7 +350,7 @@ pub enum ReadAnswer {
     /// Answer to [`Query::Probe`].
     Probe(Probe),
     /// Answer to [`Query::Execute`].
-    Execute(Vec<OpResult>),
+    Execute(Vec<FoundFor>),
     /// Answer to [`Query::Hash`]: ask again with this.
     HashPart(HashScan),
     /// Answer to [`Query::Hash`]: that was all of it.

@@ -221,11 +221,9 @@ impl Arbiter {
         match progress {
             Progress::Waiting => unreachable!("the caller keeps those"),
             Progress::Range(answer) => self.give_range(read.reader, read.caller, &answer),
-            Progress::Txn(mut response) => {
-                self.headers.complete(&mut response.header);
-                if let Reader::Call(call) = read.reader {
-                    self.reply(call, &response);
-                }
+            Progress::Txn(answer) => {
+                let Reader::Call(call) = read.reader else { unreachable!("only calls ask for transactions") };
+                self.net.reply_with(call, |out| answer.encode(&self.headers.without_revision(), out));
             }
             Progress::Hash(hashed) => self.give_hash(read.reader, hashed),
             Progress::LeaseKeys(keys) => self.give_lease_keys(read.reader, read.caller, keys),

@@ -463,7 +463,7 @@ impl Member {
         let now_ns = env.agenda.now_ns();
         env.record.answer_read(read.recorded, now_ns, || match &progress {
             Progress::Range(answer) => Ok(answer.to_response().encode_to_vec()),
-            Progress::Txn(response) => Ok(response.encode_to_vec()),
+            Progress::Txn(answer) => Ok(answer.to_response().encode_to_vec()),
             Progress::Refused(error) => Err(*error),
             _ => Err(RequestError::Compacted),
         });
@@ -509,7 +509,7 @@ fn judge(request: &ReadOf, progress: Progress, seen: &Oracle, compacted: Revisio
         }
         ReadOf::Txn(txn) => {
             let got = match progress {
-                Progress::Txn(response) => Ok(response),
+                Progress::Txn(answer) => Ok(answer.to_response()),
                 Progress::Refused(error) => Err(error),
                 _ => Err(RequestError::Compacted),
             };
