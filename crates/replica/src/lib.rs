@@ -14,6 +14,7 @@ pub mod consensus;
 pub mod damage;
 pub mod departure;
 pub mod evaluate;
+mod fields;
 pub mod founding;
 pub mod install;
 pub mod lease;

@@ -4,6 +4,7 @@
 //! off. Whatever else it meets, it steps back (`None`) and the caller decodes the message in full, so it must never
 //! accept bytes that a full decoding would read differently.
 
+use crate::fields::bytes;
 use crate::task::Span;
 
 const KEY: u8 = 0x0a; // field 1, length-delimited
@@ -57,27 +58,6 @@ impl<'a> PutView<'a> {
         let moved = |span: Span| Span { start: base + span.start, len: span.len };
         (moved(self.key), moved(self.value))
     }
-}
-
-fn bytes(payload: &[u8], at: &mut usize) -> Option<Span> {
-    let len = varint(payload, at)?;
-    let start = *at;
-    *at = start.checked_add(usize::try_from(len).ok()?).filter(|&end| end <= payload.len())?;
-    Some(Span { start: u32::try_from(start).ok()?, len: u32::try_from(len).ok()? })
-}
-
-/// A length; no payload is so long that it needs more than five bytes.
-fn varint(payload: &[u8], at: &mut usize) -> Option<u64> {
-    let mut value = 0;
-    for shift in [0, 7, 14, 21, 28] {
-        let byte = *payload.get(*at)?;
-        *at += 1;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Some(value);
-        }
-    }
-    None
 }
 
 #[cfg(test)]
