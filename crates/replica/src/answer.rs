@@ -122,6 +122,14 @@ impl RangeAnswer {
     }
 }
 
+impl From<RangeResponse> for RangeAnswer {
+    /// Of an answer that came about in another way.
+    fn from(mut response: RangeResponse) -> Self {
+        let revision = response.header.take().map_or(Revision::ZERO, |header| Revision(header.revision));
+        Self { revision, body: Body::Message(response) }
+    }
+}
+
 /// The answer to a transaction all of whose operations are ranges.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TxnAnswer {

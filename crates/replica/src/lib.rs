@@ -16,6 +16,7 @@ pub mod departure;
 pub mod evaluate;
 mod fields;
 pub mod founding;
+pub mod get;
 pub mod install;
 pub mod lease;
 pub mod list;

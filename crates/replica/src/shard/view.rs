@@ -26,7 +26,7 @@ pub(super) struct Held {
 pub struct View(Arc<RwLock<Held>>);
 
 impl View {
-    pub(super) fn new(shard: Shard, watermark: LogIndex) -> Self {
+    pub(crate) fn new(shard: Shard, watermark: LogIndex) -> Self {
         Self(Arc::new(RwLock::new(Held { shard, watermark })))
     }
 
@@ -50,8 +50,15 @@ impl View {
         if !task.query.is_short() {
             return None;
         }
-        let held = self.0.try_read()?;
-        (task.min_index <= held.watermark).then(|| read(&held.shard, task))
+        Some(read(&*self.look(task.min_index)?, task))
+    }
+
+    /// The shard here and now, for as long as what is returned lives, which the shard may have to wait for. `None` if the
+    /// shard is not complete up to `index`, or is being written at this moment.
+    #[must_use]
+    pub fn look(&self, index: LogIndex) -> Option<impl Deref<Target = Shard> + '_> {
+        let held = self.0.try_read().filter(|held| index <= held.watermark)?;
+        Some(RwLockReadGuard::map(held, |held| &held.shard))
     }
 }
 

@@ -15,6 +15,7 @@ mod calls;
 mod cluster;
 mod downgrade;
 mod gateway;
+mod get;
 mod hash;
 mod header;
 mod http;

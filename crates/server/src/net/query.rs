@@ -9,6 +9,7 @@ use windlass_api::etcdserverpb::{RangeRequest, TxnRequest};
 use windlass_raft::ReadId;
 use windlass_replica::answer::RangeAnswer;
 use windlass_replica::checks;
+use windlass_replica::get::GetView;
 use windlass_replica::reading::{Progress, ReadRequest, Reading, Snapshot};
 use windlass_replica::task::{ReadAnswer, ReadTask};
 use windlass_replica::txn::Transaction;
@@ -30,6 +31,9 @@ const SLOW_READ_INDEX: Duration = Duration::from_millis(500);
 impl Arbiter {
     /// `KV.Range`
     pub(super) fn range(&mut self, call: CallId, message: &[u8]) {
+        if let Some(view) = GetView::scan(message).filter(|_| !self.published.is_auth_enabled()) {
+            return self.get(call, view);
+        }
         let request = match RangeRequest::decode(message) {
             Ok(request) => request,
             Err(error) => return self.refuse_message(call, &error),
@@ -85,20 +89,21 @@ impl Arbiter {
 
     /// The consensus actor said where the reads of a question see history.
     pub(super) fn snapshot(&mut self, id: ReadId, snapshot: Option<Snapshot>) {
-        let reads = self.reads.answered(id);
-        if snapshot.is_none() {
-            self.metrics.read_indexes_failed.inc();
-        }
-        if reads.first().is_some_and(|read| read.since.elapsed() > SLOW_READ_INDEX) {
+        let mut turn = self.reads.answered(id);
+        if turn.since().is_some_and(|since| since.elapsed() > SLOW_READ_INDEX) {
             self.metrics.read_indexes_slow.inc();
         }
-        for read in reads {
-            match snapshot {
-                Some(snapshot) => self.begin(read, snapshot),
-                None if self.published.leader().0 == 0 => self.refuse_read(read, RequestError::NoLeader),
-                None => self.refuse_read(read, RequestError::LeaderChanged),
-            }
+        if let Some(snapshot) = snapshot {
+            turn.gets.iter().for_each(|get| self.answer_get(get, snapshot));
+            turn.reads.drain(..).for_each(|read| self.begin(read, snapshot));
+        } else {
+            self.metrics.read_indexes_failed.inc();
+            let has_leader = self.published.leader().0 != 0;
+            let error = if has_leader { RequestError::LeaderChanged } else { RequestError::NoLeader };
+            turn.gets.iter().for_each(|get| self.refuse(get.call, error));
+            turn.reads.drain(..).for_each(|read| self.refuse_read(read, error));
         }
+        self.reads.done(turn);
     }
 
     /// A shard answered.
@@ -125,7 +130,10 @@ impl Arbiter {
     /// Answers reads that waited too long, and drops those whose client has gone.
     pub(super) fn sweep_reads(&mut self, now: Instant) {
         let (net, timeout) = (self.net.clone(), self.limits.timeout);
-        let waited = |read: &Read| now.saturating_duration_since(read.since) > timeout;
+        let has_waited = |since| now.saturating_duration_since(since) > timeout;
+        for call in self.reads.take_over_gets(|call, since| has_waited(since) || !net.is_live(call)) {
+            self.refuse(call, RequestError::Timeout);
+        }
         let has_gone = |read: &Read| match &read.reader {
             Reader::Call(call)
             | Reader::Members(call)
@@ -139,7 +147,7 @@ impl Arbiter {
             Reader::Again(again) => !net.is_live(again.call),
             Reader::Check(done) => done.is_closed(),
         };
-        for read in self.reads.take_over(|read| waited(read) || has_gone(read)) {
+        for read in self.reads.take_over(|read| has_waited(read.since) || has_gone(read)) {
             // What has gone takes no answer.
             self.refuse_read(read, RequestError::Timeout);
         }
@@ -178,7 +186,7 @@ impl Arbiter {
     }
 
     /// Where a serializable read looks: at everything this member has numbered.
-    fn newest_here(&self) -> Snapshot {
+    pub(super) fn newest_here(&self) -> Snapshot {
         let compact_revision = self.published.compact_revision();
         let (revision, index) = self.published.revision_and_index();
         if self.published.handed() < index {
@@ -187,7 +195,7 @@ impl Arbiter {
         Snapshot { index, revision, compact_revision }
     }
 
-    fn begin(&mut self, read: Read, snapshot: Snapshot) {
+    pub(super) fn begin(&mut self, read: Read, snapshot: Snapshot) {
         let Some(mut read) = self.reads.admit(read, snapshot) else { return };
         if self.published.is_auth_enabled()
             && let Err(error) = self.permit_read(&mut read)

@@ -17,6 +17,7 @@ use windlass_types::{LeaseId, RequestError, RequestId};
 
 use super::auth::Ask;
 use super::calls::ArbiterId;
+use super::get::{Get, Gets};
 use super::lease::LeaseList;
 use super::permit::Again;
 use super::range_stream::RangeStream;
@@ -28,6 +29,9 @@ pub const READS_MAX: usize = 1 << 16;
 /// Lists of one arbiter that shards work on at once; further ones wait. A shard does one after the other, so that with more
 /// only more answers would lie about.
 const LISTS_MAX: usize = 8;
+
+/// Turns whose memory is kept: as many questions are mostly under way at once.
+const SPARE_TURNS_MAX: usize = 4;
 
 /// How often a read that a compaction overtook is begun anew before the client hears of it. A snapshot is only
 /// overtaken if a compaction runs between the question and the shard, so twice in a row is already unlikely.
@@ -139,13 +143,41 @@ impl Ticket {
     }
 }
 
+/// Linearizable reads of one turn: they share a question.
+#[derive(Debug, Default)]
+pub struct Turn {
+    /// Gets.
+    pub gets: Gets,
+    /// All others, and gets that a compaction overtook.
+    pub reads: Vec<Read>,
+}
+
+impl Turn {
+    fn len(&self) -> usize {
+        self.gets.len() + self.reads.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.gets.is_empty() && self.reads.is_empty()
+    }
+
+    /// Since when somebody waits for its first read.
+    pub fn since(&self) -> Option<Instant> {
+        let read = self.reads.first().map(|read| read.since);
+        let get = self.gets.iter().next().map(|get| get.since);
+        read.into_iter().chain(get).min()
+    }
+}
+
 /// The reads of one arbiter.
 pub struct Reads {
     arbiter: ArbiterId,
     /// Those of this turn that want an index.
-    turn: Vec<Read>,
+    turn: Turn,
     /// Those whose question is with the consensus actor, by question.
-    asked: VecDeque<(ReadId, Vec<Read>)>,
+    asked: VecDeque<(ReadId, Turn)>,
+    /// Memory for the reads of a later turn.
+    spare: Vec<Turn>,
     active: Slab<(u32, Active)>,
     /// Active reads that are lists; at most [`LISTS_MAX`].
     lists: usize,
@@ -161,8 +193,9 @@ impl Reads {
     pub fn new(arbiter: ArbiterId) -> Self {
         Self {
             arbiter,
-            turn: Vec::new(),
+            turn: Turn::default(),
             asked: VecDeque::new(),
+            spare: Vec::new(),
             active: Slab::new(),
             lists: 0,
             waiting: VecDeque::new(),
@@ -174,7 +207,7 @@ impl Reads {
     /// Whether a further read would pass [`READS_MAX`].
     #[must_use]
     pub fn is_full(&self) -> bool {
-        let asked: usize = self.asked.iter().map(|(_, reads)| reads.len()).sum();
+        let asked: usize = self.asked.iter().map(|(_, turn)| turn.len()).sum();
         self.turn.len() + asked + self.waiting.len() + self.active.len() >= READS_MAX
     }
 
@@ -192,7 +225,12 @@ impl Reads {
 
     /// Lets a linearizable read wait for the end of the turn.
     pub fn push(&mut self, read: Read) {
-        self.turn.push(read);
+        self.turn.reads.push(read);
+    }
+
+    /// As [`push`](Self::push), of a get.
+    pub fn push_get(&mut self, get: Get<'_>) {
+        self.turn.gets.push(get);
     }
 
     /// The question that this turn's reads share, if there are any.
@@ -202,23 +240,39 @@ impl Reads {
         }
         self.next_question += 1;
         let id = ReadId(u64::from(self.arbiter.0) << QUESTION_BITS | self.next_question);
-        self.asked.push_back((id, std::mem::take(&mut self.turn)));
+        let next = self.spare.pop().unwrap_or_default();
+        self.asked.push_back((id, std::mem::replace(&mut self.turn, next)));
         Some(id)
     }
 
-    /// The reads that share a question, when it is answered.
-    pub fn answered(&mut self, id: ReadId) -> Vec<Read> {
+    /// The reads that share a question, when it is answered; to be [given back](Self::done) when they are begun.
+    pub fn answered(&mut self, id: ReadId) -> Turn {
         let at = self.asked.iter().position(|(asked, _)| *asked == id);
-        at.and_then(|at| self.asked.remove(at)).map_or_else(Vec::new, |(_, reads)| reads)
+        at.and_then(|at| self.asked.remove(at)).map_or_else(Turn::default, |(_, turn)| turn)
+    }
+
+    /// Keeps the memory of a turn whose reads are begun.
+    pub fn done(&mut self, mut turn: Turn) {
+        if self.spare.len() < SPARE_TURNS_MAX {
+            turn.gets.clear();
+            turn.reads.clear();
+            self.spare.push(turn);
+        }
+    }
+
+    /// Takes out every get that `is_over`, by its call and since when it waits.
+    pub fn take_over_gets(&mut self, is_over: impl Fn(CallId, Instant) -> bool) -> Vec<CallId> {
+        let turns = self.asked.iter_mut().map(|(_, turn)| turn).chain([&mut self.turn]);
+        turns.flat_map(|turn| turn.gets.take_over(&is_over)).collect()
     }
 
     /// Takes out every read that `is_over`: shards that still work on it find that nobody waits.
     pub fn take_over(&mut self, is_over: impl Fn(&Read) -> bool) -> Vec<Read> {
-        let mut over: Vec<Read> = self.turn.extract_if(.., |read| is_over(read)).collect();
-        for (_, reads) in &mut self.asked {
-            over.extend(reads.extract_if(.., |read| is_over(read)));
+        let mut over: Vec<Read> = self.turn.reads.extract_if(.., |read| is_over(read)).collect();
+        for (_, turn) in &mut self.asked {
+            over.extend(turn.reads.extract_if(.., |read| is_over(read)));
         }
-        self.asked.retain(|(_, reads)| !reads.is_empty());
+        self.asked.retain(|(_, turn)| !turn.is_empty());
         let slots: Vec<usize> = self
             .active
             .iter()

@@ -30,8 +30,6 @@ const VERSION: f64 = 1.0;
 /// Blocks of a transaction where it is answered, and where it is only applied, beside these.
 const TXN_ANSWERED: f64 = 15.3;
 const TXN_APPLIED: f64 = 5.3;
-/// Blocks of a get beside the session's.
-const GET: f64 = 6.0;
 
 /// Versions of a key lie in chunks, and a round is not always one batch. A further block for each call is more than this.
 const SLACK: f64 = 0.5;
@@ -53,7 +51,7 @@ fn a_lone_member() {
     let members = [Counted::start(scratch.path(), &[])];
     assert_costs("a put", cost(&members, Load::Put), [SESSION + VERSION]);
     assert_costs("an update", cost(&members, Load::Update), [SESSION + VERSION + TXN_ANSWERED]);
-    assert_costs("a get", cost(&members, Load::Get), [SESSION + GET]);
+    assert_costs("a get", cost(&members, Load::Get), [SESSION]);
 }
 
 fn three_members() {

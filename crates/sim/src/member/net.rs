@@ -5,14 +5,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use prost::Message;
-use windlass_api::etcdserverpb::{RangeRequest, TxnRequest};
+use windlass_api::etcdserverpb::{RangeRequest, RangeResponse, ResponseHeader, TxnRequest};
 use windlass_raft::ReadId;
 use windlass_records::batch::{BatchBuilder, CommandKind};
 use windlass_replica::auth::{Asker, Need};
 use windlass_replica::consensus::Input;
+use windlass_replica::get::{self, GetView};
 use windlass_replica::lease::{Asker as LeaseAsker, LeaseAnswer, LeaseAsk};
 use windlass_replica::oracle::Oracle;
 use windlass_replica::reading::{Progress, ReadRequest, Reading, Snapshot};
+use windlass_replica::shard::View;
 use windlass_replica::task::{ReadAnswer, ReadTask};
 use windlass_replica::txn::Transaction;
 use windlass_types::{LogIndex, MemberId, RequestError, RequestId, Revision, ShardId};
@@ -409,7 +411,10 @@ impl Member {
             Reading::begin(&request, self.shards.len() as u16, found.0, &mut tasks);
         forget_index(&mut tasks, env);
         let views: Vec<_> = self.shards.iter().map(|side| side.core.view()).collect();
-        if let Some(looked) = reading.look(&views, &mut tasks) {
+        if let Some(got) = get(&read.request, found.0, &tasks, &views) {
+            progress = got;
+            tasks.clear();
+        } else if let Some(looked) = reading.look(&views, &mut tasks) {
             progress = looked;
         }
         self.net.tickets += 1;
@@ -530,6 +535,26 @@ fn compaction_explains(request: &ReadOf, progress: &Progress, seen: &Oracle, com
         // Ranges within it may name revisions of their own.
         ReadOf::Txn(_) => seen.compact_revision() < compacted,
     }
+}
+
+/// Answers a get as the server does, if that is possible now; `tasks` has what its shard would be asked.
+fn get(
+    request: &ReadOf,
+    snapshot: Snapshot,
+    tasks: &[(ShardId, ReadTask)],
+    views: &[View],
+) -> Option<Progress> {
+    let (ReadOf::Range(range), [(_, task)]) = (request, tasks) else { return None };
+    let request = range.encode_to_vec();
+    let view = GetView::scan(&request)?;
+    let snapshot = Snapshot { index: task.min_index, ..snapshot };
+    let header = ResponseHeader { revision: snapshot.revision.0, ..ResponseHeader::default() };
+    let mut answer = Vec::new();
+    let looked = get::look_up(views, view.key, snapshot, |pair| get::encode(pair, &header, &mut answer));
+    looked.then(|| {
+        let response = RangeResponse::decode(&*answer).expect("it was just encoded");
+        Progress::Range(response.into())
+    })
 }
 
 /// [`Bug::ForgottenReadIndex`]
