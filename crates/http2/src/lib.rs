@@ -13,6 +13,7 @@ mod client;
 mod error;
 mod field;
 mod floods;
+mod growth;
 mod known_head;
 mod ping;
 mod raw;
@@ -31,7 +32,7 @@ pub use field::{Field, InvalidField};
 pub use ping::PingPolicy;
 pub use server::ServerSession;
 pub use session::Session;
-pub use settings::Settings;
+pub use settings::{AnnouncedBytes, Settings};
 pub use slab::{Ready, StreamRef};
 pub use trailers::Trailers;
 

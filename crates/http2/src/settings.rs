@@ -2,6 +2,9 @@
 
 use crate::PingPolicy;
 
+/// How many bytes a body will have, as its beginning says; `None` if it does not, or not yet. It need not be true.
+pub type AnnouncedBytes = fn(&[u8]) -> Option<usize>;
+
 /// Bounds and windows of one session. The defaults fit a server of small requests with some large uploads.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -15,6 +18,9 @@ pub struct Settings {
     pub header_list_bytes_max: u32,
     /// What one stream may hold of received and not yet taken body, in bytes; see [`crate::Ready::overflow`].
     pub body_bytes_max: usize,
+    /// Reads what the beginning of a body says of its length, if bodies do: memory is then reserved at once as far as the bytes
+    /// that have arrived allow.
+    pub announced_bytes: Option<AnnouncedBytes>,
     /// What all streams of the connection together may hold of received bodies and header lists, in bytes, a field's
     /// size over at most. The stream whose body passes it overflows, one whose headers pass it is reset.
     pub buffered_bytes_max: usize,
@@ -58,6 +64,7 @@ impl Default for Settings {
             connection_window_bytes: 16 << 20,
             header_list_bytes_max: 16 << 10,
             body_bytes_max: 4 << 20,
+            announced_bytes: None,
             buffered_bytes_max: 64 << 20,
             hold_queued_bytes: 256 << 10,
             resets_burst: 10_000,

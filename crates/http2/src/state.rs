@@ -7,7 +7,7 @@ use crate::known_head::KnownHead;
 use crate::ping::PingWatch;
 use crate::raw::{BlockKind, Control, Hooks, Role, Supply};
 use crate::slab::Slab;
-use crate::{ErrorCode, Field, Headers, Settings, StreamRef, Trailers, request};
+use crate::{ErrorCode, Field, Headers, Settings, StreamRef, Trailers, growth, request};
 
 /// Credit for a stream is given back once this part of its window was taken in: often enough that a sender never
 /// waits, seldom enough that small requests cause no frame.
@@ -277,7 +277,7 @@ impl Hooks for State {
                 row.overflowed = true;
                 self.slab.tell(slot, |news| news.overflow = true);
             } else {
-                row.body.extend_from_slice(bytes);
+                growth::append(&mut row.body, bytes, &self.settings);
                 self.buffered += bytes.len();
                 self.slab.tell(slot, |news| news.data = true);
             }

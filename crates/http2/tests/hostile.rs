@@ -26,6 +26,7 @@ fn tight() -> Settings {
         connection_window_bytes: 100_000,
         header_list_bytes_max: 2_000,
         body_bytes_max: 5_000,
+        announced_bytes: Some(|body| Some(u32::from_be_bytes(*body.first_chunk()?) as usize)),
         buffered_bytes_max: 12_000,
         hold_queued_bytes: 1_000,
         resets_burst: 20,

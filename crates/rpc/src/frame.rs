@@ -19,6 +19,12 @@ pub(crate) enum Front<'a> {
     Compressed(&'a [u8], usize),
 }
 
+/// Length of the frame that `body` begins with, as its prefix says.
+pub(crate) fn announced_bytes(body: &[u8]) -> Option<usize> {
+    let &[_, a, b, c, d] = body.first_chunk::<PREFIX_BYTES>()?;
+    Some(PREFIX_BYTES + u32::from_be_bytes([a, b, c, d]) as usize)
+}
+
 /// The first message of `body`, refused as grpc-go refuses it (`rpc_util.go`, `recvMsg` and `checkRecvPayload`). `gzip`
 /// is whether the call's head allows compressed messages.
 pub(crate) fn front(body: &[u8], message_bytes_max: usize, gzip: bool) -> Result<Front<'_>, Status> {
@@ -125,6 +131,7 @@ mod tests {
         fn any_bytes_are_a_message_or_refused(body: Vec<u8>) {
             if let Ok(Front::Message(message, len)) = front(&body, MAX, false) {
                 prop_assert!(message.len() <= MAX && len <= body.len());
+                prop_assert_eq!(announced_bytes(&body), Some(len));
             }
             let _ = only(&mut body.clone(), MAX, false);
             let _ = only(&mut body.clone(), MAX, true);

@@ -70,6 +70,7 @@ impl Limits {
             streams_max: self.streams_max,
             // One unfinished message and all that can arrive with its end.
             body_bytes_max: self.message_bytes_max + frame::PREFIX_BYTES + READ_BYTES,
+            announced_bytes: Some(frame::announced_bytes),
             buffered_bytes_max: self.buffered_bytes_max,
             hold_queued_bytes: self.hold_queued_bytes,
             ping_policy: Some(self.ping_policy),
