@@ -2,9 +2,7 @@
 
 use bytes::Bytes;
 use prost::Message;
-use windlass_api::etcdserverpb::{
-    CompactionRequest, CompactionResponse, DeleteRangeRequest, PutRequest, TxnRequest,
-};
+use windlass_api::etcdserverpb::{CompactionRequest, CompactionResponse, DeleteRangeRequest, PutRequest};
 use windlass_records::batch::{Batch, Command, CommandKind};
 use windlass_types::key::shard_of;
 use windlass_types::{LogIndex, RequestError, RequestId, Revision, ShardId, Term};
@@ -326,7 +324,7 @@ fn decode(kind: CommandKind, payload: Bytes) -> Result<Transaction, RequestError
         CommandKind::DeleteRange => {
             Transaction::from_delete(DeleteRangeRequest::decode(payload).map_err(corrupt)?)
         }
-        CommandKind::Txn => Transaction::from_txn(TxnRequest::decode(payload).map_err(corrupt)?),
+        CommandKind::Txn => Transaction::decode_txn(payload),
         _ => unreachable!("only transactions are part of a wave"),
     }
 }

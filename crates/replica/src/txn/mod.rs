@@ -6,10 +6,12 @@
 //! comes as a [`Probe`].
 
 mod compare;
+mod parts;
 mod respond;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use smallvec::SmallVec;
 use windlass_api::etcdserverpb::compare::TargetUnion;
 use windlass_api::etcdserverpb::request_op::Request;
@@ -23,6 +25,7 @@ pub use compare::{Facts, compare_holds};
 pub use respond::Response;
 pub(crate) use respond::header;
 
+use self::parts::Parts;
 use crate::auth::Keys;
 use crate::shard_set::ShardSet;
 
@@ -35,8 +38,8 @@ pub struct Transaction {
     shape: Shape,
     /// The nest; the first is the outermost.
     nodes: SmallVec<[Node; 1]>,
-    compares: Vec<Compare>,
-    ops: Vec<Op>,
+    compares: SmallVec<[Compare; 1]>,
+    ops: SmallVec<[Op; 2]>,
     /// The leases that it names and that do not exist when it is its turn.
     missing_leases: Vec<i64>,
     /// The keys that all those must be among which are attached to the leases that it names; none if any will do.
@@ -161,8 +164,24 @@ impl Transaction {
     /// Flattens `request`. Refuses what cannot be executed: an empty key or operation. Everything else that is wrong
     /// with a request is found before it is proposed ([`check_txn`](crate::checks::check_txn)).
     pub fn from_txn(request: TxnRequest) -> Result<Self, RequestError> {
+        let TxnRequest { compare, success, failure } = request;
+        Self::flattened(compare, success, failure)
+    }
+
+    /// As [`from_txn`](Self::from_txn), of an encoded `TxnRequest`. One that does not decode is corrupt.
+    pub fn decode_txn(request: Bytes) -> Result<Self, RequestError> {
+        let Parts { compare, success, failure } =
+            Parts::decode(request).map_err(|_| RequestError::Corrupt)?;
+        Self::flattened(compare, success, failure)
+    }
+
+    fn flattened(
+        compare: impl IntoIterator<Item = Compare>,
+        success: impl IntoIterator<Item = RequestOp>,
+        failure: impl IntoIterator<Item = RequestOp>,
+    ) -> Result<Self, RequestError> {
         let mut this = Self::empty(Shape::Txn);
-        this.flatten(request)?;
+        this.flatten(compare, success, failure)?;
         if this.compares.iter().any(|compare| compare.key.is_empty()) {
             return Err(RequestError::EmptyKey);
         }
@@ -185,7 +204,7 @@ impl Transaction {
     }
 
     fn empty(shape: Shape) -> Self {
-        let (nodes, compares, ops) = (SmallVec::new(), Vec::new(), Vec::new());
+        let (nodes, compares, ops) = (SmallVec::new(), SmallVec::new(), SmallVec::new());
         Self { shape, nodes, compares, ops, missing_leases: Vec::new(), guard: None }
     }
 
@@ -227,22 +246,25 @@ impl Transaction {
     }
 
     /// Recursion ends at the depth to which the protobuf decoder follows nested messages.
-    fn flatten(&mut self, request: TxnRequest) -> Result<usize, RequestError> {
+    fn flatten(
+        &mut self,
+        compare: impl IntoIterator<Item = Compare>,
+        success: impl IntoIterator<Item = RequestOp>,
+        failure: impl IntoIterator<Item = RequestOp>,
+    ) -> Result<usize, RequestError> {
         let node = self.nodes.len();
         let first = self.compares.len();
-        if self.compares.is_empty() {
-            self.compares = request.compare;
-        } else {
-            self.compares.extend(request.compare);
-        }
+        self.compares.extend(compare);
         self.nodes.push(Node { compares: first..self.compares.len(), ..Node::default() });
-        self.nodes[node].success = self.flatten_branch(request.success)?;
-        self.nodes[node].failure = self.flatten_branch(request.failure)?;
+        self.nodes[node].success = self.flatten_branch(success)?;
+        self.nodes[node].failure = self.flatten_branch(failure)?;
         Ok(node)
     }
 
-    fn flatten_branch(&mut self, branch: Vec<RequestOp>) -> Result<Branch, RequestError> {
-        self.ops.reserve(branch.len());
+    fn flatten_branch(
+        &mut self,
+        branch: impl IntoIterator<Item = RequestOp>,
+    ) -> Result<Branch, RequestError> {
         branch.into_iter().map(|op| self.flatten_op(op)).collect()
     }
 
@@ -251,7 +273,10 @@ impl Transaction {
             Request::RequestRange(range) => self.push_op(Op::Range(range)),
             Request::RequestPut(put) => self.push_op(Op::Put(put)),
             Request::RequestDeleteRange(delete) => self.push_op(Op::Delete(delete)),
-            Request::RequestTxn(txn) => self.flatten(txn).map(|node| Item::Node(node as u32)),
+            Request::RequestTxn(txn) => {
+                let node = self.flatten(txn.compare, txn.success, txn.failure)?;
+                Ok(Item::Node(node as u32))
+            }
         }
     }
 
