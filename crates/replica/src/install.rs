@@ -11,7 +11,7 @@ use windlass_types::key::{KeyRange, shard_of};
 use windlass_types::{LeaseId, Revision, ShardId};
 
 use crate::read::{key_value, range_part};
-use crate::task::{Install, OpPart, OpResult, PutRun, ShardAnswer};
+use crate::task::{Install, OpPart, OpResult, OpResults, PutRun, ShardAnswer};
 use crate::txn::{Decision, Op, Transaction};
 
 /// Where a shard's changes are written down, in order.
@@ -81,8 +81,8 @@ impl<J: Journal> Execution<'_, J> {
         transaction: &Transaction,
         decision: &Decision,
         is_mine: impl Fn(&[u8]) -> bool,
-    ) -> Vec<OpResult> {
-        let mut results = Vec::new();
+    ) -> OpResults {
+        let mut results = OpResults::new();
         for (sub, op) in (0..).zip(transaction.path(decision)) {
             self.stamp.sub = sub;
             let part = match &transaction.ops()[op as usize] {

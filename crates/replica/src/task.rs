@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 use windlass_api::etcdserverpb::RangeRequest;
 use windlass_api::mvccpb::KeyValue;
 use windlass_mvcc::{HashScan, HashSum};
@@ -237,7 +238,7 @@ pub enum ShardAnswer {
         /// Which wave.
         wave: WaveId,
         /// One for each command of the task's part, in its order.
-        results: Vec<Vec<OpResult>>,
+        results: Vec<OpResults>,
     },
     /// Answer to [`ShardTask::Mark`].
     Marked {
@@ -252,6 +253,10 @@ pub enum ShardAnswer {
         index: LogIndex,
     },
 }
+
+/// What shards have to say about the operations of a command: of each shard in their order. One alone, as most commands have,
+/// costs no allocation.
+pub type OpResults = SmallVec<[OpResult; 1]>;
 
 /// What one shard has to say about one operation of a command.
 #[derive(Clone, Debug, PartialEq)]

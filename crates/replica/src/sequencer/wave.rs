@@ -7,7 +7,7 @@ use windlass_types::{LogIndex, RequestError, RequestId, ShardId};
 use super::{Output, Sequencer};
 use crate::lease::INTERNAL;
 use crate::shard_set::ShardSet;
-use crate::task::{Assigned, Evaluate, Install, OpResult, ShardTask, Verdict, Wave, WaveId};
+use crate::task::{Assigned, Evaluate, Install, OpResults, ShardTask, Verdict, Wave, WaveId};
 use crate::txn::{Decision, Probe, Revisions, Transaction};
 
 /// A wave that shards evaluate.
@@ -44,7 +44,7 @@ pub(super) struct PendingWave {
     open: Vec<bool>,
     /// The shards that have not answered.
     waiting: ShardSet,
-    results: Vec<Vec<OpResult>>,
+    results: Vec<OpResults>,
 }
 
 /// The ordinals of the commands that touch `shard`.
@@ -202,7 +202,7 @@ impl Sequencer {
                 _ => ShardSet::default(),
             })
             .collect();
-        let results = vec![Vec::new(); ids.len()];
+        let results = vec![OpResults::new(); ids.len()];
         let waiting = union(&executed);
         let open = ids.iter().map(|&id| is_ours && id != INTERNAL).collect();
         let (wave, assigned) = (Arc::clone(wave), assigned);
@@ -245,7 +245,7 @@ impl Sequencer {
         &mut self,
         shard: ShardId,
         id: WaveId,
-        results: Vec<Vec<OpResult>>,
+        results: Vec<OpResults>,
         out: &mut Vec<Output>,
     ) {
         let at = self.pending_waves.binary_search_by_key(&id, |p| p.wave.id).expect("a wave that is pending");

@@ -1,5 +1,6 @@
 //! From the shards' shares of a transaction's results to its response.
 
+use std::iter::Peekable;
 use std::sync::Arc;
 
 use windlass_api::etcdserverpb::response_op::Response as OpResponse;
@@ -7,13 +8,14 @@ use windlass_api::etcdserverpb::{
     AlarmResponse, AuthenticateResponse, CompactionResponse, DeleteRangeResponse, LeaseGrantResponse,
     LeaseRevokeResponse, PutResponse, ResponseHeader, ResponseOp, TxnResponse,
 };
+use windlass_api::mvccpb::KeyValue;
 use windlass_records::batch::CommandKind;
 use windlass_types::{MemberId, Revision};
 
 use super::{Decision, Item, Op, Shape, Transaction};
 use crate::membership::Members;
 use crate::merge::{merge_by_key, merge_range};
-use crate::task::{OpPart, OpResult, RangePart};
+use crate::task::{OpPart, OpResults, RangePart};
 
 /// The answer to a command. Of the header only the revision is set; the caller fills the rest. The responses within a
 /// transaction's are complete: etcd sets no more than the revision there, and nothing in a nested transaction's.
@@ -63,24 +65,23 @@ struct Builder<'a> {
     before: Revision,
     /// Whether an operation so far changed anything.
     changed: bool,
-    /// The shards' shares, by operation.
-    parts: Vec<Vec<OpPart>>,
+    /// The shards' shares that were not used yet, in the order of execution.
+    results: Peekable<<OpResults as IntoIterator>::IntoIter>,
 }
 
 impl Transaction {
     /// The response. `before` is the store's revision before the transaction, `results` what all shards that its path
     /// touches said, in any order.
     #[must_use]
-    pub fn respond(&self, decision: &Decision, before: Revision, results: Vec<OpResult>) -> Response {
+    pub fn respond(&self, decision: &Decision, before: Revision, mut results: OpResults) -> Response {
         if self.shape == Shape::Revoke {
             let after = if decision.writes { before.next() } else { before };
             return Response::LeaseRevoke(LeaseRevokeResponse { header: header(after) });
         }
-        let mut parts = vec![Vec::new(); self.ops.len()];
-        for result in results {
-            parts[result.op as usize].push(result.part);
-        }
-        let mut builder = Builder { transaction: self, decision, before, changed: false, parts };
+        // Operations are numbered in the order in which those of a path run.
+        results.sort_by_key(|result| result.op);
+        let results = results.into_iter().peekable();
+        let mut builder = Builder { transaction: self, decision, before, changed: false, results };
         let mut txn = builder.node(0);
         if self.shape == Shape::Txn {
             txn.header = header(if decision.writes { before.next() } else { before });
@@ -101,7 +102,7 @@ impl Builder<'_> {
         let mut responses = Vec::with_capacity(branch.len());
         for item in branch {
             let response = match *item {
-                Item::Op(op) => self.op(op as usize),
+                Item::Op(op) => self.op(op),
                 Item::Node(nested) => OpResponse::ResponseTxn(self.node(nested as usize)),
             };
             responses.push(ResponseOp { response: Some(response) });
@@ -110,29 +111,31 @@ impl Builder<'_> {
         TxnResponse { header: Some(ResponseHeader::default()), succeeded, responses }
     }
 
-    fn op(&mut self, op: usize) -> OpResponse {
-        let parts = std::mem::take(&mut self.parts[op]);
-        match &self.transaction.ops[op] {
+    /// What the shards said about an operation.
+    fn parts(&mut self, op: u32) -> impl Iterator<Item = OpPart> {
+        let results = &mut self.results;
+        std::iter::from_fn(move || results.next_if(|result| result.op == op)).map(|result| result.part)
+    }
+
+    fn op(&mut self, op: u32) -> OpResponse {
+        match &self.transaction.ops[op as usize] {
             Op::Range(request) => {
-                let ranges: Vec<RangePart> = parts.into_iter().filter_map(into_range).collect();
+                let ranges: Vec<RangePart> = self.parts(op).filter_map(into_range).collect();
                 OpResponse::ResponseRange(merge_range(request, ranges, self.revision()))
             }
             Op::Put(_) => {
                 self.changed = true;
-                let prev_kv = parts.into_iter().find_map(|part| match part {
-                    OpPart::Put(prev_kv) => prev_kv,
-                    _ => None,
-                });
+                let prev_kv = self.parts(op).filter_map(into_prev_kv).last();
                 OpResponse::ResponsePut(PutResponse { header: header(self.revision()), prev_kv })
             }
-            Op::Delete(_) => OpResponse::ResponseDeleteRange(self.delete(parts)),
+            Op::Delete(_) => OpResponse::ResponseDeleteRange(self.delete(op)),
             Op::Revoke(_) => unreachable!("the end of a lease is a transaction of its own"),
         }
     }
 
-    fn delete(&mut self, parts: Vec<OpPart>) -> DeleteRangeResponse {
+    fn delete(&mut self, op: u32) -> DeleteRangeResponse {
         let (mut deleted, mut runs) = (0, Vec::new());
-        for part in parts {
+        for part in self.parts(op) {
             if let OpPart::Delete { deleted: here, prev_kvs } = part {
                 deleted += here;
                 runs.push(prev_kvs);
@@ -149,6 +152,13 @@ impl Builder<'_> {
     /// What the operation that was just executed saw as the store's revision.
     fn revision(&self) -> Revision {
         if self.changed { self.before.next() } else { self.before }
+    }
+}
+
+fn into_prev_kv(part: OpPart) -> Option<KeyValue> {
+    match part {
+        OpPart::Put(prev_kv) => prev_kv,
+        OpPart::Range(_) | OpPart::Delete { .. } => None,
     }
 }
 
