@@ -7,16 +7,16 @@ use crate::task::Span;
 
 /// The field of bytes whose length begins at `at`, which then is behind it.
 pub(crate) fn bytes(message: &[u8], at: &mut usize) -> Option<Span> {
-    let len = len(message, at)?;
+    let len = varint(message, at)?;
     let start = *at;
     *at = start.checked_add(usize::try_from(len).ok()?).filter(|&end| end <= message.len())?;
     Some(Span { start: u32::try_from(start).ok()?, len: u32::try_from(len).ok()? })
 }
 
-/// A length; no message is so long that it needs more than five bytes.
-fn len(message: &[u8], at: &mut usize) -> Option<u64> {
+/// The number that begins at `at`, which then is behind it: up to nine bytes, so none that is negative.
+pub(crate) fn varint(message: &[u8], at: &mut usize) -> Option<u64> {
     let mut value = 0;
-    for shift in [0, 7, 14, 21, 28] {
+    for shift in (0..63).step_by(7) {
         let byte = *message.get(*at)?;
         *at += 1;
         value |= u64::from(byte & 0x7f) << shift;

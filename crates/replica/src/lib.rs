@@ -33,5 +33,6 @@ pub mod shard_set;
 pub mod system;
 pub mod task;
 pub mod txn;
+pub mod update_view;
 pub mod watch;
 mod wire;

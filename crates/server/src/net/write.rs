@@ -8,6 +8,7 @@ use windlass_records::batch::CommandKind;
 use windlass_replica::alarm::{PUT_BYTES, has_room};
 use windlass_replica::checks;
 use windlass_replica::put_view::PutView;
+use windlass_replica::update_view::UpdateView;
 use windlass_rpc::CallId;
 use windlass_types::RequestError;
 
@@ -44,6 +45,13 @@ impl Arbiter {
 
     /// `KV.Txn`
     pub(super) fn txn(&mut self, call: CallId, message: &[u8]) {
+        // Most transactions are updates of one key, and as puts need no decoding to be checked.
+        if let Some(view) = UpdateView::scan(message).filter(|_| self.limits.txn_ops_max > 0) {
+            if self.has_room(call, PUT_BYTES + view.put_bytes) {
+                self.propose(call, CommandKind::Txn, message);
+            }
+            return;
+        }
         // Of one copy every key and value is a slice, where each would be copied by itself.
         let request = match TxnRequest::decode(Bytes::copy_from_slice(message)) {
             Ok(request) => request,
