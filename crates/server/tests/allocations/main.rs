@@ -28,8 +28,8 @@ const SESSION: f64 = 7.0;
 /// The value of a version, in every store.
 const VERSION: f64 = 1.0;
 /// Blocks of a transaction where it is answered, and where it is only applied, beside these.
-const TXN_ANSWERED: f64 = 15.3;
-const TXN_APPLIED: f64 = 5.3;
+const TXN_ANSWERED: f64 = 2.3;
+const TXN_APPLIED: f64 = 0.3;
 
 /// Versions of a key lie in chunks, and a round is not always one batch. A further block for each call is more than this.
 const SLACK: f64 = 0.5;
