@@ -171,6 +171,15 @@ fn windlass_answers_as_etcd_does() {
     run_as_asked(REQUESTS, Side::etcd(&etcd), Side::windlass(&windlass));
 }
 
+/// Most answers are then put together of several shares, and a limit cuts what more than one shard gave.
+#[test]
+fn windlass_with_several_shards_answers_as_etcd_does() {
+    let Some(etcd) = etcd() else { return };
+    let windlass = Path::new(env!("CARGO_BIN_EXE_windlass"));
+    let (etcd, windlass) = (Server::start(&etcd), Server::start_with(windlass, &["--shards=3"]));
+    run_as_asked(REQUESTS, Side::etcd(&etcd), Side::windlass(&windlass));
+}
+
 #[test]
 fn the_model_answers_as_etcd_does() {
     let Some(etcd) = etcd() else { return };

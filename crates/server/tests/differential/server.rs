@@ -27,6 +27,11 @@ pub struct Server {
 impl Server {
     /// Starts `program` with etcd's flags and waits until it answers a linearizable read.
     pub fn start(program: &Path) -> Self {
+        Self::start_with(program, &[])
+    }
+
+    /// As [`start`](Self::start), with `flags` besides.
+    pub fn start_with(program: &Path, flags: &[&str]) -> Self {
         // Not where temporary files are: that may be memory, which a member refuses.
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder");
         let (client, peer) = (free_address(), free_address());
@@ -38,6 +43,7 @@ impl Server {
             .args(["--listen-client-urls", &client_url, "--advertise-client-urls", &client_url])
             .args(["--listen-peer-urls", &peer_url, "--initial-advertise-peer-urls", &peer_url])
             .args(["--initial-cluster", &format!("default={peer_url}"), "--log-level", "warn"])
+            .args(flags)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log)
