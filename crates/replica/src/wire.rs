@@ -38,20 +38,54 @@ pub(crate) const RANGE_COUNT: u8 = 4 << 3;
 /// `mvccpb.Event.EventType.DELETE`.
 pub(crate) const TYPE_DELETE: u64 = 1;
 
+/// What single bytes are appended to.
+pub(crate) trait Sink {
+    /// Appends one.
+    fn push(&mut self, byte: u8);
+}
+
+impl Sink for Vec<u8> {
+    fn push(&mut self, byte: u8) {
+        self.push(byte);
+    }
+}
+
+/// Room of a [`Numbers`]: for a pair's four numbers, and for the fronts of the pair, its key and its value.
+pub(crate) const NUMBERS_BYTES_MAX: usize = 7 * (1 + VARINT_BYTES_MAX);
+
+/// Bytes that are appended to something else at once. More than there is room for is a mistake of the caller's.
+pub(crate) struct Numbers {
+    bytes: [u8; NUMBERS_BYTES_MAX],
+    len: usize,
+}
+
+impl Default for Numbers {
+    fn default() -> Self {
+        Self { bytes: [0; NUMBERS_BYTES_MAX], len: 0 }
+    }
+}
+
+impl Numbers {
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+impl Sink for Numbers {
+    fn push(&mut self, byte: u8) {
+        self.bytes[self.len] = byte;
+        self.len += 1;
+    }
+}
+
 /// Length of a varint.
 pub(crate) fn varint_len(value: u64) -> usize {
     let bits = u64::BITS - value.leading_zeros();
     (bits.div_ceil(7) as usize).max(1)
-}
-
-/// Length of [`varint_field`].
-pub(crate) fn varint_field_len(value: u64) -> usize {
-    if value == 0 { 0 } else { 1 + varint_len(value) }
-}
-
-/// Length of [`bytes_field`].
-pub(crate) fn bytes_field_len(bytes: &[u8]) -> usize {
-    if bytes.is_empty() { 0 } else { message_field_len(bytes.len()) }
 }
 
 /// Length of a field of bytes that is there though it may be empty.
@@ -60,7 +94,7 @@ pub(crate) fn message_field_len(len: usize) -> usize {
 }
 
 /// Appends a number's field, unless it is zero.
-pub(crate) fn varint_field(key: u8, value: u64, out: &mut Vec<u8>) {
+pub(crate) fn varint_field(key: u8, value: u64, out: &mut impl Sink) {
     if value != 0 {
         out.push(key);
         varint(value, out);
@@ -82,7 +116,7 @@ pub(crate) fn message(key: u8, message: &impl Message, out: &mut Vec<u8>) {
 }
 
 /// Appends the front of a field of `len` bytes, which follow.
-pub(crate) fn message_field(key: u8, len: usize, out: &mut Vec<u8>) {
+pub(crate) fn message_field(key: u8, len: usize, out: &mut impl Sink) {
     out.push(key);
     varint(len as u64, out);
 }
@@ -109,7 +143,7 @@ pub(crate) fn first_field(message: &[u8]) -> Option<Range<usize>> {
     Some(at..at.checked_add(len).filter(|&end| end <= message.len())?)
 }
 
-fn varint(mut value: u64, out: &mut Vec<u8>) {
+fn varint(mut value: u64, out: &mut impl Sink) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;

@@ -196,31 +196,33 @@ impl<'a> PairView<'a> {
 
     /// Most bytes that [`encode`](Self::encode) appends.
     pub(crate) fn bytes_max(&self) -> usize {
-        const NUMBERS: usize = 4;
-        // The whole, the key and the value have a length; each field has a tag.
-        self.key.len() + self.value.len() + (3 + NUMBERS) * (1 + wire::VARINT_BYTES_MAX)
+        self.key.len() + self.value.len() + wire::NUMBERS_BYTES_MAX
     }
 
     /// Appends itself as field `tag`; returns where the key's bytes begin.
     pub(crate) fn encode(&self, tag: u8, out: &mut Vec<u8>) -> usize {
-        let numbers = [
-            (wire::KV_CREATE_REVISION, self.create_revision),
-            (wire::KV_MOD_REVISION, self.mod_revision),
-            (wire::KV_VERSION, self.version),
-            (wire::KV_LEASE, self.lease),
-        ];
-        let len = wire::bytes_field_len(self.key)
-            + wire::bytes_field_len(self.value)
-            + numbers.iter().map(|&(_, n)| wire::varint_field_len(n as u64)).sum::<usize>();
-        out.reserve(len + 2 * wire::VARINT_BYTES_MAX);
-        wire::message_field(tag, len, out);
-        wire::bytes_field(wire::KV_KEY, self.key, out);
-        let key_start = out.len() - self.key.len();
-        for (tag, number) in &numbers[..3] {
-            wire::varint_field(*tag, *number as u64, out);
+        // All but key and value is put together first: appended byte by byte, it takes longer than they do.
+        let mut numbers = wire::Numbers::default();
+        wire::varint_field(wire::KV_CREATE_REVISION, self.create_revision as u64, &mut numbers);
+        wire::varint_field(wire::KV_MOD_REVISION, self.mod_revision as u64, &mut numbers);
+        wire::varint_field(wire::KV_VERSION, self.version as u64, &mut numbers);
+        if !self.value.is_empty() {
+            wire::message_field(wire::KV_VALUE, self.value.len(), &mut numbers);
         }
-        wire::bytes_field(wire::KV_VALUE, self.value, out);
-        wire::varint_field(wire::KV_LEASE, self.lease as u64, out);
+        let before_value = numbers.len();
+        wire::varint_field(wire::KV_LEASE, self.lease as u64, &mut numbers);
+        let after_value = numbers.len();
+        // No key is empty.
+        let len = wire::message_field_len(self.key.len()) + self.value.len() + after_value;
+        wire::message_field(tag, len, &mut numbers);
+        wire::message_field(wire::KV_KEY, self.key.len(), &mut numbers);
+        out.reserve(self.key.len() + self.value.len() + numbers.len());
+        out.extend_from_slice(&numbers.bytes()[after_value..]);
+        let key_start = out.len();
+        out.extend_from_slice(self.key);
+        out.extend_from_slice(&numbers.bytes()[..before_value]);
+        out.extend_from_slice(self.value);
+        out.extend_from_slice(&numbers.bytes()[before_value..after_value]);
         key_start
     }
 }
@@ -234,6 +236,21 @@ mod tests {
     use windlass_types::{LeaseId, LogIndex};
 
     use super::*;
+
+    #[test]
+    fn a_pair_of_the_longest_numbers_has_room() {
+        let (key, value) = (&[7; 200][..], &[8; 70_000][..]);
+        let (create_revision, mod_revision, version, lease) = (i64::MIN, -1, i64::MIN + 1, -2);
+        let pair = PairView { key, create_revision, mod_revision, version, value, lease };
+        let mut bytes = vec![1];
+        let key_start = pair.encode(wire::EVENT_KV, &mut bytes);
+        assert_eq!(bytes[key_start..][..200], *key);
+        assert!(bytes.len() <= 1 + pair.bytes_max());
+        let (key, value) = (key.to_vec().into(), value.to_vec().into());
+        let want = mvccpb::KeyValue { key, create_revision, mod_revision, version, value, lease };
+        let want = mvccpb::Event { kv: Some(want), ..mvccpb::Event::default() };
+        assert!(bytes[1..] == want.encode_to_vec());
+    }
 
     #[test]
     fn events_are_the_protobuf_messages() {
