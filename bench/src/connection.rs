@@ -3,6 +3,8 @@
 use std::net::TcpStream;
 use std::time::Instant;
 
+use windlass_types::nanoseconds;
+
 use crate::link::Link;
 use crate::schedule::Due;
 use crate::tally::Tally;
@@ -18,7 +20,7 @@ pub struct Clock {
 impl Clock {
     /// Nanoseconds from the beginning to `now`.
     pub fn ns(self, now: Instant) -> u64 {
-        u64::try_from(now.saturating_duration_since(self.began).as_nanos()).unwrap_or(u64::MAX)
+        nanoseconds(now.saturating_duration_since(self.began))
     }
 }
 

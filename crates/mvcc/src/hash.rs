@@ -6,6 +6,7 @@
 use windlass_records::wal;
 use windlass_types::Revision;
 use windlass_types::key::KeyRange;
+use windlass_types::splitmix::mix;
 
 use crate::shard::Shard;
 use crate::versions::Record;
@@ -68,17 +69,9 @@ impl HashSum {
             crc.update(&live.lease.0.to_le_bytes());
             crc.update(live.value);
         }
+        // Sums of checksums would cancel out as checksums do.
         self.0 = self.0.wrapping_add(mix(u64::from(crc.finalize())));
     }
-}
-
-/// Spreads 32 bits over 64, so that sums of checksums do not cancel out as checksums do. (The finaliser of
-/// splitmix64.)
-fn mix(mut x: u64) -> u64 {
-    x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
 }
 
 /// A hash in the making, so that it can be made in slices.

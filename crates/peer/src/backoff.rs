@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use windlass_types::splitmix::SplitMix64;
+
 const FIRST_MS: u64 = 20;
 /// A peer that comes back is noticed within this; attempts beyond this rate would only cost.
 const LONGEST_MS: u64 = 1000;
@@ -10,12 +12,12 @@ const LONGEST_MS: u64 = 1000;
 #[derive(Debug)]
 pub(crate) struct Backoff {
     attempts: u32,
-    state: u64,
+    chance: SplitMix64,
 }
 
 impl Backoff {
     pub fn new(seed: u64) -> Self {
-        Self { attempts: 0, state: seed }
+        Self { attempts: 0, chance: SplitMix64::new(seed) }
     }
 
     /// The next attempt is the first again.
@@ -27,16 +29,7 @@ impl Backoff {
     pub fn next(&mut self) -> Duration {
         let step = FIRST_MS.checked_shl(self.attempts).unwrap_or(LONGEST_MS).min(LONGEST_MS);
         self.attempts = (self.attempts + 1).min(16);
-        Duration::from_millis(step / 2 + self.random() % (step / 2 + 1))
-    }
-
-    /// SplitMix64. Source: Steele, Lea and Flood, "Fast splittable pseudorandom number generators".
-    fn random(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        Duration::from_millis(step / 2 + self.chance.bits() % (step / 2 + 1))
     }
 }
 

@@ -69,9 +69,13 @@ impl Raft {
     /// The spread keeps members from standing at the same time. Half a timeout of ticks is enough for that, and what is
     /// more would be waited for by everyone's clients.
     pub(crate) fn restart_election_timer(&mut self) {
-        let spread = (self.config.election_ticks / 2).max(1);
         self.election_elapsed = 0;
-        self.election_timeout = self.config.election_ticks + self.random.below(spread);
+        self.election_timeout = self.config.election_ticks + self.spread();
+    }
+
+    fn spread(&mut self) -> u32 {
+        let bound = (self.config.election_ticks / 2).max(1);
+        self.random.below(u64::from(bound)) as u32
     }
 
     /// As a candidate that was refused, or learnt from a voter who else votes: stands again soon, unless it did so already. The
@@ -81,8 +85,7 @@ impl Raft {
         if std::mem::replace(&mut self.stood_again, true) {
             return;
         }
-        let spread = (self.config.election_ticks / 2).max(1);
-        let due = self.election_elapsed + 1 + self.random.below(spread);
+        let due = self.election_elapsed + 1 + self.spread();
         self.election_timeout = self.election_timeout.min(due);
     }
 

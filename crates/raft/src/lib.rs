@@ -36,7 +36,6 @@ mod persist;
 mod progress;
 mod quorum;
 mod raft;
-mod random;
 mod read_index;
 mod receive;
 mod reconfigure;

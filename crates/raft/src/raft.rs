@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use windlass_records::log::{Entry, EntryKind, HardState};
+use windlass_types::splitmix::SplitMix64;
 use windlass_types::{LogIndex, MemberId, Term};
 
 use crate::log::{Log, entry_bytes};
 use crate::persist::{Outbox, Pipeline};
 use crate::progress::Progress;
-use crate::random::Random;
 use crate::read_index::Reads;
 use crate::{
     Action, Body, ConfChange, Config, DropReason, Input, Membership, Message, PeerProgress, Persist,
@@ -21,7 +21,8 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Raft {
     pub(crate) config: Config,
-    pub(crate) random: Random,
+    /// For election timeouts only.
+    pub(crate) random: SplitMix64,
     pub(crate) term: Term,
     /// Whom this member voted for in `term`.
     pub(crate) vote: MemberId,
@@ -71,7 +72,7 @@ impl Raft {
         let log = Log::new((start_index, start_term), entries, hard_state.commit.max(start_index), applied);
         assert!(log.last_term() <= hard_state.term, "an entry of a term that was never entered");
         let mut raft = Self {
-            random: Random::new(config.seed),
+            random: SplitMix64::new(config.seed),
             term: hard_state.term,
             vote: hard_state.vote,
             role: Role::Follower,

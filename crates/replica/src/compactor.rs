@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use windlass_types::Revision;
+use windlass_types::{Revision, nanoseconds};
 
 /// The longest time between two compactions by time.
 const PERIOD_MAX: Duration = Duration::from_secs(3600);
@@ -47,7 +47,7 @@ impl Compactor {
             retention,
             samples: VecDeque::new(),
             next_sample_ns: now_ns,
-            next_compaction_ns: now_ns.saturating_add(ns(first)),
+            next_compaction_ns: now_ns.saturating_add(nanoseconds(first)),
             compacted: Revision::ZERO,
         }
     }
@@ -65,7 +65,7 @@ impl Compactor {
         if now_ns < self.next_compaction_ns || !leads {
             return None;
         }
-        self.next_compaction_ns = now_ns.saturating_add(ns(interval));
+        self.next_compaction_ns = now_ns.saturating_add(nanoseconds(interval));
         let is_news = kept > self.compacted && kept > Revision::ZERO;
         self.compacted = self.compacted.max(kept);
         is_news.then_some(kept)
@@ -80,7 +80,7 @@ impl Compactor {
         period: Duration,
     ) -> Option<Revision> {
         if now_ns >= self.next_sample_ns {
-            self.next_sample_ns = now_ns.saturating_add(ns(between));
+            self.next_sample_ns = now_ns.saturating_add(nanoseconds(between));
             self.samples.push_back(newest);
             let count = period.as_nanos() / between.as_nanos().max(1) + 1;
             while self.samples.len() as u128 > count {
@@ -89,10 +89,6 @@ impl Compactor {
         }
         self.samples.front().copied()
     }
-}
-
-fn ns(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

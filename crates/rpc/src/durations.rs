@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use windlass_types::nanoseconds;
+
 /// Number of buckets, the last of which has no bound.
 pub const BUCKETS: usize = 22;
 
@@ -40,7 +42,7 @@ impl Durations {
 
 /// The first bucket whose bound is not below `duration`.
 fn bucket(duration: Duration) -> usize {
-    let ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+    let ns = nanoseconds(duration);
     let bits = u64::BITS - ns.saturating_sub(1).leading_zeros();
     (bits.saturating_sub(FIRST_BITS) as usize).min(BUCKETS - 1)
 }

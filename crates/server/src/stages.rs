@@ -14,6 +14,7 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 use prometheus_client::registry::Registry;
+use windlass_types::nanoseconds;
 
 pub use histogram::{BUCKETS, StageHistograms, bucket_starts_ns};
 pub use page::commits;
@@ -154,7 +155,7 @@ pub fn clock_ns() -> u64 {
         return 0;
     }
     let began = *BEGAN.get_or_init(Instant::now);
-    u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    nanoseconds(began.elapsed())
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use windlass_io_log::buffer::{BLOCK_BYTES, Buffer};
 use windlass_io_log::folder::{Folder, Listing};
 use windlass_io_log::op::{Completion, Failure, FileSlot, Op};
 use windlass_types::ByteOffset;
+use windlass_types::splitmix::SplitMix64;
 
 /// What a power failure leaves whole, in bytes.
 pub const SECTOR_BYTES: usize = 512;
@@ -80,7 +81,7 @@ impl SimDisk {
             in_flight: Vec::new(),
             capacity,
             fail_after: None,
-            random: Random(seed),
+            random: Random(SplitMix64::new(seed)),
         }
     }
 
@@ -377,22 +378,15 @@ fn overlap(op: &Op, slot: FileSlot, at: usize, length: usize) -> bool {
     }
 }
 
-/// SplitMix64.
-struct Random(u64);
+/// What the disk leaves to chance.
+struct Random(SplitMix64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
     fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
+        self.0.bits() % bound
     }
 
     fn coin(&mut self) -> bool {
-        self.next() & 1 == 1
+        self.0.bits() & 1 == 1
     }
 }

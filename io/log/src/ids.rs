@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use windlass_types::splitmix::mix;
+
 /// Position of a frame in its log, from 1; no sequence is ever used for two different acknowledged frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sequence(pub u64);
@@ -50,16 +52,9 @@ impl Nonce {
     /// The nonce of a segment. Equal inputs give equal nonces on every version of this software.
     #[must_use]
     pub const fn of(identity: Identity, segment: SegmentNumber) -> Self {
-        // Two rounds of the SplitMix64 finaliser: close inputs give nonces far apart.
+        // Two rounds: close inputs give nonces far apart.
         Self(mix(mix(identity.0).wrapping_add(segment.0)))
     }
-}
-
-const fn mix(seed: u64) -> u64 {
-    let z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 macro_rules! display_inner {

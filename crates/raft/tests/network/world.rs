@@ -134,7 +134,7 @@ impl World {
     }
 
     fn raft(&mut self, id: MemberId, incarnation: u64, disk: &Disk) -> Raft {
-        let seed = self.random.next();
+        let seed = self.random.0.bits();
         Raft::new(Config { id, incarnation, seed, ..self.config.clone() }, disk.restored())
     }
 

@@ -12,6 +12,7 @@ use windlass_api::etcdserverpb::{
     RangeRequest, RequestOp, TxnRequest,
 };
 use windlass_records::batch::CommandKind;
+use windlass_types::splitmix::SplitMix64;
 use windlass_types::{RequestError, Revision};
 
 use super::Oracle;
@@ -32,24 +33,20 @@ const TTL_S: i64 = 1000;
 
 const KEYS: [&str; 8] = ["b", "a", "bb", "b\0", "c", "/a/key/too/long/to/be/kept/inline", "d", "z"];
 
-/// A small deterministic generator of random numbers (splitmix64).
+/// A small deterministic generator of random numbers.
 #[derive(Clone, Debug)]
-pub struct Random(u64);
+pub struct Random(SplitMix64);
 
 impl Random {
     /// Starts from `seed`.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(SplitMix64::new(seed))
     }
 
     /// The next number.
     pub fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut x = self.0;
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^ (x >> 31)
+        self.0.bits()
     }
 
     /// A number below `end`, which is at least 1.

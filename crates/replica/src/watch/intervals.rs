@@ -2,6 +2,8 @@
 //!
 //! Finding the `n` ranges that hold a key costs `O(n log m)` among `m`, and changing them `O(log m)`.
 
+use windlass_types::splitmix::mix;
+
 /// A range and what it stands for.
 #[derive(Debug)]
 struct Node {
@@ -49,7 +51,8 @@ impl Intervals {
             start: start.into(),
             end: end.map(Into::into),
             value,
-            priority: scatter(self.made),
+            // No order of insertion makes the tree lopsided.
+            priority: mix(self.made),
             left: None,
             right: None,
             furthest: 0,
@@ -178,14 +181,6 @@ impl Node {
 
 fn order<'a>(start: &'a [u8], end: Option<&'a [u8]>) -> (&'a [u8], bool, &'a [u8]) {
     (start, end.is_none(), end.unwrap_or_default())
-}
-
-/// Priorities that no order of insertion makes lopsided (the finisher of splitmix64).
-fn scatter(n: u64) -> u64 {
-    let mut z = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ z >> 31
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use ring::rand::{SecureRandom, SystemRandom};
 use windlass_replica::auth::{Asker, Auth, Invalid, SimpleTokens, index_of};
 use windlass_rpc::{Meta, Protected};
-use windlass_types::{LogIndex, RequestError};
+use windlass_types::{LogIndex, RequestError, nanoseconds};
 
 pub use jws::{Claims, Error as JwtError};
 pub use passwords::{Done, Passwords, Work};
@@ -86,7 +86,7 @@ impl Authority {
     pub fn new(options: &AuthOptions) -> Result<Self, JwtError> {
         let tokens = match &options.tokens {
             TokenKind::Simple => {
-                let ttl_ns = u64::try_from(options.token_ttl.as_nanos()).unwrap_or(u64::MAX);
+                let ttl_ns = nanoseconds(options.token_ttl);
                 Tokens::Simple(Mutex::new(SimpleTokens::new(ttl_ns)))
             }
             TokenKind::Jwt(jwt) => Tokens::Jwt { jws: Arc::new(Jws::load(jwt)?), verified: Mutex::default() },
@@ -209,7 +209,7 @@ impl Authority {
     }
 
     fn now_ns(&self) -> u64 {
-        u64::try_from(self.clock.elapsed().as_nanos()).expect("a run shorter than 584 years")
+        nanoseconds(self.clock.elapsed())
     }
 }
 

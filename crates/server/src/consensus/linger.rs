@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use windlass_io_log::op::Ticket;
 use windlass_replica::consensus::Linger;
+use windlass_types::nanoseconds;
 
 use super::trials::Flush;
 use super::ways::{Choice, Way};
@@ -74,7 +75,7 @@ impl Lingering {
     /// What the core is to do now that `commands` wait.
     pub fn now(&mut self, commands: usize, now_ns: u64) -> Linger {
         if let BatchLinger::Fixed(time) = self.asked {
-            return Linger::For(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+            return Linger::For(nanoseconds(time));
         }
         self.waiting.are(commands, now_ns);
         match self.choice.way() {
@@ -111,7 +112,7 @@ impl Lingering {
         // A client that is alone says nothing of any way.
         let is_alone = cut.commands == 1 && self.flights.is_empty() && self.waiting.commands == 0;
         if cut.commands > 0 && !is_alone {
-            let took_ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+            let took_ns = nanoseconds(took);
             let flush = Flush { commands: cut.commands as u64, took_ns, waited_ns: cut.waited_ns };
             self.choice.observe(cut.way, flush, now_ns);
         }

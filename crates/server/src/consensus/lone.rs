@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use windlass_io_log::op::Op;
+use windlass_types::nanoseconds;
 
 use super::trials::{Flush, Trials};
 use crate::net::ArbiterId;
@@ -61,7 +62,7 @@ impl Lone {
     /// A write took this long.
     pub fn observe(&mut self, took: Duration, now_ns: u64) {
         if let Some(way) = self.flight.take() {
-            let took_ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+            let took_ns = nanoseconds(took);
             self.trials.observe(way, Flush { commands: 1, took_ns, waited_ns: 0 }, now_ns);
         }
     }

@@ -58,6 +58,7 @@ use lone::Lone;
 use pace::Pace;
 use timing::Timing;
 use wakes::{Alarm, AlarmRang, DiskReady, wakes};
+use windlass_types::nanoseconds;
 
 pub use asked::{Arbiters, FromArbiter, FromShard, FromShards};
 pub use backup::{BackupReply, NoBackup};
@@ -245,7 +246,7 @@ impl ConsensusActor {
     }
 
     fn now_ns(&self) -> u64 {
-        u64::try_from(self.clock.elapsed().as_nanos()).expect("a run shorter than 584 years")
+        nanoseconds(self.clock.elapsed())
     }
 
     /// Compacts by itself, as far as the flags ask for it.

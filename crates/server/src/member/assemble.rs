@@ -6,7 +6,7 @@ use windlass_records::batch::Origin;
 use windlass_replica::consensus::{self, Consensus, Linger, Parts};
 use windlass_replica::founding::restored;
 use windlass_replica::shard::system_of;
-use windlass_types::MemberId;
+use windlass_types::{MemberId, nanoseconds};
 
 use crate::net::{REQUEST_TIMEOUT_BASE, Ticket};
 use crate::shard::OpenedShards;
@@ -64,13 +64,13 @@ fn consensus_options(config: &Config) -> consensus::Options {
     let ticks = |ms: u64| ms.div_ceil(heartbeat_ms);
     consensus::Options {
         batch_bytes_max: config.storage.batch_bytes_max,
-        leaderless_ns: u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX),
+        leaderless_ns: nanoseconds(timeout),
         leaderless_ticks: ticks(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
         strict_reconfig: config.raft.strict_reconfig_check,
         learners_max: config.raft.learners_max,
         healthy_ticks: ticks(HEALTHY_S * 1000),
         stalled_ticks: election_ticks(config),
-        election_timeout_ns: u64::try_from(config.raft.election_timeout.as_nanos()).unwrap_or(u64::MAX),
+        election_timeout_ns: nanoseconds(config.raft.election_timeout),
         // The actor changes it.
         linger: Linger::For(0),
     }

@@ -17,7 +17,7 @@ use windlass_io_log::raft_log::{self, RaftLog, Recovered};
 use windlass_records::batch::Origin;
 use windlass_replica::consensus::{Consensus, check_restore};
 use windlass_replica::founding::{Installs, founding, installs};
-use windlass_types::LogIndex;
+use windlass_types::{LogIndex, nanoseconds};
 
 use super::assemble::{assemble, founds, run_of};
 use super::open::{OpenError, at};
@@ -170,7 +170,7 @@ fn shard_options(config: &Config, folder: &Path, identity: &Identity) -> shard::
         identity: identity.salt,
         shards: u16::try_from(config.storage.shards).expect("checked with the flags"),
         flush_bytes: config.storage.shard_flush_bytes,
-        flush_age_ns: u64::try_from(config.storage.shard_flush_interval.as_nanos()).unwrap_or(u64::MAX),
+        flush_age_ns: nanoseconds(config.storage.shard_flush_interval),
         version_bytes_max: config.limits.request_bytes_max,
         has_peers: config.bootstrap.members.len() > 1,
     }

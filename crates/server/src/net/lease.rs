@@ -15,6 +15,7 @@ use windlass_replica::lease::{LeaseAnswer, LeaseAsk, check_grant};
 use windlass_replica::reading::ReadRequest;
 use windlass_rpc::{CallId, Code};
 use windlass_types::key::KeyRange;
+use windlass_types::splitmix::SplitMix64;
 use windlass_types::{LeaseId, RequestError, RequestId};
 
 use super::arbiter::Arbiter;
@@ -62,17 +63,13 @@ struct KeepAlive {
     ttl_s: Option<i64>,
 }
 
-/// Where ids of leases come from that clients leave to the server. (splitmix64)
-struct LeaseIds(u64);
+/// Where ids of leases come from that clients leave to the server.
+struct LeaseIds(SplitMix64);
 
 impl LeaseIds {
     fn next(&mut self) -> LeaseId {
         loop {
-            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut x = self.0;
-            x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            let id = LeaseId(((x ^ (x >> 31)) >> 1).cast_signed());
+            let id = LeaseId((self.0.bits() >> 1).cast_signed());
             if id != LeaseId::ZERO {
                 return id;
             }
@@ -83,7 +80,7 @@ impl LeaseIds {
 impl LeaseCalls {
     /// None wait. `seed` must differ from all others of the cluster, now and later.
     pub fn new(seed: u64) -> Self {
-        let ids = LeaseIds(seed);
+        let ids = LeaseIds(SplitMix64::new(seed));
         Self { asks: Vec::new(), streams: HashMap::new(), times: HashMap::new(), lists: HashMap::new(), ids }
     }
 

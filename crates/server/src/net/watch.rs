@@ -14,7 +14,7 @@ use windlass_replica::shard::FollowerId;
 use windlass_replica::task::{Changes, Query, ReadTask};
 use windlass_replica::watch::{Action, Counts, Follow, FollowNews, Now, Response, Sink, Watchers};
 use windlass_rpc::{CallId, Code, Meta, Net};
-use windlass_types::{LogIndex, RequestError, Revision, ShardId};
+use windlass_types::{LogIndex, RequestError, Revision, ShardId, nanoseconds};
 
 use super::arbiter::{Arbiter, check_meta};
 use super::calls::ArbiterId;
@@ -119,12 +119,12 @@ impl Watch {
     }
 
     fn ns(&self) -> u64 {
-        u64::try_from(self.clock.elapsed().as_nanos()).expect("a run shorter than 584 years")
+        nanoseconds(self.clock.elapsed())
     }
 
     /// The interval of a new stream.
     fn interval_ns(&self) -> u64 {
-        let interval_ns = u64::try_from(self.options.progress_interval.as_nanos()).unwrap_or(u64::MAX / 2);
+        let interval_ns = nanoseconds(self.options.progress_interval).min(u64::MAX / 2);
         interval_ns.saturating_add(random() % (interval_ns / JITTER_PARTS).max(1))
     }
 

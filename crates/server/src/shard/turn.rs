@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use glommio::timer::Timer;
 use windlass_io_log::stream::{Request, StateStream};
 use windlass_replica::shard::{Input, Output, ShardCore};
-use windlass_types::{LogIndex, ShardId};
+use windlass_types::{LogIndex, ShardId, nanoseconds};
 
 use super::host::{Host, Queues};
 use super::thread::{Error, Options, Stopped};
@@ -290,7 +290,7 @@ impl<T: Send + 'static> Turns<T> {
     }
 
     fn now_ns(&self) -> u64 {
-        u64::try_from(self.clock.elapsed().as_nanos()).expect("a process lives less than 584 years")
+        nanoseconds(self.clock.elapsed())
     }
 }
 

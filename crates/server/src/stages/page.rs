@@ -3,6 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
+use windlass_types::nanoseconds;
 
 use super::process::OWN;
 use super::{Stage, Stages, clock_ns};
@@ -29,7 +30,7 @@ pub fn commits(stages: &Stages, since: u64) -> String {
         "boot_id": OWN.boot_id,
         "began_ticks": OWN.began_ticks,
         "clock_ns": clock_ns(),
-        "unix_ns": u64::try_from(unix.as_nanos()).unwrap_or(u64::MAX),
+        "unix_ns": nanoseconds(unix),
         "first": first,
         "next": next,
         "columns": columns(),

@@ -1,21 +1,19 @@
-//! The one source of chance of a run: SplitMix64, so that a seed means the same run on every machine.
+//! The one source of chance of a run: a seed means the same run on every machine.
+
+use windlass_types::splitmix::SplitMix64;
 
 /// A seeded generator.
-pub struct Random(u64);
+pub struct Random(SplitMix64);
 
 impl Random {
     /// Equal seeds give equal sequences.
     pub fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(SplitMix64::new(seed))
     }
 
     /// 64 random bits.
     pub fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.bits()
     }
 
     /// A number below `bound`, which must not be 0.

@@ -1,5 +1,7 @@
 //! The same random JSON requests to a real etcd's gateway and to ours, in all the spellings that JSON has for them.
 
+use windlass_types::splitmix::SplitMix64;
+
 use crate::gateway::{comparable, post};
 use crate::process::{Launch, Member, Scratch, etcd_folder};
 
@@ -9,16 +11,12 @@ const REQUESTS: usize = 1500;
 /// Few keys, so that requests meet each other's traces: `a` to `h`, and two of more bytes.
 const KEYS: &[&str] = &["YQ==", "Yg==", "Yw==", "ZA==", "ZQ==", "Zg==", "Zw==", "aA==", "YS8x", "/w=="];
 
-/// SplitMix64: equal seeds give equal runs.
-struct Random(u64);
+/// Equal seeds give equal runs.
+struct Random(SplitMix64);
 
 impl Random {
     fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % bound as u64) as usize
+        (self.0.bits() % bound as u64) as usize
     }
 
     fn pick<'a>(&mut self, of: &[&'a str]) -> &'a str {
@@ -130,7 +128,7 @@ fn random_requests_are_answered_as_a_real_etcd_answers_them() {
     let (ours, theirs) = (Scratch::new(), Scratch::new());
     let windlass = Launch::new(ours.path()).member();
     let etcd = Launch::new(theirs.path()).program(&etcd.join("etcd")).member();
-    let mut random = Random(1);
+    let mut random = Random(SplitMix64::new(1));
     let mut answered = 0;
     for i in 0..REQUESTS {
         let (path, body) = random.request();

@@ -9,6 +9,7 @@ use windlass_io_log::ids::Identity;
 use windlass_io_log::op::{Completion, Op};
 use windlass_io_log::raft_log::{Fatal, Options, RaftLog, Recovered};
 use windlass_records::log::{Entry, EntryKind, HardState};
+use windlass_types::splitmix::SplitMix64;
 use windlass_types::{LogIndex, MemberId, Term};
 
 pub const IDENTITY: Identity = Identity(0x51ab);
@@ -23,20 +24,17 @@ pub fn options(flush_depth: usize) -> Options {
     }
 }
 
-/// SplitMix64.
-pub struct Random(u64);
+/// A run's chance.
+pub struct Random(SplitMix64);
 
 impl Random {
     pub fn new(seed: u64) -> Self {
-        Self(seed ^ 0x5eed)
+        Self(SplitMix64::new(seed ^ 0x5eed))
     }
 
     /// In `0..bound`.
     pub fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
+        self.0.bits() % bound
     }
 
     pub fn one_in(&mut self, n: u64) -> bool {

@@ -55,7 +55,7 @@ fn a_start_finds_what_the_model_held() {
 #[test]
 fn the_generator_repeats_itself() {
     let numbers =
-        |seed| (0..9).map(|_| 0).scan(Rng(seed), |rng, _: u64| Some(rng.below(100))).collect::<Vec<_>>();
+        |seed| (0..9).map(|_| 0).scan(Rng::new(seed), |rng, _: u64| Some(rng.below(100))).collect::<Vec<_>>();
     assert_eq!(numbers(5), numbers(5));
     assert_ne!(numbers(5), numbers(6));
 }

@@ -9,6 +9,7 @@ use windlass_io_log::stream::{
     Options, Request, ShardHistory, ShardStream, Stable, StateHistory, StateStream, stable_at,
 };
 use windlass_records::state::State;
+use windlass_types::splitmix::SplitMix64;
 use windlass_types::{ByteOffset, LogIndex, ShardId, key::shard_of};
 
 use crate::model::{Log, Owned, compact};
@@ -18,15 +19,16 @@ const FLUSH_BYTES: usize = 3000;
 const FLUSH_AGE_NS: u64 = 1000;
 const ROOM_BYTES: usize = 100 << 20;
 
-/// SplitMix64.
-pub struct Rng(pub u64);
+/// A run's chance.
+pub struct Rng(SplitMix64);
 
 impl Rng {
+    pub fn new(seed: u64) -> Self {
+        Self(SplitMix64::new(seed))
+    }
+
     pub fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
+        self.0.bits() % bound
     }
 }
 
@@ -108,7 +110,7 @@ const STATE: usize = 1000;
 
 impl World {
     pub fn new(seed: u64) -> Self {
-        let mut rng = Rng(seed);
+        let mut rng = Rng::new(seed);
         let count = 1 + rng.below(3);
         let shards = (0..count).map(|i| Shard::empty(ShardId(i as u16), &mut rng)).collect();
         let mut state_disk = SimDisk::new(rng.below(u64::MAX), ROOM_BYTES);

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use windlass_api::etcdserverpb::PutRequest;
 use windlass_client::Client;
+use windlass_types::splitmix::mix;
 
 /// Stack of a client's thread; there may be a thousand.
 const STACK_BYTES: usize = 256 << 10;
@@ -107,13 +108,10 @@ impl Load<'_> {
         }
     }
 
-    /// Keys that lie anywhere, each once: the number's bits are mixed (splitmix64, a permutation).
+    /// Keys that lie anywhere, each once.
     fn key(&self, number: u64) -> Vec<u8> {
-        let mut mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         let mut key = self.prefix.as_bytes().to_vec();
-        key.extend_from_slice(&(mixed ^ (mixed >> 31)).to_le_bytes());
+        key.extend_from_slice(&mix(number).to_le_bytes());
         key.resize(self.prefix.len() + self.key_bytes, 0);
         key
     }
