@@ -251,9 +251,12 @@ impl Shard {
 
     /// The ids of all keys in `range`, in key order, live or not.
     pub(crate) fn ids<'a>(&'a self, range: KeyRange<'a>) -> impl Iterator<Item = KeyId> + 'a {
-        self.tree
-            .iter_from(&self.slots, range.start())
-            .take_while(move |&id| range.contains(self.slots.key(id)))
+        // The walk begins at the start: the end alone is to be looked for.
+        self.tree.iter_from(&self.slots, range.start()).take_while(move |&id| match range {
+            KeyRange::Point(key) => self.slots.key(id) == key,
+            KeyRange::Bounded(_, end) => self.slots.key(id) < end,
+            KeyRange::From(_) => true,
+        })
     }
 
     fn count_newest(&self, range: KeyRange<'_>) -> u64 {
