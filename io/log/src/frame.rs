@@ -4,10 +4,12 @@
 //! panics on any input and never trusts a length before its checksum.
 
 use crate::buffer::BLOCK_BYTES;
+use crate::header::{self, u16_at, u32_at, u64_at};
 use crate::ids::{Epoch, Nonce, SegmentNumber, Sequence};
 
-/// Size in bytes of the header; the body follows at once, so it is aligned for flatbuffers.
-pub const HEADER_BYTES: usize = 64;
+// The body follows the header at once, so it is aligned for flatbuffers.
+pub use crate::header::HEADER_BYTES;
+
 /// Largest body in bytes. Keeps a damaged-but-checksummed length from meaning gigabytes; no writer comes near.
 pub const BODY_BYTES_MAX: usize = 256 << 20;
 /// The layout that this code writes and reads.
@@ -15,10 +17,7 @@ pub const VERSION: u16 = 1;
 
 const MAGIC: [u8; 4] = *b"WLfr";
 const FLAG_BOOT: u16 = 1;
-const CHECKSUM_AT: usize = HEADER_BYTES - 4;
 
-// One sector holds the header, so a power failure leaves all of it or nothing of it.
-const _: () = assert!(HEADER_BYTES <= 512 && HEADER_BYTES.is_multiple_of(16));
 const _: () = assert!(BODY_BYTES_MAX <= u32::MAX as usize);
 
 /// What a frame says about itself and its neighbours.
@@ -89,17 +88,7 @@ impl Header {
     /// # Errors
     /// See [`Fault`]; a block shorter than a header is [`Fault::NotAHeader`].
     pub fn read(block: &[u8]) -> Result<Self, Fault> {
-        let bytes: &[u8; HEADER_BYTES] = block.first_chunk().ok_or(Fault::NotAHeader)?;
-        if bytes[..4] != MAGIC {
-            return Err(Fault::NotAHeader);
-        }
-        if u32_at(bytes, CHECKSUM_AT) != crc32fast::hash(&bytes[..CHECKSUM_AT]) {
-            return Err(Fault::Checksum);
-        }
-        match u16_at(bytes, 4) {
-            VERSION => {}
-            other => return Err(Fault::Version(other)),
-        }
+        let bytes = header::open(block, MAGIC, VERSION)?;
         let header = Self::decode(bytes);
         // Unknown flags and reserved bytes are caught by encoding again.
         if header.is_possible() && header.encode() == *bytes { Ok(header) } else { Err(Fault::Impossible) }
@@ -136,9 +125,7 @@ impl Header {
 
     fn encode(&self) -> [u8; HEADER_BYTES] {
         let s = &self.stamp;
-        let mut out = [0; HEADER_BYTES];
-        out[..4].copy_from_slice(&MAGIC);
-        out[4..6].copy_from_slice(&VERSION.to_le_bytes());
+        let mut out = header::begin(MAGIC, VERSION);
         out[6..8].copy_from_slice(&(if s.boot { FLAG_BOOT } else { 0 }).to_le_bytes());
         out[8..16].copy_from_slice(&s.nonce.0.to_le_bytes());
         out[16..24].copy_from_slice(&s.sequence.0.to_le_bytes());
@@ -147,8 +134,7 @@ impl Header {
         out[40..44].copy_from_slice(&s.epoch.0.to_le_bytes());
         out[44..48].copy_from_slice(&self.body_bytes.to_le_bytes());
         out[48..52].copy_from_slice(&self.body_checksum.to_le_bytes());
-        let checksum = crc32fast::hash(&out[..CHECKSUM_AT]);
-        out[CHECKSUM_AT..].copy_from_slice(&checksum.to_le_bytes());
+        header::seal(&mut out);
         out
     }
 
@@ -163,19 +149,6 @@ impl Header {
         };
         Self { stamp, body_bytes: u32_at(bytes, 44), body_checksum: u32_at(bytes, 48) }
     }
-}
-
-/// The little-endian integer at `at`, which the caller knows to lie within `bytes`.
-pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
-}
-
-pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
-}
-
-pub(crate) fn u16_at(bytes: &[u8], at: usize) -> u16 {
-    u16::from_le_bytes(bytes[at..at + 2].try_into().expect("two bytes"))
 }
 
 #[cfg(test)]
@@ -269,8 +242,7 @@ mod tests {
         };
         let mut bytes = sealed(b"x", &stamp);
         bytes[4] = 9;
-        let checksum = crc32fast::hash(&bytes[..CHECKSUM_AT]);
-        bytes[CHECKSUM_AT..HEADER_BYTES].copy_from_slice(&checksum.to_le_bytes());
+        header::seal(bytes.first_chunk_mut().unwrap());
         assert_eq!(Header::read(&bytes), Err(Fault::Version(9)));
     }
 }

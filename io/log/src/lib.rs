@@ -5,6 +5,7 @@ pub mod decision;
 pub mod error;
 pub mod folder;
 pub mod frame;
+mod header;
 pub mod ids;
 pub mod journal;
 pub mod op;

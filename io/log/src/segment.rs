@@ -4,7 +4,8 @@
 //! on any input.
 
 use crate::buffer::BLOCK_BYTES;
-use crate::frame::{Fault, u16_at, u32_at, u64_at};
+use crate::frame::Fault;
+use crate::header::{self, HEADER_BYTES, u32_at, u64_at};
 use crate::ids::{Epoch, Identity, Nonce, SegmentNumber, Sequence};
 
 /// The layout that this code writes and reads.
@@ -13,11 +14,6 @@ pub const VERSION: u16 = 1;
 pub const FIRST_FRAME_AT: usize = BLOCK_BYTES;
 
 const MAGIC: [u8; 4] = *b"WLsg";
-const HEADER_BYTES: usize = 64;
-const CHECKSUM_AT: usize = HEADER_BYTES - 4;
-
-// One sector holds the header, so a power failure leaves the old one or the new one.
-const _: () = assert!(HEADER_BYTES <= 512);
 
 /// What block 0 says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,9 +60,7 @@ impl SegmentHeader {
     }
 
     fn encode(&self) -> [u8; HEADER_BYTES] {
-        let mut out = [0; HEADER_BYTES];
-        out[..4].copy_from_slice(&MAGIC);
-        out[4..6].copy_from_slice(&VERSION.to_le_bytes());
+        let mut out = header::begin(MAGIC, VERSION);
         out[8..16].copy_from_slice(&self.identity.0.to_le_bytes());
         out[16..24].copy_from_slice(&self.number.0.to_le_bytes());
         out[24..32].copy_from_slice(&self.nonce().0.to_le_bytes());
@@ -74,8 +68,7 @@ impl SegmentHeader {
         out[40..48].copy_from_slice(&self.oldest_segment.0.to_le_bytes());
         out[48..52].copy_from_slice(&self.epoch.0.to_le_bytes());
         out[52..56].copy_from_slice(&self.blocks.to_le_bytes());
-        let checksum = crc32fast::hash(&out[..CHECKSUM_AT]);
-        out[CHECKSUM_AT..].copy_from_slice(&checksum.to_le_bytes());
+        header::seal(&mut out);
         out
     }
 
@@ -95,24 +88,12 @@ impl BlockZero {
         if block.iter().all(|&b| b == 0) {
             return Self::Unused;
         }
-        match block.first_chunk::<HEADER_BYTES>() {
-            Some(bytes) => read_header(bytes).map_or_else(Self::Bad, Self::Header),
-            None => Self::Bad(Fault::NotAHeader),
-        }
+        read_header(block).map_or_else(Self::Bad, Self::Header)
     }
 }
 
-fn read_header(bytes: &[u8; HEADER_BYTES]) -> Result<SegmentHeader, Fault> {
-    if bytes[..4] != MAGIC {
-        return Err(Fault::NotAHeader);
-    }
-    if u32_at(bytes, CHECKSUM_AT) != crc32fast::hash(&bytes[..CHECKSUM_AT]) {
-        return Err(Fault::Checksum);
-    }
-    match u16_at(bytes, 4) {
-        VERSION => {}
-        other => return Err(Fault::Version(other)),
-    }
+fn read_header(block: &[u8]) -> Result<SegmentHeader, Fault> {
+    let bytes = header::open(block, MAGIC, VERSION)?;
     let header = SegmentHeader {
         identity: Identity(u64_at(bytes, 8)),
         number: SegmentNumber(u64_at(bytes, 16)),
@@ -201,8 +182,7 @@ mod tests {
         };
         header.seal(&mut block);
         block[4] = 7;
-        let checksum = crc32fast::hash(&block[..CHECKSUM_AT]);
-        block[CHECKSUM_AT..HEADER_BYTES].copy_from_slice(&checksum.to_le_bytes());
+        header::seal(block.first_chunk_mut().unwrap());
         assert_eq!(BlockZero::read(&block), BlockZero::Bad(Fault::Version(7)));
     }
 }

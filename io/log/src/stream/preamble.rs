@@ -2,7 +2,7 @@
 
 use windlass_types::LogIndex;
 
-use crate::frame::{u32_at, u64_at};
+use crate::header::{u32_at, u64_at};
 
 /// Size in bytes; a multiple of 16, so that the record behind it is aligned as the frame's body is.
 pub(super) const PREAMBLE_BYTES: usize = 48;
