@@ -1,7 +1,8 @@
 //! A shard's keys as other threads may look at them, so that a short read needs no hop to the shard's thread.
 //!
 //! Only the shard's own thread writes. Others never wait for it: who finds it writing asks it instead. The shard may have
-//! to wait for one look, which is as long as the reads that [`Query::is_short`](crate::task::Query::is_short) allows.
+//! to wait for one look, which is as long as the reads that [`Query::is_short`](crate::task::Query::is_short) allows, and
+//! no longer than it takes to make an answer of one pair.
 
 use std::ops::Deref;
 use std::sync::Arc;

@@ -13,10 +13,10 @@ use windlass_rpc::CallId;
 use windlass_types::RequestError;
 
 use super::arbiter::Arbiter;
-use super::reads::{Read, Reader};
+use super::reads::{KEPT_READS, Read, Reader};
 use crate::auth::Caller;
 
-/// A larger buffer for keys is given back when the gets that shared it are over.
+/// Memory for so many bytes of keys is kept when the gets that shared it are over, and what is beyond given back.
 const KEPT_KEY_BYTES: usize = 64 << 10;
 
 /// Gets that wait for their place in history.
@@ -77,10 +77,9 @@ impl Gets {
     /// Forgets all of them, and keeps the memory for others.
     pub fn clear(&mut self) {
         self.waiting.clear();
+        self.waiting.shrink_to(KEPT_READS);
         self.keys.clear();
-        if self.keys.capacity() > KEPT_KEY_BYTES {
-            self.keys = Vec::new();
-        }
+        self.keys.shrink_to(KEPT_KEY_BYTES);
     }
 }
 

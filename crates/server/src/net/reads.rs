@@ -33,6 +33,9 @@ const LISTS_MAX: usize = 8;
 /// Turns whose memory is kept: as many questions are mostly under way at once.
 const SPARE_TURNS_MAX: usize = 4;
 
+/// Memory for so many reads of a kind is kept in each of them, and what is beyond given back.
+pub const KEPT_READS: usize = 1024;
+
 /// How often a read that a compaction overtook is begun anew before the client hears of it. A snapshot is only
 /// overtaken if a compaction runs between the question and the shard, so twice in a row is already unlikely.
 pub const ATTEMPTS_MAX: u8 = 4;
@@ -256,6 +259,7 @@ impl Reads {
         if self.spare.len() < SPARE_TURNS_MAX {
             turn.gets.clear();
             turn.reads.clear();
+            turn.reads.shrink_to(KEPT_READS);
             self.spare.push(turn);
         }
     }
