@@ -22,9 +22,12 @@ use windlass_records::state::State;
 use windlass_records::{log, wal};
 use windlass_replica::backup::Backend;
 use windlass_replica::checks;
+use windlass_replica::get::GetView;
 use windlass_replica::lease::{LeaseAnswer, LeaseAsk};
 use windlass_replica::put_view::PutView;
 use windlass_replica::shard::Content;
+use windlass_replica::txn::Transaction;
+use windlass_replica::update_view::UpdateView;
 
 use super::seeds;
 
@@ -285,20 +288,36 @@ fn reread<R: Record + PartialEq + std::fmt::Debug>(bytes: &[u8]) -> String {
     said(&parsed)
 }
 
-/// Requests of clients: a byte that says which, and the message. They are checked, too.
+/// Requests of clients: a byte that says which, and the message. They are checked, too, and what is read where it lies must be
+/// right.
 fn protobuf(bytes: &[u8]) -> String {
     let Some((which, message)) = bytes.split_first() else { return String::new() };
     match which % 5 {
         0 => {
-            let _ = PutView::scan(message);
-            PutRequest::decode(message).map_or_else(|e| e.to_string(), |m| said(&checks::check_put(&m)))
+            let checked = PutRequest::decode(message).map(|m| checks::check_put(&m));
+            assert!(PutView::scan(message).is_none() || checked == Ok(Ok(())), "{checked:?}");
+            checked.map_or_else(|e| e.to_string(), |checked| said(&checked))
         }
-        1 => RangeRequest::decode(message)
-            .map_or_else(|e| e.to_string(), |m| said(&checks::check_range(&m).map_err(|e| e.text()))),
+        1 => {
+            let checked = RangeRequest::decode(message).map(|m| checks::check_range(&m));
+            assert!(GetView::scan(message).is_none() || checked == Ok(Ok(())), "{checked:?}");
+            checked.map_or_else(|e| e.to_string(), |checked| said(&checked))
+        }
         2 => DeleteRangeRequest::decode(message)
             .map_or_else(|e| e.to_string(), |m| said(&checks::check_delete(&m))),
-        3 => TxnRequest::decode(message)
-            .map_or_else(|e| e.to_string(), |m| said(&checks::check_txn(&m, TXN_OPS_MAX))),
+        3 => {
+            let decoded = TxnRequest::decode(message);
+            let checked = decoded.as_ref().map(|m| checks::check_txn(m, TXN_OPS_MAX));
+            assert!(UpdateView::scan(message).is_none() || checked == Ok(Ok(())), "{checked:?}");
+            let text = checked.map_or_else(ToString::to_string, |checked| said(&checked));
+            let read = Transaction::decode_txn(Bytes::copy_from_slice(message)).ok();
+            assert_eq!(
+                read,
+                decoded.ok().and_then(|m| Transaction::from_txn(m).ok()),
+                "it is read as prost reads it"
+            );
+            text
+        }
         _ => said(&WatchRequest::decode(message)),
     }
 }
