@@ -8,14 +8,15 @@ use std::path::Path;
 
 use rustix::fs::{Advice, AtFlags, FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
-use windlass_io_log::buffer::Buffer;
+use windlass_io_log::buffer::{BLOCK_BYTES, Buffer};
 use windlass_io_log::folder::{Folder, Listing};
 use windlass_io_log::op::{Failure, FileSlot};
 use windlass_types::ByteOffset;
 
 /// Length in bytes of one write while a file is filled with zeroes: large enough for full bandwidth, small enough
-/// that a commit does not wait long behind it in the device's queue.
-const FILL_BYTES: usize = 1 << 20;
+/// that a commit does not wait long behind it in the device's queue, and no more than 254 blocks: of more pieces of memory
+/// virtio makes two requests, and there are disks that count those.
+const FILL_BYTES: usize = 254 * BLOCK_BYTES;
 /// Suffix of a file that is not whole yet.
 const UNFINISHED: &str = ".new";
 
