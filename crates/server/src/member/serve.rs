@@ -60,10 +60,11 @@ pub async fn serve(config: &Config, opened: Opened) -> Signal {
     // Before anybody can be let in who must say who they are.
     published.set_auth(Arc::clone(core.auth()));
     let quota_bytes = config.limits.quota_bytes;
+    let sync_mode = disk.mode();
     let metrics = Metrics::new(&Constants {
         version: ETCD_VERSION,
         member: identity.member,
-        sync_mode: disk.mode(),
+        sync_mode,
         quota_bytes: quota_bytes.unwrap_or(0),
         extensive: config.observation.extensive_metrics,
     });
@@ -89,8 +90,16 @@ pub async fn serve(config: &Config, opened: Opened) -> Signal {
     })
     .start();
     let watched = Arc::clone(&published);
-    let wiring =
-        Wiring { config, consensus: &consensus, senders: &senders, views, published, metrics, authority };
+    let wiring = Wiring {
+        config,
+        consensus: &consensus,
+        senders: &senders,
+        views,
+        published,
+        metrics,
+        authority,
+        sync_mode,
+    };
     let arbiters = wiring.start_arbiters(listeners, identity.member).await;
     consensus.do_send(Arbiters(arbiters.clone()));
     // In this order: no request may reach the consensus actor before that.
@@ -141,6 +150,8 @@ struct Wiring<'a> {
     published: Arc<Published>,
     metrics: Arc<Metrics>,
     authority: Arc<Authority>,
+    /// How the shards make their writes durable, as the log does.
+    sync_mode: SyncMode,
 }
 
 impl Wiring<'_> {
@@ -234,8 +245,8 @@ impl Wiring<'_> {
                 folder: shard.folder,
                 state: state.take(),
                 inbox,
-                // Large writes that nobody waits for: one flush behind them is as good, and cheaper without FUA.
-                mode: SyncMode::WriteThenSync,
+                // With O_DSYNC what follows a write is left to the kernel's workers, and none of the ring's is woken.
+                mode: self.sync_mode,
                 cpu,
             };
             ShardThread::spawn(options, sink()).unwrap_or_else(|error| fatal(Reason::of_shard(&error), error))

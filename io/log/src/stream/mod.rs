@@ -60,13 +60,14 @@ pub struct Options {
 }
 
 impl Options {
-    /// The defaults of a shard's stream: segments of 16 MiB, flushes of 1 MiB or 100 ms.
+    /// The defaults of a shard's stream: segments of 16 MiB, flushes of 1 MB or 100 ms. That is a frame of less than 254
+    /// blocks, which virtio takes as one request wherever they lie in memory.
     #[must_use]
     pub const fn shard(identity: Identity) -> Self {
         Self {
             identity,
             segment_bytes: 16 << 20,
-            flush_bytes: 1 << 20,
+            flush_bytes: 1_000_000,
             flush_age_ns: 100_000_000,
             has_peers: false,
         }

@@ -57,7 +57,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::used(
         "shard-flush-bytes",
         Kind::Number { max: 64 << 20 },
-        "1048576",
+        "1000000",
         "A shard flushes its own log when this many bytes are buffered.",
     ),
     Flag::used(
@@ -70,7 +70,7 @@ pub(super) const FLAGS: &[Flag] = &[
         "sync-mode",
         Kind::Choice(&["auto", "dsync", "fdatasync"]),
         "auto",
-        "How Raft log writes are made durable: O_DSYNC writes, or writes and fdatasync. auto: what is faster here.",
+        "How writes of the logs are made durable: O_DSYNC writes, or writes and fdatasync. auto: what is faster here.",
     ),
     Flag::used(
         "disk-settings",
