@@ -4,7 +4,7 @@
 //! a second, or one at a time, the second makes both late, and each of them half as full: then flushes go *one by one*, or
 //! *paced*, further apart than the disk needs, so that each finds the disk idle and the whole crowd gathered. Which is best
 //! is measured, by how long commands take from their coming until they are durable; see
-//! `docs/adr/0014-adaptive-linger.md`.
+//! `docs/adr/0014-adaptive-linger.md` and `docs/adr/0017-a-pace-that-is-kept-up.md`.
 
 use std::time::Duration;
 
@@ -113,7 +113,8 @@ impl Lingering {
         let is_alone = cut.commands == 1 && self.flights.is_empty() && self.waiting.commands == 0;
         if cut.commands > 0 && !is_alone {
             let took_ns = nanoseconds(took);
-            let flush = Flush { commands: cut.commands as u64, took_ns, waited_ns: cut.waited_ns };
+            let (commands, waited_ns) = (cut.commands as u64, cut.waited_ns);
+            let flush = Flush { commands, took_ns, waited_ns, late_ns: 0 };
             self.choice.observe(cut.way, flush, now_ns);
         }
     }

@@ -63,7 +63,7 @@ impl Lone {
     pub fn observe(&mut self, took: Duration, now_ns: u64) {
         if let Some(way) = self.flight.take() {
             let took_ns = nanoseconds(took);
-            self.trials.observe(way, Flush { commands: 1, took_ns, waited_ns: 0 }, now_ns);
+            self.trials.observe(way, Flush { commands: 1, took_ns, waited_ns: 0, late_ns: 0 }, now_ns);
         }
     }
 

@@ -4,19 +4,28 @@
 //! pay, so that a disk or a load that changes is judged anew, and a bad way costs little.
 
 /// A way is used for a time before it is judged: what was rationed and left over is used up by then, and what the way before
-/// left behind is done. That time is so many times what a command costs, within bounds: the kernel rations writes in slices
-/// of a tenth of a second.
-const SETTLE_COSTS: u64 = 64;
-const SETTLE_NS_MIN: u64 = 15_000_000;
-const SETTLE_NS_MAX: u64 = 100_000_000;
+/// left behind is done. Then it is judged by what happens for another time. Both are some spans, and a span is so many
+/// times what a command costs, within bounds: the kernel rations writes in slices of a tenth of a second.
+const SPAN_COSTS: u64 = 64;
+const SPAN_NS_MIN: u64 = 15_000_000;
+const SPAN_NS_MAX: u64 = 100_000_000;
 
-/// Then it is judged by what happens in this many times as long,
-const WINDOW_SETTLES: u64 = 2;
+/// Spans of a trial. What a thrifty way has left over on a disk that rations may last for more than one.
+const TRIAL: Spans = Spans { settle: 2, window: 2 };
 
-/// or by this many flushes, if they take longer.
+/// Spans of the best way; its windows come one after the other.
+const BEST: Spans = Spans { settle: 1, window: 2 };
+
+struct Spans {
+    settle: u64,
+    window: u64,
+}
+
+/// A window is judged by this many flushes, if they take longer.
 const WINDOW_FLUSHES: u64 = 8;
 
-/// How long the best way is taken before another one is tried; doubled by each trial that does not pay.
+/// How long the best way is taken before another one is tried; doubled by each trial that does not pay, and doubled twice by one
+/// that is hopeless.
 const BETWEEN_NS_MIN: u64 = 300_000_000;
 const BETWEEN_NS_MAX: u64 = 9_600_000_000;
 
@@ -25,6 +34,13 @@ const PAUSE_NS_MAX: u64 = 20_000_000;
 
 /// One way is better than another if it costs less by one part in this many: what is hardly cheaper is not worth a change.
 const MARGIN: u64 = 8;
+
+/// A trial is over after any span if it has cost this many times what is usual until then.
+const HOPELESS: u64 = 2;
+
+/// Trials begin anew when the best way has become so many times as dear as it was at the last one: it may have been judged
+/// when there was less to do.
+const DEARER: u64 = 2;
 
 /// A flush counts as no longer than this, nor a wait for one: what is longer is not how the disk usually is.
 const STALL_NS: u64 = 250_000_000;
@@ -45,10 +61,14 @@ pub struct Trials<W: 'static> {
     /// How many were never tried.
     untried: usize,
     between_ns: u64,
+    /// What a command cost by the best way when a trial ended last.
+    compared_ns: u64,
     /// How long the present way has been taken.
     spent_ns: u64,
     /// When that was found last.
     at_ns: u64,
+    /// Spans of that before its window began.
+    settled: u64,
     window: Window,
 }
 
@@ -61,6 +81,19 @@ pub struct Flush {
     pub took_ns: u64,
     /// How long they had waited for it, on average.
     pub waited_ns: u64,
+    /// How much longer it took than it should for the next one to begin in time; 0 where that is no matter.
+    pub late_ns: u64,
+}
+
+/// How the flushes of a window went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// How long they took, on average,
+    pub took_ns: u64,
+    /// and how much longer than they should, on average.
+    pub late_ns: u64,
+    /// How far apart they ended, on average.
+    pub apart_ns: u64,
 }
 
 /// Flushes of one way.
@@ -69,9 +102,40 @@ struct Window {
     since_ns: u64,
     flushes: u64,
     took_ns: u64,
+    late_ns: u64,
     commands: u64,
     /// From the coming of a command until it was durable, of all of them together.
     cost_ns: u64,
+}
+
+impl Window {
+    /// An empty one that begins now.
+    fn since(since_ns: u64) -> Self {
+        Self { since_ns, ..Self::default() }
+    }
+
+    fn add(&mut self, flush: &Flush) {
+        let took_ns = flush.took_ns.min(STALL_NS);
+        let cost_ns = took_ns + flush.waited_ns.min(STALL_NS);
+        self.flushes += 1;
+        self.took_ns += took_ns;
+        self.late_ns += flush.late_ns.min(STALL_NS);
+        self.commands += flush.commands;
+        self.cost_ns += cost_ns * flush.commands;
+    }
+
+    /// What a command cost.
+    fn cost_ns(&self) -> u64 {
+        self.cost_ns / self.commands.max(1)
+    }
+
+    fn judged(&self, now_ns: u64) -> Judged {
+        Judged {
+            took_ns: self.took_ns / self.flushes,
+            late_ns: self.late_ns / self.flushes,
+            apart_ns: (now_ns - self.since_ns) / self.flushes,
+        }
+    }
 }
 
 impl<W: Copy + PartialEq> Trials<W> {
@@ -85,8 +149,10 @@ impl<W: Copy + PartialEq> Trials<W> {
             tried: 0,
             untried: ways.len() - 1,
             between_ns: BETWEEN_NS_MIN,
+            compared_ns: u64::MAX,
             spent_ns: 0,
             at_ns: 0,
+            settled: 0,
             window: Window::default(),
         }
     }
@@ -113,8 +179,8 @@ impl<W: Copy + PartialEq> Trials<W> {
         self.trial == Some(way)
     }
 
-    /// A flush that began in this way ended. If the way is judged by it, how long its flushes took, on average.
-    pub fn observe(&mut self, way: W, flush: Flush, now_ns: u64) -> Option<u64> {
+    /// A flush that began in this way ended. If that ends a window, how it and those before went.
+    pub fn observe(&mut self, way: W, flush: Flush, now_ns: u64) -> Option<Judged> {
         // What began before a change says nothing of the way after it.
         if way != self.way() {
             return None;
@@ -122,30 +188,42 @@ impl<W: Copy + PartialEq> Trials<W> {
         let took_ns = flush.took_ns.min(STALL_NS);
         self.spent_ns += now_ns.saturating_sub(self.at_ns).min(took_ns + PAUSE_NS_MAX);
         self.at_ns = now_ns;
-        let settle_ns = self.settle_ns();
-        if self.spent_ns < settle_ns {
-            self.window.since_ns = self.spent_ns;
-            return None;
+        self.window.add(&flush);
+        let past = (self.spent_ns - self.window.since_ns) / self.span_ns();
+        let Spans { settle, window } = if self.trial.is_some() { TRIAL } else { BEST };
+        let has_enough = self.window.flushes >= WINDOW_FLUSHES;
+        if has_enough && (past >= 1 && self.is_hopeless() || self.settled == settle && past >= window) {
+            return Some(self.judge());
         }
-        let cost_ns = took_ns + flush.waited_ns.min(STALL_NS);
-        self.window.flushes += 1;
-        self.window.took_ns += took_ns;
-        self.window.commands += flush.commands;
-        self.window.cost_ns += cost_ns * flush.commands;
-        let is_judged = self.window.flushes >= WINDOW_FLUSHES
-            && self.spent_ns - self.window.since_ns >= settle_ns * WINDOW_SETTLES;
-        is_judged.then(|| self.judge())
+        if past >= 1 && self.settled < settle {
+            return self.settle(settle);
+        }
+        None
     }
 
-    fn settle_ns(&self) -> u64 {
-        let settle_ns = self.usual_ns.map_or(SETTLE_NS_MAX, |usual_ns| usual_ns.saturating_mul(SETTLE_COSTS));
-        settle_ns.clamp(SETTLE_NS_MIN, SETTLE_NS_MAX)
+    /// Ends a span before the window begins. How the last one of a trial went is told, too: the window may go better for it.
+    fn settle(&mut self, spans: u64) -> Option<Judged> {
+        self.settled += 1;
+        let judged = self.window.judged(self.spent_ns);
+        self.window = Window::since(self.spent_ns);
+        (self.trial.is_some() && self.settled == spans).then_some(judged)
     }
 
-    fn judge(&mut self) -> u64 {
-        let window = std::mem::take(&mut self.window);
-        self.window.since_ns = self.spent_ns;
-        let cost_ns = window.cost_ns / window.commands.max(1);
+    /// Whether the present trial cannot pay any more.
+    fn is_hopeless(&self) -> bool {
+        let usual_ns = self.usual_ns.filter(|_| self.trial.is_some());
+        usual_ns.is_some_and(|usual_ns| self.window.cost_ns() / HOPELESS >= usual_ns)
+    }
+
+    fn span_ns(&self) -> u64 {
+        let span_ns = self.usual_ns.map_or(SPAN_NS_MAX, |usual_ns| usual_ns.saturating_mul(SPAN_COSTS));
+        span_ns.clamp(SPAN_NS_MIN, SPAN_NS_MAX)
+    }
+
+    fn judge(&mut self) -> Judged {
+        let (cost_ns, judged) = (self.window.cost_ns(), self.window.judged(self.spent_ns));
+        let is_hopeless = self.is_hopeless();
+        self.window = Window::since(self.spent_ns);
         match (self.trial, self.usual_ns) {
             (Some(way), Some(usual_ns)) if cost_ns + cost_ns / MARGIN <= usual_ns => {
                 (self.best, self.between_ns) = (way, BETWEEN_NS_MIN);
@@ -153,21 +231,27 @@ impl<W: Copy + PartialEq> Trials<W> {
                 self.trial_ended();
             }
             (Some(_), _) => {
-                self.between_ns = (self.between_ns * 2).min(BETWEEN_NS_MAX);
+                let times = if is_hopeless { 4 } else { 2 };
+                self.between_ns = (self.between_ns * times).min(BETWEEN_NS_MAX);
                 self.trial_ended();
             }
             (None, usual_ns) => {
-                self.usual_ns = Some(usual_ns.unwrap_or(cost_ns).midpoint(cost_ns));
+                let usual_ns = usual_ns.unwrap_or(cost_ns).midpoint(cost_ns);
+                self.usual_ns = Some(usual_ns);
+                if usual_ns / DEARER >= self.compared_ns {
+                    self.between_ns = BETWEEN_NS_MIN;
+                }
                 if self.spent_ns >= self.between_ns {
                     self.try_next();
                 }
             }
         }
-        window.took_ns / window.flushes
+        judged
     }
 
     /// Goes on the best way, once every way has been tried.
     fn trial_ended(&mut self) {
+        self.compared_ns = self.usual_ns.unwrap_or(u64::MAX);
         if self.untried > 0 { self.try_next() } else { self.go(None) }
     }
 
@@ -181,7 +265,8 @@ impl<W: Copy + PartialEq> Trials<W> {
     }
 
     fn go(&mut self, trial: Option<W>) {
-        (self.trial, self.spent_ns, self.window) = (trial, 0, Window::default());
+        (self.trial, self.spent_ns, self.settled) = (trial, 0, 0);
+        self.window = Window::default();
     }
 }
 
@@ -216,7 +301,7 @@ pub(super) mod tests {
     fn flush(trials: &mut Trials<char>, disk: Disk<'_>, now_ns: u64) -> (char, u64) {
         let used = trials.way();
         let took_us = disk(used);
-        let flush = Flush { commands: 10, took_ns: took_us * US, waited_ns: 0 };
+        let flush = Flush { commands: 10, took_ns: took_us * US, waited_ns: 0, late_ns: 0 };
         trials.observe(used, flush, now_ns + took_us * US);
         (used, took_us)
     }
@@ -249,6 +334,17 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn what_becomes_dear_is_compared_at_once() {
+        let mut trials = Trials::new(&['a', 'b']);
+        let mut cheap = |way| if way == 'a' { 100 } else { 400 };
+        let (now_ns, _) = run(0, 60_000, 'a', |now_ns| flush(&mut trials, &mut cheap, now_ns));
+        assert_eq!(trials.best(), 'a');
+        let mut dear = |way| if way == 'a' { 1000 } else { 400 };
+        let (_, share) = run(now_ns, 2000, 'b', |now_ns| flush(&mut trials, &mut dear, now_ns));
+        assert!(trials.best() == 'b' && share > 700, "{share} of 1000");
+    }
+
+    #[test]
     fn where_writes_are_rationed_the_way_with_fewer_of_them_is_taken() {
         let mut trials = Trials::new(&['a', 'b']);
         // Fifty writes in each tenth of a second are quick, the next one waits for its end. One way is a little quicker, and
@@ -271,7 +367,7 @@ pub(super) mod tests {
     fn what_began_before_a_change_is_not_counted() {
         let mut trials = Trials::new(&['a', 'b']);
         for n in 0..1000 {
-            let flush = Flush { commands: 1, took_ns: 1, waited_ns: 0 };
+            let flush = Flush { commands: 1, took_ns: 1, waited_ns: 0, late_ns: 0 };
             assert_eq!(trials.observe('b', flush, n * 1000 * US), None);
         }
         assert_eq!((trials.way(), trials.usual_ns), ('a', None));
