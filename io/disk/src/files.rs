@@ -72,7 +72,7 @@ pub(crate) fn prepare(
     extents: Extents,
 ) -> Result<(), Failure> {
     let unfinished = slot.name() + UNFINISHED;
-    let outcome = fill(folder, &unfinished, size.0, extents).and_then(|()| {
+    let outcome = fill(folder, &unfinished, size.0, extents).and_then(|_| {
         rustix::fs::renameat(folder, &unfinished, folder, slot.name())?;
         rustix::fs::fsync(folder)?;
         Ok(())
@@ -84,6 +84,16 @@ pub(crate) fn prepare(
     })
 }
 
+/// A file of zeroes that nothing is left of once it is closed; blocks. What a crash leaves is an unfinished slot: the next start
+/// removes it from a log's folder, and the next call of this from any.
+pub(crate) fn unnamed(folder: &OwnedFd, size: ByteOffset) -> Result<OwnedFd, Failure> {
+    let unfinished = FileSlot(0).name() + UNFINISHED;
+    let filled = fill(folder, &unfinished, size.0, Extents::Written);
+    let removed = rustix::fs::unlinkat(folder, &unfinished, AtFlags::empty());
+    // Where there is no file, the reason for that says more.
+    filled.and_then(|file| removed.map(|()| file).map_err(Into::into)).map_err(|e| failure(&e))
+}
+
 /// As `Op::Remove`; blocks.
 pub(crate) fn remove(folder: &OwnedFd, slot: FileSlot) -> Result<(), Failure> {
     rustix::fs::unlinkat(folder, slot.name(), AtFlags::empty())
@@ -91,12 +101,15 @@ pub(crate) fn remove(folder: &OwnedFd, slot: FileSlot) -> Result<(), Failure> {
         .map_err(|e| failure(&e.into()))
 }
 
-fn fill(folder: &OwnedFd, name: &str, size: u64, extents: Extents) -> io::Result<()> {
+fn fill(folder: &OwnedFd, name: &str, size: u64, extents: Extents) -> io::Result<OwnedFd> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::DIRECT | OFlags::CLOEXEC;
     let file = rustix::fs::openat(folder, name, flags, Mode::RUSR | Mode::WUSR)?;
     // Claims the room at once, so a full disk is noticed before the writing, and in few extents.
     match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, size) {
-        Ok(()) if extents == Extents::Reserved => return Ok(rustix::fs::fsync(&file)?),
+        Ok(()) if extents == Extents::Reserved => {
+            rustix::fs::fsync(&file)?;
+            return Ok(file);
+        }
         Ok(()) | Err(Errno::OPNOTSUPP) => {}
         Err(error) => return Err(error.into()),
     }
@@ -107,7 +120,8 @@ fn fill(folder: &OwnedFd, name: &str, size: u64, extents: Extents) -> io::Result
         let length = zeroes.bytes().len().min((size - at) as usize);
         at += rustix::io::pwrite(&file, &zeroes.bytes()[..length], at)? as u64;
     }
-    Ok(rustix::fs::fsync(&file)?)
+    rustix::fs::fsync(&file)?;
+    Ok(file)
 }
 
 /// A log's folder on a real filesystem. Blocking; for start-up.

@@ -140,6 +140,20 @@ fn files_are_prepared_in_the_background_and_removed() {
 }
 
 #[test]
+fn the_probe_of_a_logs_folder_leaves_the_log_as_it_was() {
+    let home = folder();
+    let mut disk = DiskFolder::open(home.path()).expect("a folder");
+    RaftLog::recover(&mut disk, options(), IDENTITY).expect("an empty log");
+    let slot = home.path().join("000000.seg");
+    let before = std::fs::read(&slot).expect("readable");
+    // A probe that a crash cut short.
+    std::fs::write(home.path().join("000000.seg.new"), b"half").expect("writable");
+    probe(home.path()).expect("a result");
+    assert_eq!(names(home.path()), ["000000.seg"]);
+    assert_eq!(std::fs::read(&slot).expect("readable"), before);
+}
+
+#[test]
 fn a_file_without_room_leaves_nothing() {
     let home = folder();
     let unnamed = rustix::fs::open(home.path(), OFlags::TMPFILE | OFlags::RDWR, Mode::RUSR | Mode::WUSR);

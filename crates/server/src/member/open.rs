@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 use windlass_api::etcdserverpb::Member;
-use windlass_io_disk::uring::Uring;
+use windlass_io_disk::uring::{SyncMode, Uring};
 use windlass_io_log::buffer::BLOCK_BYTES;
 use windlass_io_log::error::Repair as Advice;
 use windlass_io_log::raft_log;
@@ -56,6 +56,8 @@ pub struct Opened {
     pub disk: Uring,
     /// The shards.
     pub shards: OpenedShards<Ticket>,
+    /// How they make their writes durable.
+    pub shards_mode: SyncMode,
 }
 
 /// Why a member cannot be opened.
@@ -206,9 +208,10 @@ pub fn open(config: &mut Config) -> Result<Start, OpenError> {
         folder.set_unpublished()?;
     }
     let started = found.start(config, &folder)?;
-    let Started { core, us, disk, shards } = started;
+    let Started { core, us, disk, shards, shards_mode } = started;
     let told = told.map(|told| told.members).unwrap_or_default();
-    let opened = Opened { folder, listeners, peer_sockets, tls, authority, core, us, told, disk, shards };
+    let opened =
+        Opened { folder, listeners, peer_sockets, tls, authority, core, us, told, disk, shards, shards_mode };
     Ok(Start::Member(Box::new(opened)))
 }
 

@@ -5,10 +5,11 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use windlass_io_disk::files::DiskFolder;
-use windlass_io_disk::probe::{self, Probe, probe};
+use windlass_io_disk::probe::{self, probe};
 use windlass_io_disk::uring::{SyncMode, Uring};
 use windlass_io_log::folder::{Absent, Folder};
 use windlass_io_log::ids;
@@ -32,9 +33,6 @@ const LOG_FOLDER: &str = "log";
 
 /// Name of the shards' folder within the data folder.
 const SHARDS_FOLDER: &str = "shards";
-
-/// Name of the folder that the disk probe uses and leaves empty.
-const PROBE_FOLDER: &str = "probe";
 
 /// What a start finds on the disk: sound, and still as it was.
 pub struct Found {
@@ -71,6 +69,8 @@ pub struct Started {
     pub disk: Uring,
     /// The shards.
     pub shards: OpenedShards<Ticket>,
+    /// How they make their writes durable.
+    pub shards_mode: SyncMode,
 }
 
 impl Found {
@@ -129,7 +129,7 @@ impl Found {
     /// Makes what is missing, begins this start in the log and the shards, and joins the parts.
     pub fn start(mut self, config: &Config, folder: &DataFolder) -> Result<Started, OpenError> {
         data_folder::make_private(&self.log_path)?;
-        let mode = choose_sync_mode(config, folder.path())?;
+        let modes = choose_sync_modes(config.storage.sync_mode, &self.log_path, folder.path())?;
         if self.is_empty() && founds(&config.bootstrap) {
             self.recovered = founding(config.bootstrap.founders());
             self.log.replace(&self.recovered);
@@ -144,7 +144,7 @@ impl Found {
         }
         let shards = self.shards.start()?;
         failpoint!("startAfterShards");
-        let disk = Uring::open(&self.log_path, mode, self.log.buffers())?;
+        let disk = Uring::open(&self.log_path, modes.log, self.log.buffers())?;
         if !disk.has_registered() {
             tracing::warn!(
                 "too little memory may be locked for the log's buffers, as other processes of this user lock some: each write \
@@ -153,7 +153,7 @@ impl Found {
         }
         let us = run_of(folder.identity().member);
         let core = assemble(config, us, self.log, self.recovered, &shards);
-        Ok(Started { core, us, disk, shards })
+        Ok(Started { core, us, disk, shards, shards_mode: modes.shards })
     }
 }
 
@@ -176,41 +176,52 @@ fn shard_options(config: &Config, folder: &Path, identity: &Identity) -> shard::
     }
 }
 
-/// The flag's mode, or the one that a probe finds faster on this disk.
-fn choose_sync_mode(config: &Config, folder: &Path) -> Result<SyncMode, OpenError> {
-    match config.storage.sync_mode {
-        config::SyncMode::Dsync => return Ok(SyncMode::Dsync),
-        config::SyncMode::Fdatasync => return Ok(SyncMode::WriteThenSync),
-        config::SyncMode::Auto => {}
-    }
-    let Some(found) = probe_disk(&folder.join(PROBE_FOLDER))? else {
-        tracing::warn!("no room to probe the disk: the raft log is written with O_DSYNC");
-        return Ok(SyncMode::Dsync);
-    };
-    tracing::info!(
-        mode = %found.mode,
-        dsync_us = found.dsync_median.as_micros(),
-        fdatasync_us = found.write_then_sync_median.as_micros(),
-        "chose how the raft log is made durable"
-    );
-    Ok(found.mode)
+/// How writes are made durable.
+struct SyncModes {
+    log: SyncMode,
+    shards: SyncMode,
 }
 
-/// Probes in a folder that is made for it; none where there is no room for that.
-fn probe_disk(path: &Path) -> Result<Option<Probe>, OpenError> {
-    // A crash in the middle of a probe leaves its file.
-    if path.exists() {
-        fs::remove_dir_all(path).map_err(at(path))?;
+/// As the flag says, or as probes find faster: one of the log's folder, and one of the data folder if that is on another disk.
+fn choose_sync_modes(asked: config::SyncMode, log: &Path, data: &Path) -> Result<SyncModes, OpenError> {
+    let both = |mode| Ok(SyncModes { log: mode, shards: mode });
+    match asked {
+        config::SyncMode::Dsync => return both(SyncMode::Dsync),
+        config::SyncMode::Fdatasync => return both(SyncMode::WriteThenSync),
+        config::SyncMode::Auto => {}
     }
-    match fs::create_dir(path) {
-        Err(error) if error.kind() == io::ErrorKind::StorageFull => return Ok(None),
-        made => made.map_err(at(path))?,
+    let found = probe_disk(log)?;
+    if device(log)? == device(data)? {
+        both(found)
+    } else {
+        Ok(SyncModes { log: found, shards: probe_disk(data)? })
     }
-    let probed = probe(path);
-    fs::remove_dir_all(path).map_err(at(path))?;
-    match probed {
-        Err(probe::Error::Failed(Failure::NoSpace)) => Ok(None),
-        probed => Ok(Some(probed?)),
+}
+
+/// The filesystem that `path` is on.
+fn device(path: &Path) -> Result<u64, OpenError> {
+    Ok(fs::metadata(path).map_err(at(path))?.dev())
+}
+
+/// The way that is faster in `folder`, which exists.
+fn probe_disk(folder: &Path) -> Result<SyncMode, OpenError> {
+    let folder_name = folder.display();
+    match probe(folder) {
+        Ok(found) => {
+            tracing::info!(
+                folder = %folder_name,
+                mode = %found.mode,
+                dsync_us = found.dsync_median.as_micros(),
+                fdatasync_us = found.write_then_sync_median.as_micros(),
+                "chose how the logs on this disk are made durable"
+            );
+            Ok(found.mode)
+        }
+        Err(probe::Error::Failed(Failure::NoSpace)) => {
+            tracing::warn!(folder = %folder_name, "no room to probe the disk: the logs on it are written with O_DSYNC");
+            Ok(SyncMode::Dsync)
+        }
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -53,18 +53,17 @@ struct Running {
 /// Runs a member on this thread, which becomes its first arbiter, until a signal; returns once everything has ended.
 pub async fn serve(config: &Config, opened: Opened) -> Signal {
     let Opened { folder, listeners, peer_sockets, tls, authority, core, us, .. } = opened;
-    let Opened { told, disk, shards, .. } = opened;
+    let Opened { told, disk, shards, shards_mode, .. } = opened;
     let identity = folder.identity();
     let count = u16::try_from(shards.shards.len()).expect("made from a u16");
     let published = Arc::new(Published::new(identity.cluster, us, count, shards.state));
     // Before anybody can be let in who must say who they are.
     published.set_auth(Arc::clone(core.auth()));
     let quota_bytes = config.limits.quota_bytes;
-    let sync_mode = disk.mode();
     let metrics = Metrics::new(&Constants {
         version: ETCD_VERSION,
         member: identity.member,
-        sync_mode,
+        sync_mode: disk.mode(),
         quota_bytes: quota_bytes.unwrap_or(0),
         extensive: config.observation.extensive_metrics,
     });
@@ -98,7 +97,7 @@ pub async fn serve(config: &Config, opened: Opened) -> Signal {
         published,
         metrics,
         authority,
-        sync_mode,
+        shards_mode,
     };
     let arbiters = wiring.start_arbiters(listeners, identity.member).await;
     consensus.do_send(Arbiters(arbiters.clone()));
@@ -150,8 +149,8 @@ struct Wiring<'a> {
     published: Arc<Published>,
     metrics: Arc<Metrics>,
     authority: Arc<Authority>,
-    /// How the shards make their writes durable, as the log does.
-    sync_mode: SyncMode,
+    /// How the shards make their writes durable.
+    shards_mode: SyncMode,
 }
 
 impl Wiring<'_> {
@@ -246,7 +245,7 @@ impl Wiring<'_> {
                 state: state.take(),
                 inbox,
                 // With O_DSYNC what follows a write is left to the kernel's workers, and none of the ring's is woken.
-                mode: self.sync_mode,
+                mode: self.shards_mode,
                 cpu,
             };
             ShardThread::spawn(options, sink()).unwrap_or_else(|error| fatal(Reason::of_shard(&error), error))

@@ -16,8 +16,9 @@ use rustix::event::EventfdFlags;
 use rustix::fs::{Mode, OFlags};
 use windlass_io_log::buffer::Buffer;
 use windlass_io_log::op::{Completion, Failure, FileSlot, Op, Ticket};
+use windlass_types::ByteOffset;
 
-use crate::files::{failure, list};
+use crate::files::{failure, list, unnamed};
 use crate::preflight;
 use background::{Background, Work};
 use ring::{Ring, Target};
@@ -60,6 +61,21 @@ impl Uring {
     /// # Errors
     /// What stands in the way, with its remedy.
     pub fn open(folder: &Path, mode: SyncMode, buffers: &[Buffer]) -> Result<Self, preflight::Error> {
+        let mut uring = Self::without_files(folder, mode, buffers)?;
+        let listed = list(&uring.folder).map_err(|e| preflight::Error::folder(folder, e.into()))?;
+        for slot in listed.slots {
+            let file = open_direct(&uring.folder, slot).map_err(|e| preflight::Error::direct(folder, e))?;
+            uring.adopt(slot, file).map_err(|e| preflight::Error::folder(folder, e))?;
+        }
+        Ok(uring)
+    }
+
+    /// As [`open`](Self::open), but for the files.
+    pub(crate) fn without_files(
+        folder: &Path,
+        mode: SyncMode,
+        buffers: &[Buffer],
+    ) -> Result<Self, preflight::Error> {
         let mut ring = Ring::new().map_err(preflight::Error::uring)?;
         let eventfd = rustix::event::eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)
             .map_err(|e| preflight::Error::folder(folder, e.into()))?;
@@ -71,7 +87,7 @@ impl Uring {
         };
         let directory = open_folder(folder).map_err(|e| preflight::Error::folder(folder, e.into()))?;
         let eventfd = Arc::new(eventfd);
-        let mut uring = Self {
+        Ok(Self {
             ring,
             mode,
             folder: Arc::new(directory),
@@ -80,13 +96,7 @@ impl Uring {
             eventfd,
             ended: Vec::new(),
             registered,
-        };
-        let listed = list(&uring.folder).map_err(|e| preflight::Error::folder(folder, e.into()))?;
-        for slot in listed.slots {
-            let file = open_direct(&uring.folder, slot).map_err(|e| preflight::Error::direct(folder, e))?;
-            uring.adopt(slot, file).map_err(|e| preflight::Error::folder(folder, e))?;
-        }
-        Ok(uring)
+        })
     }
 
     /// Whether the kernel took the buffers, so that it need not look up and pin their pages for each write.
@@ -173,6 +183,12 @@ impl Uring {
     #[must_use]
     pub fn mode(&self) -> SyncMode {
         self.mode
+    }
+
+    /// Makes a file for `slot` that nothing is left of afterwards; blocks.
+    pub(crate) fn make_unnamed(&mut self, slot: FileSlot, size: ByteOffset) -> Result<(), Failure> {
+        let file = unnamed(&self.folder, size)?;
+        self.adopt(slot, file).map_err(|e| failure(&e))
     }
 
     pub(crate) fn set_mode(&mut self, mode: SyncMode) {

@@ -127,10 +127,10 @@ pub struct Connections {
     pub reuse_address: bool,
 }
 
-/// How Raft log writes are made durable.
+/// How writes of the logs, Raft's and the shards', are made durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyncMode {
-    /// What a probe at start finds faster.
+    /// What a probe of their disk at start finds faster.
     Auto,
     /// O_DSYNC writes.
     Dsync,
@@ -166,7 +166,7 @@ pub struct Storage {
     pub shard_flush_bytes: usize,
     /// Age of the oldest buffered record at which a shard flushes its own log; above zero.
     pub shard_flush_interval: Duration,
-    /// How Raft log writes are made durable.
+    /// How writes of the logs, Raft's and the shards', are made durable.
     pub sync_mode: SyncMode,
     /// Whether some of these may be changed while the member runs.
     pub live_settings: bool,
