@@ -138,6 +138,8 @@ impl Arbiter {
         match &read.request {
             ReadRequest::Range(range) => drop(self.permit(&read.caller, Need::of_range(range))?),
             ReadRequest::Txn(txn) => {
+                // It may need nothing, and yet a token must be good.
+                self.authority.identify(&read.caller, &self.published.auth())?;
                 for need in Need::of_transaction(txn) {
                     self.permit(&read.caller, need)?;
                 }

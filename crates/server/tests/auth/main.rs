@@ -234,6 +234,18 @@ fn each_method_needs_what_it_needs_in_etcd() {
     assert_eq!(users.users, ["alice", "root"]);
 }
 
+/// It needs no permission; but whoever says who they are must be somebody.
+#[test]
+fn a_transaction_of_nothing_is_for_all_but_those_with_a_bad_token() {
+    let world = World::in_force(&[]);
+    let nothing = |session: &mut Session| session.raw(kv::TXN, &[]).map_err(|refusal| refusal.text);
+    assert_eq!(nothing(&mut world.session()), Ok(()));
+    assert_eq!(nothing(&mut world.log_in("alice", "alicepw")), Ok(()));
+    let mut forger = world.session();
+    forger.use_token("not-a-real-token");
+    assert_eq!(nothing(&mut forger), Err(BAD_TOKEN.to_owned()));
+}
+
 /// A lease belongs to whoever may write its keys.
 #[test]
 fn leases_are_for_those_who_may_write_their_keys() {
