@@ -42,6 +42,13 @@ impl Session<Server> {
         self.submit(stream, head, true);
     }
 
+    /// Replaces the trailers of an answer of which nothing was sent yet. Does nothing if the stream is gone or has no answer.
+    pub fn replace_trailers(&mut self, stream: StreamRef, trailers: Trailers) {
+        if let Some(row) = self.raw.hooks.slab.get_mut(stream).filter(|row| row.is_ended()) {
+            row.ending = Some(trailers);
+        }
+    }
+
     /// Answers with headers that end the stream. Does nothing if the stream is gone or answered.
     pub fn respond_only(&mut self, stream: StreamRef, head: &[Field<'_>]) {
         let Some(row) = self.raw.hooks.slab.get_mut(stream).filter(|row| !row.answered && !row.closed) else {

@@ -87,16 +87,30 @@ pub(crate) fn unexpected_end() -> Status {
     Status::new(Code::Internal, "unexpected EOF")
 }
 
-/// Appends the frame of the message that `fill` appends.
-///
-/// # Panics
-/// If the message is 4 GiB or more.
-pub(crate) fn encode(out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
+/// Appends the frame of the message that `fill` appends. Leaves `out` as it was if the message has more bytes than
+/// `message_bytes_max`, which a frame's prefix has room for, and says how many.
+pub(crate) fn encode(
+    out: &mut Vec<u8>,
+    message_bytes_max: usize,
+    fill: impl FnOnce(&mut Vec<u8>),
+) -> Result<(), usize> {
     let start = out.len();
     out.extend_from_slice(&[0; PREFIX_BYTES]);
     fill(out);
-    let len = u32::try_from(out.len() - start - PREFIX_BYTES).expect("messages are bounded far below 4 GiB");
+    let bytes = out.len() - start - PREFIX_BYTES;
+    let len = u32::try_from(bytes).ok().filter(|_| bytes <= message_bytes_max);
+    let Some(len) = len else {
+        out.truncate(start);
+        return Err(bytes);
+    };
     out[start + 1..start + PREFIX_BYTES].copy_from_slice(&len.to_be_bytes());
+    Ok(())
+}
+
+/// The refusal of an answer of so many bytes, as grpc-go has it (`server.go`, `sendResponse`).
+pub(crate) fn too_large(bytes: usize, message_bytes_max: usize) -> Status {
+    let text = format!("grpc: trying to send message larger than max ({bytes} vs. {message_bytes_max})");
+    Status::new(Code::ResourceExhausted, text)
 }
 
 #[cfg(test)]
@@ -106,6 +120,15 @@ mod tests {
 
     const MAX: usize = 100;
 
+    #[test]
+    fn a_message_that_is_too_large_leaves_nothing() {
+        let mut out = vec![1];
+        assert_eq!(encode(&mut out, 3, |out| out.extend([7; 4])), Err(4));
+        assert_eq!(out, [1]);
+        assert_eq!(encode(&mut out, 3, |out| out.extend([7; 3])), Ok(()));
+        assert_eq!(out, [1, 0, 0, 0, 0, 3, 7, 7, 7]);
+    }
+
     proptest! {
         #[test]
         fn any_split_of_messages_gives_them_back(
@@ -114,7 +137,7 @@ mod tests {
         ) {
             let mut body = Vec::new();
             for message in &messages {
-                encode(&mut body, |out| out.extend_from_slice(message));
+                encode(&mut body, MAX, |out| out.extend_from_slice(message)).unwrap();
             }
             body.truncate(body.len().saturating_sub(cut));
             let mut got = Vec::new();

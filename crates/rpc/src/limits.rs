@@ -26,6 +26,8 @@ pub struct Limits {
     /// Response bytes that all calls of a connection may have waiting to be sent; while there are more, its further calls
     /// are refused with RESOURCE_EXHAUSTED, and so are the answers of those that were begun.
     pub queued_bytes_max: usize,
+    /// The largest response message, in bytes. The call that has a larger one ends with RESOURCE_EXHAUSTED instead.
+    pub answer_bytes_max: usize,
     /// A stream with more than this many response bytes queued gets no more request bytes from its client, and its
     /// service is told when they went below.
     pub hold_queued_bytes: usize,
@@ -52,6 +54,7 @@ impl Default for Limits {
             streams_max: 1 << 16,
             buffered_bytes_max: 128 << 20,
             queued_bytes_max: 512 << 20,
+            answer_bytes_max: i32::MAX as usize,
             hold_queued_bytes: 256 << 10,
             ping_policy: PingPolicy { min_interval: Duration::from_secs(5), permit_without_stream: false },
             keepalive_interval: Duration::from_secs(2 * 60 * 60),

@@ -66,6 +66,15 @@ struct Call {
     told: bool,
 }
 
+/// What is sent at most.
+#[derive(Clone, Copy)]
+pub(super) struct AnswerBounds {
+    /// Bytes of one message.
+    pub message_bytes_max: usize,
+    /// Bytes that wait above which no unary call is answered.
+    pub queued_bytes_max: usize,
+}
+
 /// What a connection needs of its net to deal with what came.
 pub(super) struct Intake<'a> {
     pub routes: &'a Routes,
@@ -270,31 +279,41 @@ impl Connection {
         }
     }
 
-    /// Answers a unary call, or says that its answer is dropped because more than `queued_bytes_max` wait to be sent. False
+    /// Answers a unary call, or says that its answer is dropped because it is too large, or too much waits to be sent. False
     /// if it is gone.
     pub fn reply(
         &mut self,
         stream: StreamRef,
-        queued_bytes_max: usize,
+        bounds: AnswerBounds,
         counters: &mut Counters,
         encode: impl FnOnce(&mut Vec<u8>),
     ) -> bool {
-        if self.session.queued_bytes_of_all() > queued_bytes_max {
+        if self.session.queued_bytes_of_all() > bounds.queued_bytes_max {
             return self.end(stream, counters, Code::ResourceExhausted, ANSWER_DROPPED);
         }
         let Some(call) = self.take_call(stream) else { return false };
         assert!(call.kind == Kind::Unary, "a streaming call is answered with stream_send and stream_end");
-        counters.routes[call.route].sent += 1;
-        counters.end(call.route, call.begun, Code::Ok);
-        self.session
-            .respond_unary(stream, HEAD, status::trailers(Code::Ok, ""), |out| frame::encode(out, encode));
+        let mut framed = Ok(());
+        self.session.respond_unary(stream, HEAD, status::trailers(Code::Ok, ""), |out| {
+            framed = frame::encode(out, bounds.message_bytes_max, encode);
+        });
+        let Err(bytes) = framed else {
+            counters.routes[call.route].sent += 1;
+            counters.end(call.route, call.begun, Code::Ok);
+            return true;
+        };
+        let Status { code, text } = frame::too_large(bytes, bounds.message_bytes_max);
+        self.session.replace_trailers(stream, status::trailers(code, &text));
+        counters.end(call.route, call.begun, code);
         true
     }
 
-    /// Sends a message on a streaming call. Returns the bytes queued.
+    /// Sends a message on a streaming call. Returns the bytes queued. One that is too large ends the stream, of which the
+    /// service hears as of any other that is gone.
     pub fn stream_send(
         &mut self,
         stream: StreamRef,
+        bounds: AnswerBounds,
         counters: &mut Counters,
         encode: impl FnOnce(&mut Vec<u8>),
     ) -> Option<usize> {
@@ -304,7 +323,15 @@ impl Connection {
         if !self.session.is_answered(stream) {
             self.session.respond(stream, HEAD);
         }
-        self.session.push_with(stream, |out| frame::encode(out, encode))
+        let mut framed = Ok(());
+        let queued = self.session.push_with(stream, |out| {
+            framed = frame::encode(out, bounds.message_bytes_max, encode);
+        });
+        if framed.is_err() {
+            // Clients read it as RESOURCE_EXHAUSTED.
+            self.session.reset(stream, ErrorCode::ENHANCE_YOUR_CALM);
+        }
+        queued
     }
 
     /// Ends a call. False if it is gone.

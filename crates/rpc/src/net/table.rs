@@ -7,12 +7,14 @@ use slab::Slab;
 use windlass_http2::{Error, ServerSession, Settings};
 use windlass_types::Code;
 
-use super::connection::Connection;
+use super::connection::{AnswerBounds, Connection};
 use super::deadline::Overdue;
 use super::local::{self, Local};
 use super::{Protected, Socket};
 use crate::counters::Counters;
+use crate::frame;
 use crate::limits::Limits;
+use crate::status::Status;
 use crate::{CallId, Route};
 
 /// A failed handshake is told of at most once in this time; those in between are not.
@@ -26,7 +28,7 @@ pub(super) struct Table {
     /// Calls of this process, which have no connection.
     pub local: Local,
     hold_queued_bytes: usize,
-    queued_bytes_max: usize,
+    bounds: AnswerBounds,
     /// No deadline of a call that is known now passes before this.
     pub next_deadline: Option<Instant>,
     pub counters: Counters,
@@ -57,7 +59,10 @@ impl Table {
             serial: 0,
             local: Local::default(),
             hold_queued_bytes: limits.hold_queued_bytes,
-            queued_bytes_max: limits.queued_bytes_max,
+            bounds: AnswerBounds {
+                message_bytes_max: limits.answer_bytes_max,
+                queued_bytes_max: limits.queued_bytes_max,
+            },
             next_deadline: None,
             counters: Counters::new(routes, limits.slow_after),
             dirty: Vec::new(),
@@ -103,15 +108,29 @@ impl Table {
     /// Answers a unary call.
     pub fn reply(&mut self, call: CallId, encode: impl FnOnce(&mut Vec<u8>)) {
         if call.connection == local::PLACE {
-            self.local.send(call, self.hold_queued_bytes, &mut self.counters, encode);
-            self.local.end(call, &mut self.counters, Code::Ok, "");
+            self.reply_here(call, encode);
             return self.schedule();
         }
-        let queued_bytes_max = self.queued_bytes_max;
+        let bounds = self.bounds;
         let Some((connection, counters)) = self.find(call) else { return };
-        if connection.reply(call.stream, queued_bytes_max, counters, encode) {
+        if connection.reply(call.stream, bounds, counters, encode) {
             self.mark_dirty(call.connection);
         }
+    }
+
+    /// As [`reply`](Self::reply), of a call of this process.
+    fn reply_here(&mut self, call: CallId, encode: impl FnOnce(&mut Vec<u8>)) {
+        let max = self.bounds.message_bytes_max;
+        let mut message = Vec::new();
+        if self.local.is_live(call) {
+            encode(&mut message);
+        }
+        if message.len() > max {
+            let Status { code, text } = frame::too_large(message.len(), max);
+            return self.local.end(call, &mut self.counters, code, &text);
+        }
+        self.local.send(call, self.hold_queued_bytes, &mut self.counters, |out| *out = message);
+        self.local.end(call, &mut self.counters, Code::Ok, "");
     }
 
     /// Ends a call.
@@ -131,8 +150,9 @@ impl Table {
         if call.connection == local::PLACE {
             return self.local.send(call, self.hold_queued_bytes, &mut self.counters, encode);
         }
+        let bounds = self.bounds;
         let (connection, counters) = self.find(call)?;
-        let queued = connection.stream_send(call.stream, counters, encode)?;
+        let queued = connection.stream_send(call.stream, bounds, counters, encode)?;
         self.mark_dirty(call.connection);
         Some(queued)
     }

@@ -3,10 +3,10 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use windlass_http2::Settings;
-use windlass_rpc::{CallId, Code, Event, Limits};
+use windlass_http2::{ErrorCode, Settings};
+use windlass_rpc::{CallId, Code, Event, Limits, Net};
 
-use super::{Client, failed, ok, wait, with_net};
+use super::{Client, echo, failed, ok, wait, with_net};
 
 const ANSWER: [u8; 1000] = [7; 1000];
 
@@ -42,5 +42,35 @@ fn what_is_held_for_a_connection_is_bounded() {
         wait(|| waiting.borrow().len() == 1).await;
         waiting.take().into_iter().for_each(|call| net.reply(call, b"y"));
         assert_eq!(client.finish(after).await, ok(&[b"y"]));
+    });
+}
+
+#[test]
+fn an_answer_that_is_too_large_is_an_error() {
+    let over: Rc<RefCell<Vec<CallId>>> = Rc::default();
+    let told = over.clone();
+    let script = move |net: &Net, event: Event<'_>| match event {
+        Event::Cancelled { call } => told.borrow_mut().push(call),
+        other => echo(net, other),
+    };
+    let limits = Limits { answer_bytes_max: 10, ..Limits::default() };
+    with_net(limits, script, |net, address| async move {
+        let mut client = Client::connect(address).await;
+        let text = "grpc: trying to send message larger than max (11 vs. 10)";
+        let call = client.unary("/t.T/Unary", &[1; 11]);
+        let refused = client.finish(call).await;
+        assert_eq!(refused.messages, [] as [&[u8]; 0]);
+        assert_eq!(refused.status, Some(("8".to_owned(), text.to_owned())));
+        let counted = net.counters().routes[0].clone();
+        assert_eq!((counted.sent, counted.handled[Code::ResourceExhausted as usize]), (0, 1));
+        let call = client.unary("/t.T/Unary", &[1; 10]);
+        assert_eq!(client.finish(call).await, ok(&[&[1; 10]]));
+        // A stream ends with what clients read as the same, and its service hears of it.
+        let stream = client.open("/t.T/Bidi", &[]);
+        client.message(stream, &[1; 10]);
+        client.message(stream, &[1; 11]);
+        let ended = client.finish(stream).await;
+        assert_eq!(ended.closed, Some(ErrorCode::ENHANCE_YOUR_CALM));
+        wait(|| over.borrow().len() == 1).await;
     });
 }

@@ -45,6 +45,19 @@ fn local_calls_are_answered_and_counted_as_others() {
 }
 
 #[test]
+fn a_local_call_whose_answer_is_too_large_fails() {
+    let limits = Limits { answer_bytes_max: 10, ..Limits::default() };
+    with_net(limits, echo, |net, _| async move {
+        let mut call = net.call("/t.T/Unary", Meta::default()).expect("a route");
+        call.send(&[0; 11]);
+        let text = "grpc: trying to send message larger than max (11 vs. 10)";
+        assert_eq!(call.next().await, end(Code::ResourceExhausted, text));
+        let counters = net.counters();
+        assert_eq!((counters.routes[0].sent, counters.routes[0].handled[8]), (0, 1));
+    });
+}
+
+#[test]
 fn a_local_call_that_is_dropped_or_late_is_cancelled() {
     let cancelled = Rc::new(RefCell::new(0));
     let counted = cancelled.clone();
