@@ -175,6 +175,11 @@ mod tests {
             assert_eq!(done.result, Ok(()));
             assert_eq!(done.buffer.unwrap().bytes()[..2], [byte; 2]);
         }
+        // Not `OFlags::DSYNC`, which is O_SYNC in rustix 1.1.
+        let dsync = OFlags::from_bits_retain(libc::O_DSYNC as u32);
+        let flags = rustix::fs::fcntl_getfl(&*disk.file(slot).await.unwrap()).unwrap();
+        assert!(flags.contains(OFlags::DIRECT), "{flags:?}");
+        assert_eq!(flags.contains(dsync), mode == SyncMode::Dsync, "{flags:?}");
         let bytes = std::fs::read(folder.join("000003.seg")).unwrap();
         assert_eq!(bytes.len() as u64, size.0);
         assert!(bytes[..BLOCK_BYTES].iter().all(|&b| b == 7));

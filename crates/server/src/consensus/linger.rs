@@ -283,6 +283,33 @@ mod tests {
     }
 
     #[test]
+    fn what_was_before_holds_no_crowd_up() {
+        let disks = [Disk::new(2000, 300, 50), Disk::new(8000, 8000, 1), Disk::new(300, 300, 1)];
+        for to in disks {
+            let fresh = rate(adaptive(), 100, to);
+            let reaches = |mut model: Model, before: &str| {
+                model.run(20_000);
+                let found = model.run(4000) / 4;
+                assert!(
+                    found * 6 >= fresh * 5,
+                    "{before}, then {to:?}: {found} a second, {fresh} without that"
+                );
+            };
+            for from in disks {
+                let mut model = Model::new(adaptive(), 100, from);
+                model.run(10_000);
+                model.disk = Disk { free_ns: model.now_ns, ..to };
+                reaches(model, &format!("{from:?}"));
+            }
+            let mut model = Model::new(adaptive(), 1, to);
+            model.run(10_000);
+            model.coming.extend(vec![model.now_ns; 99]);
+            model.coming.make_contiguous().sort_unstable();
+            reaches(model, "one client");
+        }
+    }
+
+    #[test]
     fn a_rationed_disk_is_given_whole_crowds() {
         let rate = rate(adaptive(), 10, Disk::new(2000, 500, 1));
         assert!((4000..4500).contains(&rate), "{rate} a second, of 444 flushes of 10");

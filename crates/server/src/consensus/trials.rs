@@ -16,6 +16,7 @@ const TRIAL: Spans = Spans { settle: 2, window: 2 };
 /// Spans of the best way; its windows come one after the other.
 const BEST: Spans = Spans { settle: 1, window: 2 };
 
+/// How many pass before a window begins, and in it.
 struct Spans {
     settle: u64,
     window: u64,
@@ -35,7 +36,7 @@ const PAUSE_NS_MAX: u64 = 20_000_000;
 /// One way is better than another if it costs less by one part in this many: what is hardly cheaper is not worth a change.
 const MARGIN: u64 = 8;
 
-/// A trial is over after any span if it has cost this many times what is usual until then.
+/// A trial is over, also before its window and in the middle of it, if a span or more of it has cost this many times what is usual.
 const HOPELESS: u64 = 2;
 
 /// Trials begin anew when the best way has become so many times as dear as it was at the last one: it may have been judged

@@ -44,8 +44,10 @@ struct Pace {
 /// than a flush takes that goes alone.
 const PACE_SPARE: u64 = 8;
 
-/// It is taken back to one part in this many more than the disk has kept up.
+/// It is taken back to one part in this many more than the disk has kept up, and to no more than so many times what a flush takes
+/// that goes alone: time in which nobody wanted a flush counts as time that the disk needed.
 const PACE_BACK: u64 = 16;
+const PACE_ALONE_MAX: u64 = 2;
 
 /// Its first step, and its largest.
 const PACE_STEP_MIN: u64 = 512;
@@ -75,7 +77,7 @@ impl Pace {
         let share = if is_slow { LATE_SHARE_SLOW } else { LATE_SHARE };
         if late_ns > apart_ns / share {
             let kept_up_ns = self.ns.max(apart_ns);
-            self.ns = (kept_up_ns + kept_up_ns / PACE_BACK).min(alone_ns * 2);
+            self.ns = (kept_up_ns + kept_up_ns / PACE_BACK).min(alone_ns * PACE_ALONE_MAX);
             self.step = PACE_STEP_MIN;
         } else {
             self.ns -= self.ns / self.step;

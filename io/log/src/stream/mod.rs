@@ -28,10 +28,12 @@ pub use state::{StateHistory, StateStream};
 
 use crate::buffer::BLOCK_BYTES;
 use crate::error::Repair;
+use crate::frame::frame_bytes;
 use crate::ids::Identity;
 use crate::journal;
 use crate::op::Op;
 use crate::scan::Sought;
+use preamble::PREAMBLE_BYTES;
 
 /// Bytes that a stream buffers while its disk has no room. At the bound [`ShardStream::is_full`] asks for new writes
 /// to be refused; what is committed already is still taken, the Raft log bounds how much that can be.
@@ -42,6 +44,12 @@ pub const RETRY_NS: u64 = 1_000_000_000;
 
 /// Room at the end of each segment for the frames of later starts, so that a start succeeds on a full disk.
 const RESERVE_BYTES: usize = 4 * BLOCK_BYTES;
+
+/// Bytes that a shard's stream buffers before a flush, by default. With a last version of up to 32 KiB the frame has no more than 254
+/// blocks, which virtio takes as one request wherever they lie in memory.
+const SHARD_FLUSH_BYTES: usize = 1_000_000;
+
+const _: () = assert!(frame_bytes(SHARD_FLUSH_BYTES + PREAMBLE_BYTES + (32 << 10)) <= 254 * BLOCK_BYTES);
 
 /// How a stream lays out and flushes.
 #[derive(Clone, Copy, Debug)]
@@ -60,14 +68,13 @@ pub struct Options {
 }
 
 impl Options {
-    /// The defaults of a shard's stream: segments of 16 MiB, flushes of 1 MB or 100 ms. That is a frame of less than 254
-    /// blocks, which virtio takes as one request wherever they lie in memory.
+    /// The defaults of a shard's stream: segments of 16 MiB, flushes of 1 MB or 100 ms.
     #[must_use]
     pub const fn shard(identity: Identity) -> Self {
         Self {
             identity,
             segment_bytes: 16 << 20,
-            flush_bytes: 1_000_000,
+            flush_bytes: SHARD_FLUSH_BYTES,
             flush_age_ns: 100_000_000,
             has_peers: false,
         }
