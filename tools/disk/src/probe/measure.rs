@@ -1,7 +1,7 @@
 //! One cell of the probe: threads that write in turn and wait until each write is durable.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write as _;
+use std::io::{IoSlice, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use hdrhistogram::Histogram;
 use rustix::fs::{FallocateFlags, OFlags, fallocate, fdatasync};
+use rustix::io::{ReadWriteFlags, pwritev2};
 use serde::Serialize;
 use windlass_io_log::buffer::Buffer;
 
@@ -27,7 +28,7 @@ const FILL_BYTES: usize = 1 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Sync {
-    /// The write itself is (`O_DIRECT|O_DSYNC`).
+    /// The write itself is.
     Dsync,
     /// A write and an fdatasync after it.
     Fdatasync,
@@ -69,13 +70,21 @@ impl Sync {
             Self::Fdatasync => "fdatasync",
         }
     }
+
+    /// What the write itself is asked for, as by a server: `RWF_DSYNC`, which is `O_DSYNC` for one write. (rustix's `OFlags::DSYNC` is
+    /// `O_SYNC`, for which the file's times are written, too.)
+    fn flags(self) -> ReadWriteFlags {
+        match self {
+            Self::Dsync => ReadWriteFlags::DSYNC,
+            Self::Fdatasync => ReadWriteFlags::empty(),
+        }
+    }
 }
 
 /// Measures one cell for at most `time` and `bytes_max`, on the file at `path`.
 pub fn measure(path: &Path, cell: &Cell, time: Duration, bytes_max: u64) -> Result<Outcome> {
     let prepared = prepare(path, cell.extents)?;
-    let direct = OFlags::DIRECT | if cell.sync == Sync::Dsync { OFlags::DSYNC } else { OFlags::empty() };
-    let flags = i32::try_from(direct.bits()).expect("flags of open fit");
+    let flags = i32::try_from(OFlags::DIRECT.bits()).expect("flags of open fit");
     let opened = OpenOptions::new().write(true).custom_flags(flags).open(path);
     let file = opened.with_context(|| format!("{} takes no direct writes", path.display()))?;
     let next = AtomicU64::new(0);
@@ -135,7 +144,8 @@ fn one_thread(
         }
         let offset = number * cell.bytes % FILE_BYTES;
         let begin = Instant::now();
-        let written = rustix::io::pwrite(file, buffer.bytes(), offset).context("a write failed")?;
+        let bytes = [IoSlice::new(buffer.bytes())];
+        let written = pwritev2(file, &bytes, offset, cell.sync.flags()).context("a write failed")?;
         if written as u64 != cell.bytes {
             bail!("only {written} of {} bytes were written: is the disk full?", cell.bytes);
         }
@@ -179,4 +189,16 @@ fn fill(file: &mut File) -> std::io::Result<()> {
         file.write_all(&block)?;
     }
     file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_durable_write_leaves_the_files_times_alone() {
+        // Source: linux/fs.h, where RWF_DSYNC is 2 and RWF_SYNC 4.
+        assert_eq!(Sync::Dsync.flags().bits(), 2);
+        assert_eq!(Sync::Fdatasync.flags().bits(), 0);
+    }
 }
