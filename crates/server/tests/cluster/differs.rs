@@ -164,11 +164,11 @@ fn a_follower_that_differs_is_named_stops_and_is_replaced() {
 /// What the page on alarms tells to do.
 fn replace(cluster: &mut Cluster, ctl: &Etcdctl, victim: usize, others: &[usize]) {
     let id = format!("{:x}", cluster.id(victim));
-    ctl.ok(&["member", "remove", &id]);
+    ctl.change(&["member", "remove", &id]);
     assert_eq!(cluster.take(victim).ended().code(), 0);
     fs::remove_dir_all(cluster.data_folder(victim)).expect("its folder is removed");
     let (name, urls) = (cluster.seat(victim).name.clone(), cluster.seat(victim).peer_url());
-    until("a healthy cluster", || ctl.run(&["member", "add", &name, &format!("--peer-urls={urls}")]).ok());
+    ctl.change(&["member", "add", &name, &format!("--peer-urls={urls}")]);
     cluster.set_joining(victim, others);
     cluster.restart(victim);
     ctl.ok(&["alarm", "disarm"]);

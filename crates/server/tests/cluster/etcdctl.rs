@@ -9,6 +9,9 @@ use crate::process::etcd_folder;
 /// What is said where leadership is on the move; what was asked for has no effect then.
 const MOVING: [&str; 2] = ["etcdserver: leader changed", "etcdserver: no leader"];
 
+/// What is said of a change of members so long as those that there are were not all connected for some seconds.
+const UNSETTLED: [&str; 2] = ["etcdserver: unhealthy cluster", "not enough started members"];
+
 /// The program, and whom it asks.
 pub struct Etcdctl {
     program: PathBuf,
@@ -39,6 +42,15 @@ impl Etcdctl {
     /// What it prints where it must succeed. On a machine that stands still for a while leadership may move meanwhile.
     pub fn ok(&self, args: &[&str]) -> String {
         self.settled(args).unwrap_or_else(|error| panic!("etcdctl {args:?} failed: {error}"))
+    }
+
+    /// What it prints of a change of members that must succeed sooner or later.
+    pub fn change(&self, args: &[&str]) -> String {
+        let outcome = until("a healthy cluster", || match self.settled(args) {
+            Err(error) if UNSETTLED.iter().any(|text| error.contains(text)) => None,
+            outcome => Some(outcome),
+        });
+        outcome.unwrap_or_else(|error| panic!("etcdctl {args:?} failed: {error}"))
     }
 
     /// Checks that it fails with an error in which this text stands.

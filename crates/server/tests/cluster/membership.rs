@@ -78,7 +78,7 @@ fn a_learner_joins_is_promoted_and_is_removed() {
     wait_until_started(&ctl, 4);
     load.wait_for_writes(50);
     check(&cluster, &load.finish());
-    ctl.ok(&["member", "remove", &id]);
+    ctl.change(&["member", "remove", &id]);
     let mut client = client_of(&cluster.endpoint(learner));
     let local = RangeRequest { key: "k".to_owned().into(), serializable: true, ..RangeRequest::default() };
     let refused = until("nothing to be served any more", || client.range(&local).err()).to_string();
@@ -151,7 +151,7 @@ fn changes_that_could_cost_the_quorum_are_refused() {
     ctl.fails(&["member", "add", "m4", "--peer-urls=http://127.0.0.1:1"], "unhealthy cluster");
     ctl.fails(&["member", "remove", &hex(cluster.id(others[0]))], "unhealthy cluster");
     // One that is away may go, and its place be taken.
-    ctl.ok(&["member", "remove", &id]);
+    ctl.change(&["member", "remove", &id]);
     let (third, _) = add(&ctl, &mut cluster, "m4", false);
     ctl.fails(&["member", "add", "m5", "--peer-urls=http://127.0.0.1:1"], "not enough started members");
     starts_with_wrong_flags(&mut cluster, third, others);
@@ -194,9 +194,9 @@ fn a_member_without_its_disk_must_be_added_anew() {
     cluster.set_joining(victim, &[0, 1]);
     let ended = cluster.launch(victim).ended(FOLDER_IDENTITY);
     assert!(ended.output.contains("has already been bootstrapped"), "{}", ended.output);
-    ctl.ok(&["member", "remove", &old]);
+    ctl.change(&["member", "remove", &old]);
     let urls = format!("--peer-urls={}", cluster.seat(victim).peer_url());
-    let new = until("a healthy cluster", || ctl.run(&["member", "add", "m3", &urls]).ok());
+    let new = ctl.change(&["member", "add", "m3", &urls]);
     assert_ne!(added_id(&new), old, "an id is never used again");
     cluster.set_joining(victim, &[0, 1]);
     cluster.restart(victim);
@@ -227,7 +227,7 @@ fn one_survivor_becomes_a_new_cluster() {
     for i in 1..3 {
         std::fs::remove_dir_all(cluster.data_folder(i)).expect("the others begin anew");
         let (name, urls) = (format!("m{}", i + 1), format!("--peer-urls={}", cluster.seat(i).peer_url()));
-        until("a healthy cluster", || ctl.run(&["member", "add", &name, &urls]).ok());
+        ctl.change(&["member", "add", &name, &urls]);
         cluster.set_joining(i, &(0..i).collect::<Vec<_>>());
         cluster.restart(i);
     }
