@@ -167,8 +167,7 @@ impl TxnAnswer {
             let start = out.len();
             // etcd sets no more than the revision there.
             range.encode(&ResponseHeader::default(), out);
-            wire::enclose(wire::OP_RANGE, start, out);
-            wire::enclose(wire::TXN_RESPONSES, start, out);
+            wire::enclose([wire::OP_RANGE, wire::TXN_RESPONSES], start, out);
         }
     }
 

@@ -188,7 +188,7 @@ impl List {
     pub fn encode_chunk(&self, others: &RangeResponse, out: &mut Vec<u8>) -> Option<&[u8]> {
         let start = out.len();
         let last_key = self.encode(others, out);
-        wire::enclose(wire::CHUNK_RANGE, start, out);
+        wire::enclose([wire::CHUNK_RANGE], start, out);
         last_key
     }
 

@@ -121,12 +121,19 @@ pub(crate) fn message_field(key: u8, len: usize, out: &mut impl Sink) {
     varint(len as u64, out);
 }
 
-/// Makes what was appended from `start` on the content of a field.
-pub(crate) fn enclose(key: u8, start: usize, out: &mut Vec<u8>) {
+/// Makes what was appended from `start` on the content of a field, and that the content of the next; innermost first. It is
+/// moved once.
+pub(crate) fn enclose<const N: usize>(keys: [u8; N], start: usize, out: &mut Vec<u8>) {
     let end = out.len();
-    message_field(key, end - start, out);
-    let front_len = out.len() - end;
-    out[start..].rotate_right(front_len);
+    let mut len = end - start;
+    let fields = keys.map(|key| {
+        let field = (key, len);
+        len = message_field_len(len);
+        field
+    });
+    fields.into_iter().rev().for_each(|(key, len)| message_field(key, len, out));
+    let fronts_len = out.len() - end;
+    out[start..].rotate_right(fronts_len);
 }
 
 /// Where the content of the field of bytes lies that `message` begins with; none if it does not begin with one.
