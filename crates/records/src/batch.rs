@@ -6,11 +6,10 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use bytes::Bytes;
-use flatbuffers::FlatBufferBuilder;
 use windlass_types::{MemberId, RequestId};
 
 use crate::generated::batch::windlass::batch as wire;
-use crate::{Error, range_in};
+use crate::{Error, TABLE_BYTES_MAX, builder_in, range_in};
 
 pub use pool::Pool;
 
@@ -252,19 +251,32 @@ impl BatchBuilder {
         self.finish_front(origin, self.len(), &Pool::default())
     }
 
+    /// A bound of the size of [`finish_front`](Self::finish_front)'s record, in bytes.
+    #[must_use]
+    pub fn front_bytes_max(&self, count: usize) -> usize {
+        self.front_vectors_bytes(count) + TABLE_BYTES_MAX
+    }
+
+    fn front_vectors_bytes(&self, count: usize) -> usize {
+        let commands = &self.commands[..count.min(self.len())];
+        self.end_of_front(count) - self.gone + size_of_val(commands)
+    }
+
+    /// Where the payload of the first `count` commands ends.
+    fn end_of_front(&self, count: usize) -> usize {
+        self.commands.get(count).map_or(self.payload.len(), |next| next.payload_offset() as usize)
+    }
+
     /// The record of the first `count` commands, at most all of them, in memory of `pool`; the others stay.
     #[must_use]
     pub fn finish_front(&mut self, origin: Origin, count: usize, pool: &Pool) -> Bytes {
-        let end = match self.commands.get(count) {
-            Some(next) => next.payload_offset() as usize,
-            None => self.payload.len(),
-        };
+        let (end, vectors_bytes) = (self.end_of_front(count), self.front_vectors_bytes(count));
         let count = count.min(self.len());
         let (front, payload) = (&mut self.commands[..count], &self.payload[self.gone..end]);
         for command in &mut *front {
             command.set_payload_offset(command.payload_offset() - u32_len(self.gone));
         }
-        let mut fbb = FlatBufferBuilder::from_vec(pool.take(payload.len() + size_of_val(front) + 128));
+        let mut fbb = builder_in(pool.take(vectors_bytes + TABLE_BYTES_MAX), vectors_bytes);
         let payload = fbb.create_vector(payload);
         let commands = fbb.create_vector(front);
         let args = wire::BatchArgs {
@@ -435,6 +447,17 @@ mod tests {
                 prop_assert_eq!((queue.len(), queue.payload_bytes()), (want.len(), bytes));
             }
             prop_assert_eq!(contents(&Batch::parse(queue.finish(US)).unwrap()), Vec::from(want));
+        }
+
+        #[test]
+        fn memory_may_hold_anything(payloads: Vec<Vec<u8>>) {
+            let pool = Pool::default();
+            drop(builder(&[vec![0xaa; 4000]], 0).finish_front(US, 1, &pool));
+            let nobody = Origin { member: MemberId::ZERO, incarnation: 0 };
+            let count = payloads.len();
+            let batch = Batch::parse(builder(&payloads, 0).finish_front(nobody, count, &pool)).unwrap();
+            prop_assert_eq!(batch.origin(), nobody);
+            prop_assert_eq!(contents(&batch), (0..).zip(payloads).collect::<Vec<_>>());
         }
 
         #[test]

@@ -10,6 +10,8 @@ pub mod peer;
 pub mod state;
 pub mod wal;
 
+use flatbuffers::FlatBufferBuilder;
+
 /// Made by `cargo xtask gen` from `schema/*.fbs`.
 #[allow(
     unsafe_code,
@@ -52,6 +54,20 @@ impl From<flatbuffers::InvalidFlatbuffer> for Error {
         // The verifier's message spans lines; only the first names the fault.
         Self::Malformed(error.to_string().lines().next().unwrap_or_default().to_owned())
     }
+}
+
+/// What a record of two vectors has beside their bytes, in bytes, at most.
+const TABLE_BYTES_MAX: usize = 128;
+
+/// A builder of a record of two vectors, together of `vectors_bytes`, at the end of `memory`, which may hold anything.
+///
+/// # Panics
+/// If `memory` is not larger than the vectors by [`TABLE_BYTES_MAX`].
+fn builder_in(mut memory: Vec<u8>, vectors_bytes: usize) -> FlatBufferBuilder<'static> {
+    // Builders take memory for zeroes where a table leaves a field out.
+    let end = memory.len() - vectors_bytes;
+    memory[end - TABLE_BYTES_MAX..end].fill(0);
+    FlatBufferBuilder::from_vec(memory)
 }
 
 /// Position of `part` within `whole`, both views of the same memory.

@@ -1,11 +1,10 @@
 //! Records of a shard's WAL and checkpoints (`schema/wal.fbs`): versions of keys, and system records.
 
 use bytes::Bytes;
-use flatbuffers::FlatBufferBuilder;
 use windlass_types::{LeaseId, LogIndex, Revision};
 
 use crate::generated::wal::windlass::wal as wire;
-use crate::{Error, range_in};
+use crate::{Error, TABLE_BYTES_MAX, builder_in, range_in};
 
 /// One version of one key, as it is read and written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +74,8 @@ const SYSTEM: u32 = 2;
 pub struct FrameBuilder {
     versions: Vec<wire::Version>,
     bytes: Vec<u8>,
-    fbb: FlatBufferBuilder<'static>,
+    /// Memory of the last frame that was finished here.
+    memory: Vec<u8>,
 }
 
 impl FrameBuilder {
@@ -125,19 +125,40 @@ impl FrameBuilder {
 
     /// The finished frame, valid until the next call; the builder is empty afterwards.
     pub fn finish(&mut self, complete_index: LogIndex) -> &[u8] {
-        self.fbb.reset();
-        let bytes = self.fbb.create_vector(&self.bytes);
-        let versions = self.fbb.create_vector(&self.versions);
+        let memory = std::mem::take(&mut self.memory);
+        let (memory, at) = self.finish_in(memory, 0, complete_index);
+        self.memory = memory;
+        &self.memory[at..]
+    }
+
+    /// As [`finish`](Self::finish), but the frame is the end of `memory`, of which whatever it held is gone and which is
+    /// replaced if it is too small. Returns it and where in it the frame begins, which is not before `front_bytes`.
+    #[must_use]
+    pub fn finish_in(
+        &mut self,
+        mut memory: Vec<u8>,
+        front_bytes: usize,
+        complete_index: LogIndex,
+    ) -> (Vec<u8>, usize) {
+        let bytes_max = front_bytes + TABLE_BYTES_MAX + self.len_bytes();
+        if memory.len() < bytes_max {
+            memory = vec![0; bytes_max];
+        }
+        let mut fbb = builder_in(memory, self.len_bytes());
+        let bytes = fbb.create_vector(&self.bytes);
+        let versions = fbb.create_vector(&self.versions);
         let args = wire::FrameArgs {
             complete_index: complete_index.0,
             versions: Some(versions),
             bytes: Some(bytes),
         };
-        let root = wire::Frame::create(&mut self.fbb, &args);
-        self.fbb.finish(root, None);
+        let root = wire::Frame::create(&mut fbb, &args);
+        fbb.finish(root, None);
         self.versions.clear();
         self.bytes.clear();
-        self.fbb.finished_data()
+        let (memory, at) = fbb.collapse();
+        assert!(at >= front_bytes, "a frame is not larger than its bound");
+        (memory, at)
     }
 }
 
@@ -264,6 +285,19 @@ mod tests {
             }
             let frame = Frame::parse(Bytes::copy_from_slice(builder.finish(LogIndex(11)))).unwrap();
             prop_assert_eq!(frame.records().collect::<Vec<_>>(), want);
+        }
+
+        #[test]
+        fn memory_may_hold_anything(value: Vec<u8>, spare_bytes in 0_usize..500, front_bytes in 0_usize..100) {
+            let live = Live { create_revision: Revision(1), version: 1, lease: LeaseId(0), value: &value };
+            let want = Version { index: LogIndex(1), revision: Revision(2), sub: 0, key: b"k", live: Some(live) };
+            let mut builder = FrameBuilder::default();
+            builder.push(&want);
+            let (memory, at) = builder.finish_in(vec![0xaa; spare_bytes], front_bytes, LogIndex::ZERO);
+            prop_assert!(at >= front_bytes);
+            let frame = Frame::parse(Bytes::from(memory).slice(at..)).unwrap();
+            prop_assert_eq!(frame.complete_index(), LogIndex::ZERO);
+            prop_assert_eq!(frame.versions().collect::<Vec<_>>(), [want]);
         }
 
         #[test]

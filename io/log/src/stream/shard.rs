@@ -74,7 +74,7 @@ impl Checkpoint {
         let ready = self.walked || self.builder.len_bytes() >= full_bytes;
         if self.draft.is_none() && ready && !self.builder.is_empty() {
             // A chunk says nothing about the index.
-            self.draft = Some(Draft::new(Kind::Chunk, LogIndex::ZERO, self.builder.finish(LogIndex::ZERO)));
+            self.draft = Some(Draft::finish(&mut self.builder, Vec::new(), Kind::Chunk, LogIndex::ZERO));
         }
         self.draft.take()
     }
@@ -282,7 +282,7 @@ impl ShardStream {
         // While seeding there is no index at which the stream is complete.
         let index = if self.seeding { LogIndex::ZERO } else { self.complete };
         let memory = self.writer.take_spare();
-        let draft = Draft::within(memory, Kind::Data, index, self.builder.finish(index));
+        let draft = Draft::finish(&mut self.builder, memory, Kind::Data, index);
         self.queue_bytes += draft.bytes();
         self.queue.push_back(draft);
         self.queued = self.complete;

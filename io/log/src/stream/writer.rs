@@ -1,5 +1,6 @@
 //! What both kinds of stream share: frames with preambles into a journal, one in flight, retries for room.
 
+use windlass_records::wal::FrameBuilder;
 use windlass_types::LogIndex;
 
 use super::preamble::{Base, Kind, Ordinal, PREAMBLE_BYTES, Preamble};
@@ -9,29 +10,42 @@ use crate::folder::Folder;
 use crate::journal::{Fatal, Journal, Room};
 use crate::op::{Completion, Op};
 
-/// A frame that waits for its turn: room for the preamble, then the record.
+/// A frame that waits for its turn.
 pub(super) struct Draft {
     pub kind: Kind,
     pub index: LogIndex,
-    body: Vec<u8>,
+    /// The record is the end of it, behind room for the preamble.
+    memory: Vec<u8>,
+    record_at: usize,
 }
 
 impl Draft {
     pub fn new(kind: Kind, index: LogIndex, record: &[u8]) -> Self {
-        Self::within(Vec::new(), kind, index, record)
+        let memory = [&[0; PREAMBLE_BYTES], record].concat();
+        Self { kind, index, memory, record_at: PREAMBLE_BYTES }
     }
 
-    /// As [`new`](Self::new), in memory that an earlier draft left.
-    pub fn within(mut body: Vec<u8>, kind: Kind, index: LogIndex, record: &[u8]) -> Self {
-        body.clear();
-        body.reserve_exact(PREAMBLE_BYTES + record.len());
-        body.resize(PREAMBLE_BYTES, 0);
-        body.extend_from_slice(record);
-        Self { kind, index, body }
+    /// Of all that `builder` holds, in memory that an earlier draft left.
+    pub fn finish(builder: &mut FrameBuilder, memory: Vec<u8>, kind: Kind, index: LogIndex) -> Self {
+        let (memory, record_at) = builder.finish_in(memory, PREAMBLE_BYTES, index);
+        Self { kind, index, memory, record_at }
     }
 
+    /// Bytes of preamble and record.
     pub fn bytes(&self) -> usize {
-        self.body.len()
+        self.memory.len() - self.begin()
+    }
+
+    fn begin(&self) -> usize {
+        self.record_at - PREAMBLE_BYTES
+    }
+
+    /// Preamble and record.
+    fn body(&mut self, ordinal: Ordinal, base: Base) -> &[u8] {
+        let preamble = Preamble { kind: self.kind, ordinal, index: self.index, base };
+        let begin = self.begin();
+        self.memory[begin..self.record_at].copy_from_slice(&preamble.encode());
+        &self.memory[begin..]
     }
 }
 
@@ -67,9 +81,7 @@ impl Writer {
         base: Base,
         mut boot: Draft,
     ) -> Result<Self, Error> {
-        let preamble = Preamble { kind: boot.kind, ordinal: next, index: boot.index, base };
-        boot.body[..PREAMBLE_BYTES].copy_from_slice(&preamble.encode());
-        journal.boot(folder, &boot.body)?;
+        journal.boot(folder, boot.body(next, base))?;
         Ok(Self {
             journal,
             next: Ordinal(next.0 + 1),
@@ -122,18 +134,18 @@ impl Writer {
     }
 
     /// Submits the frame if nothing is in flight and there is room; hands it back otherwise.
-    pub fn submit(&mut self, draft: Draft, base: Base, out: &mut Vec<Request>) -> Result<(), Draft> {
+    pub fn submit(&mut self, mut draft: Draft, base: Base, out: &mut Vec<Request>) -> Result<(), Draft> {
         if !self.journal.can_submit(draft.bytes(), Room::Ordinary) {
             self.waiting = self.flight.is_none();
             self.upkeep(out);
             return Err(draft);
         }
         self.waiting = false;
-        let Draft { kind, index, mut body } = draft;
         let ordinal = self.next;
-        body[..PREAMBLE_BYTES].copy_from_slice(&Preamble { kind, ordinal, index, base }.encode());
-        self.journal.submit(Some(ordinal.0), ordinal.0, &body, Room::Ordinary, &mut self.ops);
-        self.spare = body;
+        let body = draft.body(ordinal, base);
+        self.journal.submit(Some(ordinal.0), ordinal.0, body, Room::Ordinary, &mut self.ops);
+        let Draft { kind, index, memory, .. } = draft;
+        self.spare = memory;
         self.next = Ordinal(ordinal.0 + 1);
         self.flight = Some(Flight { kind, index, ordinal });
         let priority = if kind == Kind::Chunk { Priority::Background } else { Priority::Flush };
