@@ -200,12 +200,10 @@ impl Raft {
         if self.transferee != MemberId::ZERO || self.is_leaving() {
             return Some(DropReason::Transferring);
         }
-        let bytes = entry_bytes(data.len());
-        let uncommitted = self.log.uncommitted_bytes();
-        if uncommitted > 0 && uncommitted.saturating_add(bytes) > self.config.uncommitted_bytes_max {
+        if !self.has_room_for(data.len()) {
             return Some(DropReason::TooManyUncommitted);
         }
-        if !self.log.make_room(bytes, self.config.retained_bytes_max) {
+        if !self.log.make_room(entry_bytes(data.len()), self.config.retained_bytes_max) {
             return Some(DropReason::LogFull);
         }
         if kind == EntryKind::ConfChange {
@@ -339,6 +337,15 @@ impl Raft {
     #[must_use]
     pub fn uncommitted_bytes(&self) -> usize {
         self.log.uncommitted_bytes()
+    }
+
+    /// Whether a leader takes a proposal of so many bytes of data beside what is not committed yet
+    /// ([`Config::uncommitted_bytes_max`](crate::Config::uncommitted_bytes_max)).
+    #[must_use]
+    pub fn has_room_for(&self, data_len: usize) -> bool {
+        let uncommitted = self.log.uncommitted_bytes();
+        uncommitted == 0
+            || uncommitted.saturating_add(entry_bytes(data_len)) <= self.config.uncommitted_bytes_max
     }
 
     /// Writes asked for and not reported as durable.

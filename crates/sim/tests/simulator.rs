@@ -238,3 +238,9 @@ fn regression_answer_to_an_earlier_life() {
 fn regression_published_before_it_was_refused() {
     expect_kept(&run_seed(5288, Kind::FullCluster, None, false));
 }
+
+/// A lone member refused a put because others of its own were not durable yet.
+#[test]
+fn regression_refused_for_what_is_under_way() {
+    expect_kept(&run_seed(606_775, Kind::FullCluster, None, false));
+}

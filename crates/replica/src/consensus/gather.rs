@@ -41,6 +41,19 @@ impl Gathered {
         self.commands.fitting(bytes_max).min(BATCH_COMMANDS_MAX)
     }
 
+    /// Bytes of the next batch that is proposed, at most.
+    fn next_bytes_max(&self, bytes_max: usize) -> usize {
+        match self.forwarded.front() {
+            Some(batch) => batch.data().len(),
+            None => self.own_bytes_max(bytes_max),
+        }
+    }
+
+    /// Bytes of the next batch of this member's commands, at most.
+    fn own_bytes_max(&self, bytes_max: usize) -> usize {
+        self.commands.front_bytes_max(self.count(bytes_max))
+    }
+
     /// The next batch of this member's commands.
     fn next(&mut self, origin: Origin, bytes_max: usize) -> Bytes {
         let count = self.count(bytes_max);
@@ -138,6 +151,8 @@ impl Consensus {
             && self.persists.is_empty()
             && self.log.can_flush()
             && self.raft.transferee().is_none()
+            // As a flush is waited for, so is what is under way to be committed.
+            && self.raft.has_room_for(self.gathered.next_bytes_max(self.options.batch_bytes_max))
         {
             if self.applying.handed_bytes() >= HANDED_BYTES_MAX {
                 return Ok(Some(now_ns + CATCH_UP_RETRY_NS));
@@ -171,10 +186,11 @@ impl Consensus {
 
     /// Proposes what shares one flush: batches of other members, and one of this one.
     fn propose_group(&mut self, out: &mut Vec<Output>) -> Result<(), Error> {
-        let mut bytes = 0;
+        let (mut bytes, bytes_max) = (0, self.options.batch_bytes_max);
         while let Some(batch) = self.gathered.forwarded.front() {
             let data = batch.data().clone();
-            if bytes > 0 && bytes + data.len() > self.options.batch_bytes_max {
+            let fits = bytes == 0 || bytes + data.len() <= bytes_max;
+            if !fits || !self.raft.has_room_for(data.len()) {
                 break;
             }
             bytes += data.len();
@@ -182,8 +198,11 @@ impl Consensus {
             self.gathered.forwarded_bytes -= data.len();
             self.propose(EntryKind::Normal, data, out)?;
         }
-        if !self.gathered.commands.is_empty() && bytes < self.options.batch_bytes_max {
-            let data = self.gathered.next(self.us, self.options.batch_bytes_max);
+        if !self.gathered.commands.is_empty()
+            && bytes < bytes_max
+            && self.raft.has_room_for(self.gathered.own_bytes_max(bytes_max))
+        {
+            let data = self.gathered.next(self.us, bytes_max);
             self.unsettled.push(self.raft.term(), data.clone());
             self.propose(EntryKind::Normal, data, out)?;
         }
